@@ -1,0 +1,1 @@
+"""Any Megatron-LM GPT-2 checkpoint in, a verified Hugging Face model out."""
