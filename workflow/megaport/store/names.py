@@ -1,0 +1,79 @@
+"""Names that point at content: symlinks for intermediates, real files for what people hand on."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from megaport.store.atomic import replacing
+from megaport.store.blobs import Content
+from megaport.store.stat_cache import StatCache
+from megaport.store.store import Store
+
+FICLONE = 0x40049409  # ioctl_ficlone(2): share extents, copy on write (btrfs, XFS, bcachefs)
+
+
+def _symlink(blob: Path, name: Path) -> None:
+    name.symlink_to(_link_target(blob, name))
+
+
+def _link_target(blob: Path, name: Path) -> str:
+    """Relative where store and name share the working directory, so that a checkout can move."""
+    here = Path.cwd()
+    if blob.is_relative_to(here) and name.absolute().is_relative_to(here):
+        return os.path.relpath(blob, name.absolute().parent)
+    return str(blob)
+
+
+def _hardlink(blob: Path, name: Path) -> None:
+    name.hardlink_to(blob)
+
+
+def _reflink(blob: Path, name: Path) -> None:
+    with blob.open("rb") as source, name.open("wb") as target:
+        fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+
+
+def _copy(blob: Path, name: Path) -> None:
+    shutil.copyfile(blob, name)
+
+
+def _reflink_or_copy(blob: Path, name: Path) -> None:
+    try:
+        _reflink(blob, name)
+    except OSError:
+        _copy(blob, name)
+
+
+WAYS: dict[str, Callable[[Path, Path], None]] = {
+    "auto": _reflink_or_copy,
+    "copy": _copy,
+    "hardlink": _hardlink,
+    "symlink": _symlink,
+}
+
+
+def publish(store: Store, content: Content, name: Path, way: str = "symlink") -> None:
+    """Make `name` show `content`, atomically. Real files get the umask's mode, links the blob's."""
+    blob = store.path_of(content)
+    if _already_right(store, content, name, way):
+        return
+    with replacing(name) as temporary:
+        WAYS[way](blob, temporary)
+
+
+def _already_right(store: Store, content: Content, name: Path, way: str) -> bool:
+    if way == "symlink":
+        return name.is_symlink() and name.readlink() == Path(
+            _link_target(store.blobs.path(content.sha256), name)
+        )
+    return not name.is_symlink() and shows(store.stats, content, name)
+
+
+def shows(stats: StatCache, content: Content, name: Path) -> bool:
+    """Whether the file behind `name` holds `content` now (a stat where nothing changed)."""
+    try:
+        return name.stat().st_size == content.size and stats.digest(name) == content.sha256
+    except OSError:
+        return False

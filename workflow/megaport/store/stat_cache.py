@@ -1,0 +1,70 @@
+"""SHA-256 of files, remembered by what stat says of them.
+
+A digest is remembered under (device, inode, size, mtime, ctime). The kernel moves ctime on every
+write, chmod or rename and no user call can set it back, so an unchanged tuple means unchanged
+bytes, except within one tick of the file system's clock: files younger than RACY_NS are hashed
+but not remembered (the "racy git" problem, git's Documentation/technical/racy-git.txt).
+"""
+
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+
+from megaport.store.atomic import replacing
+from megaport.store.canonical import digest_json
+
+RACY_NS = 50_000_000
+HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256, in hex, of the bytes of `path`, streamed. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class StatCache:
+    """Remembered digests, one small file each; losing any of them only costs a re-hash."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def digest(self, path: Path) -> str:
+        """SHA-256 of `path` (symlinks followed), from memory where stat is unchanged."""
+        before = path.stat()
+        remembered = self._recall(before)
+        if remembered:
+            return remembered
+        digest = sha256_file(path)
+        settled = time.time_ns() - max(before.st_ctime_ns, before.st_mtime_ns) > RACY_NS
+        if settled and _identity(path.stat()) == _identity(before):
+            self._remember(before, digest)
+        return digest
+
+    def vouch(self, path: Path, digest: str) -> None:
+        """Remember the digest of a file nobody else could have written to since it was hashed."""
+        self._remember(path.stat(), digest)
+
+    def _entry(self, stat: os.stat_result) -> Path:
+        key = digest_json(_identity(stat))
+        return self.folder / key[:2] / key
+
+    def _recall(self, stat: os.stat_result) -> str | None:
+        try:
+            text = self._entry(stat).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return text if HEX.fullmatch(text) else None
+
+    def _remember(self, stat: os.stat_result, digest: str) -> None:
+        try:
+            with replacing(self._entry(stat)) as temporary:
+                temporary.write_text(digest, encoding="ascii")
+        except OSError:
+            return  # a read-only or full store still answers, only slower
+
+
+def _identity(stat: os.stat_result) -> list[int]:
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
