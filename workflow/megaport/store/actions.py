@@ -46,9 +46,11 @@ class Action:
 
 @dataclass(frozen=True)
 class Result:
-    """The outputs of an action by name, and what building them cost (an observation)."""
+    """The outputs of an action by name, what was learnt on the way (facts, deterministic JSON),
+    and what building them cost (an observation)."""
 
     outputs: Mapping[str, Content]
+    facts: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,7 +70,7 @@ class Actions:
             if entry["schema"] != SCHEMA:
                 return None
             outputs = {name: Content.from_json(item) for name, item in entry["outputs"].items()}
-            return Result(outputs, dict(entry["cost"]))
+            return Result(outputs, dict(entry["facts"]), dict(entry["cost"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -76,6 +78,7 @@ class Actions:
         entry = {
             "schema": SCHEMA,
             "outputs": {name: content.to_json() for name, content in result.outputs.items()},
+            "facts": dict(result.facts),
             "cost": dict(result.cost),
         }
         write_durably(self.path(key), canonical_json(entry), mode=0o444)

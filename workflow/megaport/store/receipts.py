@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from megaport.store.actions import Action, Result
 from megaport.store.atomic import write_durably
@@ -29,7 +29,7 @@ class Receipt:
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, action: Action, result: Result, facts: Mapping[str, Any]) -> "Receipt":
+    def of(cls, action: Action, result: Result) -> Self:
         return cls(
             rule=action.rule,
             key=action.key,
@@ -38,7 +38,7 @@ class Receipt:
             parameters=action.parameters,
             code=action.code,
             software=action.software,
-            facts=facts,
+            facts=result.facts,
         )
 
     def to_json(self) -> dict[str, Any]:

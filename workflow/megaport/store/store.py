@@ -4,6 +4,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from megaport.store.blobs import Blobs, Content
 from megaport.store.errors import StoreError
 from megaport.store.locks import exclusive
 from megaport.store.stat_cache import StatCache
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a computation says of its files: digests it took while writing, and facts it learnt."""
+
+    digests: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -34,14 +43,15 @@ class Store:
         self,
         key: str,
         files: Mapping[str, Path],
-        digests: Mapping[str, str],
+        made: Made,
         cost: Mapping[str, Any],
     ) -> Result:
         """Adopt finished files (name -> path in this store's workspace), then write the action."""
         outputs = {
-            name: self.blobs.adopt(path, digests.get(name)) for name, path in sorted(files.items())
+            name: self.blobs.adopt(path, made.digests.get(name))
+            for name, path in sorted(files.items())
         }
-        result = Result(outputs, cost)
+        result = Result(outputs, made.facts, cost)
         self.actions.put(key, result)
         return result
 
