@@ -1,0 +1,1 @@
+"""The configuration: one pydantic model behind config.yaml and its JSON schema."""
