@@ -1,0 +1,1 @@
+"""From a Megatron checkpoint to a GPT-2 model directory, and back."""

@@ -1,0 +1,117 @@
+"""The element-wise correspondence of a Megatron tensor's shards and its GPT-2 tensor, as views.
+
+`pieces` pairs each rank's shard with the region of the GPT-2 tensor that holds the same elements.
+Copying shard to region converts, region to shard exports: one law, so the inverse cannot drift.
+Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from megaport.convert.table import Row, Sizes, Transform
+from megaport.tensors import Array
+
+# The row order of a rank's query_key_value (formats.md), as axes of [3, heads, head size].
+QKV_ORDERS: dict[str, tuple[int, int, int]] = {
+    "3,np,hn": (0, 1, 2),
+    "np,hn,3": (2, 0, 1),
+    "np,3,hn": (1, 0, 2),
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One shard, seen in GPT-2's order.
+
+    `view`, a view of the shard, has axis 0 running over GPT-2 rows `start`, `start`+1, ...;
+    its other axes fill `columns` of those rows once they are reshaped to `Pieces.inner`.
+    """
+
+    view: Array
+    start: int
+    columns: tuple[slice, ...]
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(self.view.shape[0])
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """All shards of one tensor: GPT-2 rows have shape `inner`, `rows` of them."""
+
+    rows: int
+    inner: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+
+def pieces(row: Row, shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
+    """Pair shards (TP-rank order, shapes as `Sizes.shard_shape`) with GPT-2's tensor of `row`."""
+    match row.transform:
+        case Transform.HEADS:
+            return _heads(shards, sizes, qkv_order)
+        case Transform.HEADS_TRANSPOSE:
+            return _heads_transposed(shards, sizes, qkv_order)
+        case Transform.TRANSPOSE:
+            return _transposed(row, shards)
+        case Transform.CUT:
+            return _concatenated(shards, limit=sizes.vocab_size)
+        case Transform.COPY:
+            return _concatenated(shards, limit=None)
+
+
+def _concatenated(shards: Sequence[Array], *, limit: int | None) -> Pieces:
+    total = sum(int(shard.shape[0]) for shard in shards)
+    limit = total if limit is None else limit
+    found, start = [], 0
+    for shard in shards:
+        kept = shard[: max(0, limit - start)]
+        found.append(Piece(kept, start, ()))
+        start += int(shard.shape[0])
+    return Pieces(limit, tuple(shards[0].shape[1:]), tuple(found))
+
+
+def _transposed(row: Row, shards: Sequence[Array]) -> Pieces:
+    """Split over Megatron's columns the ranks follow in GPT-2's rows; over its rows, in columns."""
+    if row.axis == 1:
+        return _concatenated([shard.T for shard in shards], limit=None)
+    found, start = [], 0
+    for shard in shards:
+        width = int(shard.shape[0])
+        found.append(Piece(shard.T, 0, (slice(start, start + width),)))
+        start += width
+    return Pieces(int(shards[0].shape[1]), (start,), tuple(found))
+
+
+def _by_head(shard: Array, ranks: int, sizes: Sizes, qkv_order: str) -> Array:
+    """A rank's QKV rows as a view [3, heads of the rank, head size, ...]."""
+    heads = sizes.n_head // ranks
+    lengths = (3, heads, sizes.n_embd // sizes.n_head)
+    axes = QKV_ORDERS[qkv_order]
+    stored = [0, 0, 0]
+    for axis, position in enumerate(axes):
+        stored[position] = lengths[axis]
+    split = shard.reshape((*stored, *shard.shape[1:]))
+    return split.transpose((*axes, *range(3, split.ndim)))
+
+
+def _heads(shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
+    ranks, found = len(shards), []
+    for rank, shard in enumerate(shards):
+        view = _by_head(shard, ranks, sizes, qkv_order)
+        found.append(Piece(view, 0, (_heads_of(rank, ranks, sizes),)))
+    return Pieces(3, (sizes.n_head, sizes.n_embd // sizes.n_head), tuple(found))
+
+
+def _heads_transposed(shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
+    ranks, found = len(shards), []
+    for rank, shard in enumerate(shards):
+        view = _by_head(shard, ranks, sizes, qkv_order).transpose(3, 0, 1, 2)
+        found.append(Piece(view, 0, (slice(None), _heads_of(rank, ranks, sizes))))
+    inner = (3, sizes.n_head, sizes.n_embd // sizes.n_head)
+    return Pieces(sizes.n_embd, inner, tuple(found))
+
+
+def _heads_of(rank: int, ranks: int, sizes: Sizes) -> slice:
+    heads = sizes.n_head // ranks
+    return slice(rank * heads, (rank + 1) * heads)
