@@ -1,0 +1,87 @@
+"""THE digest of a checkpoint's content, and whether it is the one that was promised."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from megaport.errors import MegaportError
+
+Basis = Literal["pinned", "trusted", "first use"]
+
+
+class DigestError(MegaportError):
+    """The bytes are not those that were pinned or seen before."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The content digest, and what it was held against: the pin, an earlier use, or nothing."""
+
+    digest: str
+    basis: Basis
+
+    @property
+    def line_to_paste(self) -> str | None:
+        """The line that pins this content in config.yaml; None where it is pinned."""
+        return None if self.basis == "pinned" else f"sha256: {self.digest}"
+
+
+def content_digest(digests: Mapping[str, str]) -> str:
+    """One content file: its own SHA-256. Several: that of the lines "sha256  name", sorted.
+
+    `digests` maps names to hex digests. Raises DigestError where there is none.
+    """
+    if not digests:
+        raise DigestError(
+            "checkpoint",
+            seen="no file that holds model content",
+            expected="at least one",
+            remedy="Point `checkpoint` in config.yaml to a zip, a .pt or a checkpoint folder.",
+        )
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = sorted(f"{digest}  {name}\n" for name, digest in digests.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_content(
+    digests: Mapping[str, str],
+    *,
+    pinned: str | None,
+    trusted: str | None,
+    key: str = "checkpoint.sha256",
+) -> Verdict:
+    """Hold the content against the pin; without one against what was trusted at first use.
+
+    `key` is the config key the pin comes from. Raises DigestError, naming both digests and the
+    key, where they differ.
+    """
+    digest = content_digest(digests)
+    if pinned is not None:
+        _require(digest, pinned.lower(), f"{key} in config.yaml", _PINNED.format(key=key))
+        return Verdict(digest, "pinned")
+    if trusted is not None:
+        _require(digest, trusted, "the first use", _TRUSTED.format(key=key, digest=digest))
+        return Verdict(digest, "trusted")
+    return Verdict(digest, "first use")
+
+
+_PINNED = (
+    "The bytes are damaged or another version: fetch them again (snakemake -c1 -R download) or "
+    "take another source. Change {key} only if you know the new bytes to be right."
+)
+_TRUSTED = (
+    "Nothing is pinned, so the first use counts, and the bytes have changed since. If the change "
+    "is meant, set {key}: {digest}; else fetch them again (snakemake -c1 -R download)."
+)
+
+
+def _require(digest: str, promised: str, source: str, remedy: str) -> None:
+    if digest != promised:
+        raise DigestError(
+            "checkpoint content",
+            seen=f"sha256 {digest}",
+            expected=f"{promised} (from {source})",
+            remedy=remedy,
+        )

@@ -1,0 +1,140 @@
+"""What a download is: a local source kept where it is, an earlier try resumed, or a fetch."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from megaport.errors import MegaportError
+from megaport.fetch.credentials import Secret, is_ngc, ngc_key
+from megaport.fetch.errors import FetchError, SourceError, TryError
+from megaport.fetch.journal import partial_key, remove_abandoned
+from megaport.fetch.limits import Limits
+from megaport.fetch.partial import Partial
+from megaport.fetch.progress import Progress
+from megaport.fetch.retries import fresh_retry, next_try
+from megaport.fetch.sources import Local, local_source, shown
+from megaport.fetch.transfer import Transfer
+
+Check = Callable[[Path], object]
+QUIET = Progress()
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A complete file, `size` bytes with the digest `sha256`, from `url` (without secrets).
+
+    It lies in the folder of partial files, locked, until `move` puts it where it belongs: until
+    then a killed run loses nothing, and no other run takes it away.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    url: str
+    _partial: Partial = field(repr=False, compare=False)
+
+    def move(self, target: Path) -> Path:
+        """Give the file its name, on the same file system. Raises OSError."""
+        self.path.replace(target)
+        self._partial.discard()
+        return target
+
+
+def download(
+    sources: Sequence[str],
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    check: Check | None = None,
+    progress: Progress = QUIET,
+) -> Downloaded | Local:
+    """The first of `sources` (http, https and file URLs, paths) that gives the checkpoint.
+
+    Partial files live in `folder`, so that a later call resumes. `check` gets the path of what
+    arrived and refuses it by raising a MegaportError; a refused file is removed and the next
+    source is tried. The NGC key comes from the environment and goes nowhere but to NGC.
+
+    Raises FetchError, with every source and its reason, when none is left; PartialError where
+    the disk fails; CredentialError where NGC_API_KEY is no key.
+    """
+    fetch = _Fetch(folder, limits or Limits(), check, progress, ngc_key())
+    reasons: list[tuple[str, str]] = []
+    distinct = list(dict.fromkeys(sources))
+    for position, source in enumerate(distinct):
+        try:
+            found = fetch.source(source)
+            for passed in distinct[:position]:
+                remove_abandoned(folder, partial_key(passed))
+            return found
+        except SourceError as refusal:
+            reasons.append(fetch.explained(source, refusal))
+            progress.note(": ".join(reasons[-1]))
+    raise FetchError(reasons)
+
+
+@dataclass(frozen=True)
+class _Fetch:
+    """One call of `download`: what holds for all of its sources."""
+
+    folder: Path
+    limits: Limits
+    check: Check | None
+    progress: Progress
+    key: Secret | None
+
+    def public(self, text: str) -> str:
+        return self.key.scrub(text) if self.key else text
+
+    def explained(self, source: str, refusal: SourceError) -> tuple[str, str]:
+        """A source and its reason as people may see them, and what a key may change about it."""
+        hint = ""
+        if refusal.status in (401, 403) and is_ngc(source):
+            hint = " (NGC_API_KEY was sent)" if self.key else " (NGC_API_KEY is not set)"
+        return self.public(shown(source)), self.public(refusal.reason) + hint
+
+    def source(self, source: str) -> Downloaded | Local:
+        local = local_source(source)
+        if local is None:
+            return self._url(source)
+        self._checked(local.path)
+        return local
+
+    def _url(self, url: str) -> Downloaded:
+        partial = Partial(self.folder, partial_key(url))
+        try:
+            self._complete(url, partial)
+            self._checked(partial.path, partial)
+        except BaseException:
+            partial.close()
+            raise
+        finally:
+            self.progress.end()
+        name = self.public(shown(url))
+        self.progress.note(f"{name}: complete, {partial.size:,} bytes, sha256 {partial.sha256}")
+        return Downloaded(partial.path, partial.size, partial.sha256, name, partial)
+
+    def _complete(self, url: str, partial: Partial) -> None:
+        """Try until nothing is missing. Raises SourceError when tries or time are used up."""
+        deadline = time.monotonic() + self.limits.max_seconds
+        transfer = Transfer(url, partial, self.limits, self.key, self.progress, deadline)
+        retry, mark = fresh_retry(self.limits), partial.size
+        while not partial.complete:
+            try:
+                transfer.attempt()
+            except TryError as fault:
+                if partial.size - mark >= self.limits.progress_bytes:
+                    retry, mark = fresh_retry(self.limits), partial.size
+                retry, pause = next_try(retry, fault, deadline)
+                self.progress.note(self.public(f"{fault.reason}; trying again in {pause:g} s"))
+                time.sleep(pause)
+
+    def _checked(self, path: Path, partial: Partial | None = None) -> None:
+        """Have the caller judge what is here; what is refused and ours is forgotten."""
+        try:
+            if self.check:
+                self.check(path)
+        except MegaportError as error:
+            if partial:
+                partial.restart()
+            raise SourceError(str(error)) from error

@@ -1,0 +1,58 @@
+"""What a source is: a URL to ask, or a file or folder on this machine."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from megaport.fetch.errors import SourceError
+
+USERINFO = re.compile(r"//[^/?#]*@")
+
+
+@dataclass(frozen=True)
+class Local:
+    """A source on this machine: used where it lies, never copied, never changed."""
+
+    path: Path
+
+
+def shown(source: str) -> str:
+    """A source as people may see it: no user, no password, no query value but NGC's `path`."""
+    address, mark, query = USERINFO.sub("//", source).partition("#")[0].partition("?")
+    return address + mark + "&".join(map(_shown_parameter, query.split("&")))
+
+
+def _shown_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if name == "path" or not parameter:
+        return parameter
+    return f"{name}=***" if equals else "***"
+
+
+def local_source(source: str) -> Local | None:
+    """The file or folder a source names; None where it is an http or https URL.
+
+    Raises SourceError for other schemes, for another host's files, and where nothing is there.
+    """
+    if re.match(r"https?://", source, re.IGNORECASE):
+        return None
+    path = _file_url_path(source) if "://" in source else Path(source).expanduser()
+    try:
+        found = path.exists()
+    except ValueError as error:  # a NUL character
+        raise SourceError(f"not a path: {error}") from error
+    if not found:
+        raise SourceError("no such file or folder")
+    return Local(path)
+
+
+def _file_url_path(url: str) -> Path:
+    """The path of a file:// URL (RFC 8089): an empty host or localhost, percent-encoded."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() != "file":
+        raise SourceError(f"the scheme {scheme}:// is not supported (http, https and file are)")
+    host = urlsplit(f"//{rest.partition('/')[0]}").netloc
+    if host.lower() not in ("", "localhost"):
+        raise SourceError(f"names a file on another host, {host}")
+    return Path(unquote("/" + rest.partition("/")[2]))

@@ -1,0 +1,115 @@
+"""Trust on first use: what a model's unpinned content was when it was first seen.
+
+One small file a model and its sources, STORE/trust/<digest of both>.json; the first writer wins.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from megaport.errors import MegaportError
+from megaport.fetch.checksum import Verdict, check_content
+from megaport.fetch.sources import shown
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class TrustError(MegaportError):
+    """A record of trust that cannot be read or written."""
+
+
+class Trust:
+    """The record of one model with these sources in one store."""
+
+    def __init__(self, store: Path, model: str, sources: Sequence[str]) -> None:
+        """The path depends on the model's name and its set of sources, without their secrets."""
+        self.identity = {"model": model, "sources": sorted(map(shown, sources))}
+        spelled = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        name = hashlib.sha256(spelled.encode()).hexdigest()
+        self.path = store / "trust" / f"{name}.json"
+
+    def read(self) -> str | None:
+        """The content digest on record; None where there is no record.
+
+        Raises TrustError where the record is damaged: it must not pass for a first use.
+        """
+        try:
+            text = self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise self._damaged(f"{type(error).__name__} when reading it") from error
+        try:
+            digest = json.loads(text)["sha256"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._damaged("a file without the key sha256") from error
+        if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+            raise self._damaged("a sha256 that is none")
+        return digest
+
+    def record(self, digest: str) -> str:
+        """Record a digest unless one is on record; return the one that is, the first writer's.
+
+        Raises TrustError where the store cannot be written.
+        """
+        text = json.dumps(self.identity | {"sha256": digest}, indent=2, sort_keys=True) + "\n"
+        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _write_durably(new, text)
+            _publish_first(new, self.path)
+        except OSError as error:
+            raise TrustError(
+                f"trust record {self.path}",
+                seen=error.strerror or type(error).__name__,
+                expected="a store that takes it",
+                remedy="Free some space, or point `store:` in config.yaml to a writable folder.",
+            ) from error
+        finally:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+        return self.read() or digest
+
+    def verify(self, digests: Mapping[str, str], pinned: str | None, key: str) -> Verdict:
+        """Enforce the pin, else the record, else make the record. Raises DigestError, TrustError.
+
+        With a pin the record is neither read nor written: the pin is the stronger promise.
+        """
+        trusted = None if pinned else self.read()
+        verdict = check_content(digests, pinned=pinned, trusted=trusted, key=key)
+        if verdict.basis == "first use":
+            first = self.record(verdict.digest)
+            check_content(digests, pinned=None, trusted=first, key=key)
+        return verdict
+
+    def _damaged(self, seen: str) -> TrustError:
+        return TrustError(
+            f"trust record {self.path}",
+            seen=seen,
+            expected="a JSON object with the sha256 of the content first used",
+            remedy="Pin the right digest (checkpoint.sha256 in config.yaml), or delete the record "
+            "to trust the next download anew.",
+        )
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish_first(new: Path, path: Path) -> None:
+    """Name a finished file unless the name is taken; without hard links, last writer wins."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return
+    except OSError:
+        if not path.exists():
+            new.replace(path)
