@@ -10,7 +10,7 @@ Make = Callable[[Row], Leaf]
 
 
 def ngc_tree(layers: int, leaf: Make) -> dict[str, Any]:
-    """NGC's 345M: `model.language_model.{embedding, transformer}`; no args, no version (formats.md)."""
+    """NGC's 345M: `model.language_model.{embedding, transformer}`, no args and no version."""
     wanted = {row.megatron: leaf(row) for row in rows(layers, tied=True)}
     return {"model": {"language_model": _language_model(wanted, "transformer")}}
 

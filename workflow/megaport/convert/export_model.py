@@ -59,7 +59,7 @@ class Gpt2:
 def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     """Read a directory that `save_pretrained` or `convert` wrote, to be split over `ranks`.
 
-    The vocabulary is padded to a multiple of 128 x ranks, Megatron's `make_vocab_size_divisible_by`.
+    The vocabulary is padded to a multiple of 128 x ranks, as Megatron's default does.
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""torch's serialization before 1.6, which NGC's checkpoint has: pickles, then the storages' bytes."""
+"""torch's serialization before 1.6, as NGC's checkpoint has: pickles, then the storages' bytes."""
 
 import struct
 from collections.abc import Iterator

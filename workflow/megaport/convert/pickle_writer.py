@@ -60,7 +60,7 @@ class Leaf:
 
 
 class Pickler:
-    """Turns a tree into one pickle; `leaves` then holds its tensors, their index being their key."""
+    """Turns a tree into one pickle; `leaves` then holds its tensors, each keyed by its index."""
 
     # The dialect before torch 1.6 ends a storage's identity with the view it is, always None here.
     identity_end: tuple[Any, ...] = ()

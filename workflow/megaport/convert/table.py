@@ -1,8 +1,8 @@
-"""The one table: every Megatron GPT-2 tensor, its GPT-2 name, its shape, and what moves between them.
+"""The one table: every Megatron GPT-2 tensor, its GPT-2 name, its shape, and what moves.
 
 Megatron names are the canonical ones that `checkpoint.model.Checkpoint.tensors` is keyed by; GPT-2
 names are those `GPT2LMHeadModel.save_pretrained` writes. Shapes are laws in symbols:
-V padded vocabulary, v vocabulary, P positions, H hidden, F feed-forward, 3H for Q, K and V together.
+V padded vocabulary, v vocabulary, P positions, H hidden, F feed-forward, 3H for Q, K and V.
 """
 
 from collections.abc import Mapping

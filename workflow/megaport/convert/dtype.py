@@ -1,0 +1,80 @@
+"""Changing a dtype, correctly rounded, and telling what is not a number; nothing else computes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megaport.tensors import STORAGE, Array
+
+# config.json's names (torch's) of the safetensors dtypes a GPT-2 can have.
+TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
+
+# Infinity's bits; every bit pattern from there on, sign aside, is an infinity or a NaN (IEEE 754).
+INFINITY = {"F64": 0x7FF0 << 48, "F32": 0x7F80 << 16, "F16": 0x7C00, "BF16": 0x7F80}
+SIGNED = {2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
+UNSIGNED = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+
+
+def count_nonfinite(array: Array, dtype: str) -> int:
+    """How many elements are infinite or NaN. Contiguous or not; two vectorised passes, no copy.
+
+    A positive one is the largest as a signed integer, a negative one as an unsigned integer.
+    """
+    if array.size == 0:
+        return 0
+    unsigned = array.view(UNSIGNED[array.itemsize])
+    infinity = INFINITY[dtype]
+    sign = 1 << (8 * array.itemsize - 1)
+    if int(array.view(SIGNED[array.itemsize]).max()) < infinity and (
+        int(unsigned.max()) < infinity + sign
+    ):
+        return 0
+    return int(np.count_nonzero((unsigned & (sign - 1)) >= infinity))
+
+
+def cast(array: Array, source: str, target: str) -> Array:
+    """Finite values of dtype `source` in dtype `target`, rounded once, to nearest, ties to even.
+
+    Overflow gives an infinity, which `count_nonfinite` counts.
+    """
+    if source == target:
+        return array
+    if target == "BF16":
+        return _round_to_bfloat16(_float32_for_bfloat16(array, source))
+    with np.errstate(over="ignore"):
+        return _values(array, source).astype(STORAGE[target])
+
+
+def add_one(array: Array, dtype: str, target: str) -> Array:
+    """1 + `array` of dtype `dtype`, in dtype `target`: what `layernorm_1p` multiplies by."""
+    exact = _values(array, dtype).astype(np.float64) + 1.0
+    return cast(exact, "F64", target)
+
+
+def _values(array: Array, dtype: str) -> Array:
+    """`array` in a dtype NumPy computes with: BF16 widened to float32, which is exact."""
+    if dtype == "BF16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def _float32_for_bfloat16(array: Array, source: str) -> NDArray[np.float32]:
+    """float32 that rounds to the same bfloat16; float64 is rounded to odd, so only once in effect.
+
+    Rounding to odd: Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008.
+    """
+    if source != "F64":
+        return _values(array, source).astype(np.float32)
+    with np.errstate(over="ignore"):
+        nearest = array.astype(np.float32)
+    bits = nearest.view(np.uint32)
+    inexact = nearest != array
+    bits -= inexact & (np.abs(nearest) > np.abs(array))
+    bits |= inexact
+    return nearest
+
+
+def _round_to_bfloat16(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    half = 0x7FFF + ((bits >> 16) & 1)
+    return ((bits + half) >> 16).astype(np.uint16)
