@@ -1,0 +1,31 @@
+"""One error for everything that is wrong with a checkpoint, rather than the first thing."""
+
+from dataclasses import dataclass, field
+
+from megaport.errors import MegaportError
+
+
+class CheckpointMismatch(MegaportError):
+    """Tensors missing, extra, of a wrong shape or dtype, or unlike between ranks: all of them."""
+
+
+@dataclass
+class Accounting:
+    """Collects findings about the checkpoint called `source`, then raises them together."""
+
+    source: str
+    findings: list[str] = field(default_factory=list)
+
+    def report(self, kind: str, name: str, detail: str = "") -> None:
+        """Note that `name` is `kind` (missing, extra, wrong shape, ...) with what was seen."""
+        self.findings.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
+
+    def settle(self) -> None:
+        """Raise `CheckpointMismatch` with every finding, in order; nothing when there is none."""
+        if self.findings:
+            raise CheckpointMismatch(
+                self.source,
+                seen="\n  " + "\n  ".join(self.findings) + "\n",
+                expected="exactly the tensors of one GPT-2 model",
+                remedy="Get the whole checkpoint again, or use one that was saved complete.",
+            )

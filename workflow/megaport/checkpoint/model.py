@@ -1,0 +1,53 @@
+"""What a checkpoint is once read, whatever family it came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megaport.tensors import Tensor
+
+# Families whose model is Megatron core's: their names, MLP and args mean what core's mean.
+CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP = "core_ranks", "torch_dist", "zarr", "torch_dcp"
+LEGACY_RANKS, DEEPSPEED_LAYERS = "legacy_ranks", "deepspeed_layers"
+CORE_FAMILIES = frozenset({CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP})
+
+# The orders in which query, key and value rows of one rank were ever stored (docs/formats.md):
+# np is the rank's heads, hn the size of a head.
+QKV_ORDERS = ("3,np,hn", "np,hn,3", "np,3,hn")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Something the reader concluded: `value` is JSON data, `override` the config key that wins."""
+
+    subject: str
+    value: Any
+    reason: str
+    override: str | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A GPT-2 shaped Megatron checkpoint: every tensor accounted for, nothing copied.
+
+    `tensors` maps a canonical name (`checkpoint.canonical`; layers global, from 0) to its shards
+    in tensor-parallel rank order: joined on `canonical.shard_axis(name)` they are the tensor.
+    One shard means not parallel, or replicated and found bit-equal. `version` is None where
+    neither the file nor the config states one; `qkv_order` is one of `QKV_ORDERS`.
+    `serialization` is legacy, zip, distcp or zarr. `args` are the training arguments as JSON data.
+    """
+
+    family: str
+    era: str
+    serialization: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    virtual_pipeline: int
+    version: float | None
+    qkv_order: str
+    args: Mapping[str, Any] | None
+    iteration: int | None
+    layers: int
+    tensors: Mapping[str, tuple[Tensor, ...]]
+    ignored: tuple[str, ...]
+    decisions: tuple[Decision, ...]
