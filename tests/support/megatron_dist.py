@@ -1,0 +1,136 @@
+"""Writes Megatron core's distributed formats: torch_dist, zarr, torch_dcp and fsdp_dtensor."""
+
+import io
+import json
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
+
+from megaport.checkpoint.canonical import shard_axis, split_layer
+from support import megatron_names
+from support.megatron_model import Model
+
+Chunk = tuple[tuple[int, ...], torch.Tensor]  # (offsets, piece)
+PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
+
+
+def write(folder: Path, model: Model, layout: str, tp: int, common: dict[str, Any]) -> None:
+    """Write the model in `tp` chunks a tensor; the version of the QKV rows is 3."""
+    folder.mkdir(parents=True)
+    entries = dict(_entries(model, layout, tp))
+    if layout == "zarr":
+        _write_zarr(folder, entries)
+    else:
+        objects = common if layout in PREFIXES else {}
+        _write_distcp(folder, entries, objects)
+    if layout not in PREFIXES:
+        torch.save(common, folder / "common.pt")
+        backend = "zarr" if layout == "zarr" else "torch_dist"
+        said = {"sharded_backend": backend, "sharded_backend_version": 1}
+        (folder / "metadata.json").write_text(json.dumps(said))
+
+
+def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chunk]]]:
+    stacked: dict[str, list[Chunk]] = {}
+    for name in model.tensors:
+        place = split_layer(name)
+        # Every FSDP tensor is cut on axis 0, whatever tensor parallelism would do.
+        axis = 0 if layout == "fsdp_dtensor" else shard_axis(name)
+        shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
+        if layout == "fsdp_dtensor":
+            shards = list(model.shard(name, 0, 1, 3).tensor_split(tp, 0))
+        pieces = list(_chunks(shards if axis is not None else shards[:1], axis or 0))
+        if place and layout in ("torch_dist", "zarr"):
+            native = megatron_names.core(name, "core_te", None)
+            for offsets, piece in pieces:
+                chunk = ((place[0], *offsets), piece[None])
+                stacked.setdefault(native, []).append(chunk)
+        else:
+            layer = place[0] if place else None
+            yield PREFIXES.get(layout, "") + megatron_names.core(name, "core_te", layer), pieces
+    yield from stacked.items()
+
+
+def _chunks(shards: list[torch.Tensor], axis: int) -> Iterator[Chunk]:
+    start = 0
+    for shard in shards:
+        offsets = [0] * shard.dim()
+        offsets[axis] = start
+        start += shard.shape[axis]
+        yield tuple(offsets), shard
+
+
+def _whole(chunks: list[Chunk]) -> tuple[int, ...]:
+    ends = [[o + s for o, s in zip(at, piece.shape, strict=True)] for at, piece in chunks]
+    return tuple(max(axis) for axis in zip(*ends, strict=True))
+
+
+def _write_distcp(folder: Path, entries: dict[str, list[Chunk]], objects: dict[str, Any]) -> None:
+    files = [io.BytesIO(), io.BytesIO()]
+    described: dict[str, Any] = {}
+    places: dict[MetadataIndex, _StorageInfo] = {}
+
+    def put(index: MetadataIndex, content: Any) -> None:
+        number = len(places) % 2
+        offset = files[number].tell()
+        torch.save(content, files[number])
+        length = files[number].tell() - offset
+        places[index] = _StorageInfo(f"__0_{number}.distcp", offset, length)
+
+    for name, chunks in entries.items():
+        described[name] = TensorStorageMetadata(
+            TensorProperties(dtype=chunks[0][1].dtype),
+            torch.Size(_whole(chunks)),
+            [ChunkStorageMetadata(torch.Size(at), piece.shape) for at, piece in chunks],
+        )
+        for at, piece in chunks:
+            put(MetadataIndex(name, torch.Size(at)), piece)
+    for name, content in objects.items():
+        described[name] = BytesStorageMetadata()
+        put(MetadataIndex(name), content)
+    metadata = Metadata(described, None, places)
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    for number, file in enumerate(files):
+        (folder / f"__0_{number}.distcp").write_bytes(file.getvalue())
+
+
+def _write_zarr(folder: Path, entries: dict[str, list[Chunk]]) -> None:
+    for name, chunks in entries.items():
+        here = folder / name
+        here.mkdir()
+        shape = chunks[0][1].shape
+        for at, piece in chunks:
+            key = ".".join(str(o // s) for o, s in zip(at, shape, strict=True))
+            (here / key).write_bytes(raw(piece))
+        (here / ".zarray").write_text(json.dumps(zarray(_whole(chunks), chunks[0][1])))
+
+
+def raw(tensor: torch.Tensor) -> bytes:
+    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def zarray(shape: tuple[int, ...], chunk: torch.Tensor) -> dict[str, Any]:
+    dtypes = {torch.float32: "<f4", torch.float16: "<f2", torch.bfloat16: "bfloat16"}
+    return {
+        "zarr_format": 2,
+        "shape": list(shape),
+        "chunks": list(chunk.shape),
+        "dtype": dtypes.get(chunk.dtype) or np.dtype("<f8").str,
+        "compressor": None,
+        "fill_value": None,
+        "filters": None,
+        "order": "C",
+    }
