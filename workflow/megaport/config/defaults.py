@@ -9,7 +9,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "austen-tiny": {
         "checkpoint": {
             "path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip",
-            "sha256": "0" * 64,
+            "sha256": "a55dc5c6275dd5bf4e5b99516a8099721e17bae8147d52151a185a1e8869e169",
         },
         "architecture": {
             "n_head": 4,
@@ -42,6 +42,6 @@ MODELS: dict[str, dict[str, Any]] = {
 
 PROMPTS: list[dict[str, Any]] = [
     {},
-    {"text": "It is a truth universally acknowledged, that"},
-    {"text": "She was not", "do_sample": True, "seed": 1, "top_k": 40, "num_return_sequences": 2},
+    {"prompt": "It is a truth universally acknowledged, that"},
+    {"prompt": "She was not", "do_sample": True, "seed": 1, "top_k": 40, "num_return_sequences": 2},
 ]

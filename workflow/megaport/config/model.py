@@ -70,7 +70,9 @@ class Architecture(Strict):
 class Prompt(Strict):
     """One request for text."""
 
-    text: str | None = Field(None, description="The prompt; null: from the start-of-text token.")
+    prompt: str | None = Field(
+        None, description="The text to go on from; null: from the start-of-text token."
+    )
     token_ids: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, description="The prompt as token ids, for models without a tokenizer."
     )
@@ -88,8 +90,8 @@ class Prompt(Strict):
 
     @model_validator(mode="after")
     def _one_prompt(self) -> Self:
-        if self.text is not None and self.token_ids is not None:
-            raise ValueError("give `text` or `token_ids`, not both")
+        if self.prompt is not None and self.token_ids is not None:
+            raise ValueError("give `prompt` or `token_ids`, not both")
         return self
 
 

@@ -1,0 +1,46 @@
+# The two commands of the README are `make generate` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.requirements
+DEVELOPMENT := $(VENV)/.requirements-dev
+
+.PHONY: help generate test lint format config clean
+.DEFAULT_GOAL := help
+
+help: ## list what make can do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(RUNTIME): requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(DEVELOPMENT): requirements-dev.txt requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@ $(RUNTIME)
+
+generate: $(RUNTIME) ## build the environment, then text from the model that config.yaml names
+	$(BIN)/snakemake -c1 generate
+
+test: $(DEVELOPMENT) ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(DEVELOPMENT) ## run every linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+format: $(DEVELOPMENT) ## format Python and Snakemake files
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+config: $(DEVELOPMENT) ## write config.yaml and its schema from workflow/megaport/config
+	PYTHONPATH=workflow $(BIN)/python -m megaport.config.render
+
+clean: ## remove results, the store and the environment
+	rm -rf results .store .snakemake $(VENV)

@@ -1,0 +1,30 @@
+# Any Megatron-LM GPT-2 checkpoint in, a verified Hugging Face model out: `snakemake -c1 generate`.
+# Settings: config.yaml. How caching works: docs/how-it-works.md.
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+rule all:
+    default_target: True
+    """Everything for every model named by `model:`, and the report over all of it."""
+    input:
+        [PLAN.receipts(rule) for rule in RULES],
+        "results/report.html",
+
+
+include: "workflow/rules/download.smk"
+include: "workflow/rules/checksum.smk"
+include: "workflow/rules/inspect.smk"
+include: "workflow/rules/convert.smk"
+include: "workflow/rules/pytorch_bin.smk"
+include: "workflow/rules/assemble.smk"
+include: "workflow/rules/generate.smk"

@@ -1,0 +1,173 @@
+"""The store alone: blobs, actions, receipts, names, and what happens when somebody harms them."""
+
+import json
+import os
+
+import pytest
+
+from megaport.store.actions import Action
+from megaport.store.blobs import Content
+from megaport.store.errors import ReceiptError, StoreError
+from megaport.store.names import publish
+from megaport.store.receipts import Receipt, read_receipt
+from megaport.store.stale import drop_stale
+from megaport.store.store import Made, Store
+
+ACTION = Action("convert", {"in": {"x": Content("a" * 64, 1)}}, {"p": 1}, "code", {"numpy": "2"})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def build(store: Store, content: bytes = b"hello", key: str = ACTION.key):
+    with store.workspace() as folder:
+        made = folder / "out.txt"
+        made.write_bytes(content)
+        return store.record(key, {"out.txt": made}, Made(facts={"n": 1}), {"wall_seconds": 1})
+
+
+def rot(path, content):
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_blob_is_read_only_and_named_by_its_content(store):
+    content = build(store).outputs["out.txt"]
+    blob = store.path_of(content)
+    assert blob.parent.name == content.sha256[:2] and blob.name == content.sha256
+    assert blob.stat().st_mode & 0o777 == 0o444
+    assert store.lookup(ACTION.key).facts == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    "harm", [b"", b"hell", b"jello"], ids=["emptied", "truncated", "bit-rotted"]
+)
+def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
+    content = build(store).outputs["out.txt"]
+    rot(store.blobs.path(content.sha256), harm)
+    assert store.lookup(ACTION.key) is None
+    with pytest.raises(StoreError, match="Run the same command again"):
+        store.path_of(content)
+    build(store)
+    assert store.path_of(content).read_bytes() == b"hello"
+
+
+def test_removed_blob_and_damaged_action_are_misses(store):
+    content = build(store).outputs["out.txt"]
+    store.blobs.discard(content.sha256)
+    assert store.lookup(ACTION.key) is None
+    build(store)
+    rot(store.actions.path(ACTION.key), b'{"schema": 1, "outp')
+    assert store.lookup(ACTION.key) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rule": "other"},
+        {"parameters": {"p": 2}},
+        {"code": "other"},
+        {"software": {"numpy": "3"}},
+        {"inputs": {"in": {"x": Content("b" * 64, 1)}}},
+        {"inputs": {"in": {"y": Content("a" * 64, 1)}}},
+    ],
+)
+def test_action_key_covers_everything_that_may_matter(change):
+    assert Action(**{**ACTION.__dict__, **change}).key != ACTION.key
+
+
+def test_action_key_ignores_order(store):
+    other = Action("convert", ACTION.inputs, {"p": 1}, "code", {"numpy": "2"})
+    assert other.key == ACTION.key
+
+
+@pytest.mark.parametrize("way", ["auto", "copy", "hardlink", "symlink"])
+def test_publish_shows_the_content_and_replaces_what_was_there(store, tmp_path, way):
+    content = build(store).outputs["out.txt"]
+    name = tmp_path / "results" / "out.txt"
+    name.parent.mkdir()
+    name.write_bytes(b"old")
+    publish(store, content, name, way)
+    assert name.read_bytes() == b"hello"
+    assert name.is_symlink() == (way == "symlink")
+    assert [p.name for p in name.parent.iterdir()] == ["out.txt"]
+
+
+def test_writing_to_a_copy_leaves_the_store_alone(store, tmp_path):
+    content = build(store).outputs["out.txt"]
+    publish(store, content, tmp_path / "model.txt", "auto")
+    (tmp_path / "model.txt").write_bytes(b"edited")
+    assert store.path_of(content).read_bytes() == b"hello"
+
+
+def test_links_inside_a_checkout_are_relative_so_that_it_can_move(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    monkeypatch.chdir(checkout)
+    store = Store(checkout / ".store")
+    content = build(store).outputs["out.txt"]
+    publish(store, content, checkout / "results" / "out.txt")
+    monkeypatch.chdir(tmp_path)
+    checkout.rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "results" / "out.txt").read_bytes() == b"hello"
+
+
+def receipt_of(store, folder):
+    result = build(store)
+    publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
+    Receipt.of(ACTION, result).write(folder / "convert.json")
+    return folder / "convert.json"
+
+
+def test_receipt_round_trip_is_byte_identical(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    before = path.read_bytes()
+    read_receipt(path).write(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}'])
+def test_damaged_receipt_is_refused_with_a_remedy(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ReceiptError, match="Delete the file"):
+        read_receipt(path)
+
+
+def test_receipt_of_another_format_version_is_refused(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    with pytest.raises(ReceiptError, match="receipt format 99"):
+        read_receipt(path)
+
+
+def test_a_true_receipt_is_kept(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    assert drop_stale(store, [path]) == []
+    assert path.exists()
+
+
+@pytest.mark.parametrize("harm", ["name edited", "name removed", "blob removed", "blob rotted"])
+def test_a_receipt_that_lies_is_dropped(store, tmp_path, harm):
+    path = receipt_of(store, tmp_path / "results")
+    blob = store.blobs.path(read_receipt(path).outputs["out.txt"].sha256)
+    {
+        "name edited": lambda: (path.parent / "out.txt").write_bytes(b"jello"),
+        "name removed": (path.parent / "out.txt").unlink,
+        "blob removed": blob.unlink,
+        "blob rotted": lambda: rot(blob, b"jello"),
+    }[harm]()
+    assert len(drop_stale(store, [path])) == 1
+    assert not path.exists()
+
+
+def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):
+    content = build(store).outputs["out.txt"]
+    blob = store.blobs.path(content.sha256)
+    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("read"))
+    assert store.blobs.holds(content)
+    os.utime(blob)
+    with pytest.raises(pytest.fail.Exception):
+        store.blobs.holds(content)

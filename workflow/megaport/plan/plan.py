@@ -1,0 +1,106 @@
+"""The plan of a run: fingerprints, forced rules, receipts that no longer hold."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from megaport.config.model import Config
+from megaport.plan.parameters import Parameterizer
+from megaport.store.canonical import canonical_json
+from megaport.store.code import code_digest
+from megaport.store.stale import drop_stale
+from megaport.store.store import Store
+
+# Rules by the name a user types; each has a worker rule `<name>_model` with a {model} wildcard.
+RULES = (
+    "download",
+    "checksum",
+    "inspect",
+    "convert",
+    "pytorch_bin",
+    "assemble",
+    "generate",
+    "benchmark",
+    "parity",
+)
+
+
+class Plan:
+    """Built once when the Snakefile is read. `root` is the folder of the Snakefile."""
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config = config
+        self.root = root
+        self.store = Store(Path(config.store).expanduser())
+        folders = [Path.cwd(), root]
+        self.parameters = Parameterizer(config, folders, self.store.stats)
+
+    def fingerprint(self, rule: str, model: str) -> str:
+        """What Snakemake compares: parameters, code and the way files are named, as one string.
+
+        Canonical JSON, not its digest: the job reads its parameters from it.
+        """
+        value = {
+            "parameters": self.parameters.of(rule, model),
+            "code": code_digest(self.script(rule)),
+            "way": self.config.materialize if rule == "assemble" else "symlink",
+        }
+        return canonical_json(value).decode()
+
+    def script(self, rule: str) -> Path:
+        return self.root / "workflow" / "scripts" / f"{rule}.py"
+
+    def receipts(self, rule: str) -> list[str]:
+        """The receipts the named target of a rule asks for."""
+        return [f"results/{model}/{rule}.json" for model in self.config.names]
+
+    def drop_stale(self, results: Path) -> list[str]:
+        """Drop what lies among the receipts of the configured models; a line for each."""
+        found: Iterable[Path] = (
+            path
+            for model in self.config.models
+            for rule in RULES
+            if (path := results / model / f"{rule}.json").exists()
+        )
+        return drop_stale(self.store, found)
+
+    @cached_property
+    def wildcard(self) -> str:
+        """A regular expression that matches the configured models only."""
+        return "|".join(sorted(map(_escaped, self.config.models), key=len, reverse=True))
+
+
+def _escaped(name: str) -> str:
+    return name.replace(".", r"\.")
+
+
+def workers(names: Iterable[str]) -> set[str]:
+    """`names` (of rules or files) with the worker rule of every named target added.
+
+    `-R convert` names the target rule; the work is done by `convert_model`.
+    """
+    given = set(names)
+    return given | {f"{name}_model" for name in given & set(RULES)}
+
+
+def forced(everything: bool, names: Iterable[str]) -> str:
+    """The rules whose cached actions must be passed over, for the jobs' environment."""
+    if everything:
+        return "*"
+    return ",".join(sorted({_rule_of(name) for name in names}))
+
+
+def _rule_of(name: str) -> str:
+    """The rule behind a rule name, a worker's name or a file under results/<model>/."""
+    if name.startswith("results/"):
+        return _rule_of_file(name)
+    return name.removesuffix("_model")
+
+
+def _rule_of_file(name: str) -> str:
+    parts = Path(name).parts[2:]
+    if len(parts) == 1:
+        return "generate" if parts[0].startswith("generations.") else Path(parts[0]).stem
+    if parts[-1] == "pytorch_model.bin":
+        return "pytorch_bin"
+    return {"converted": "convert", "model": "assemble"}.get(parts[0], parts[0])

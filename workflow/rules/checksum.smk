@@ -1,0 +1,26 @@
+# Know a checkpoint by its content: SHA-256 of every file and of every member that counts.
+#   in:  the download receipt
+#   out: results/<model>/checksum.json
+
+
+rule checksum:
+    """The digests of every model named by `model:`, checked against what is pinned."""
+    input:
+        PLAN.receipts("checksum"),
+    localrule: True
+
+
+rule checksum_model:
+    """Digest the members of a checkpoint; enforce the pinned or first-trusted digest."""
+    input:
+        download="results/{model}/download.json",
+    output:
+        receipt="results/{model}/checksum.json",
+    log:
+        "results/{model}/run/checksum.log",
+    conda:
+        "../../envs/convert.yaml"
+    params:
+        fingerprint=fingerprint("checksum"),
+    script:
+        "../scripts/checksum.py"

@@ -1,0 +1,54 @@
+# Read before every rule: checks the configuration, works out the plan of the run, drops receipts
+# that no longer tell the truth, and tells jobs which cached actions -F and -R pass over.
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from megaport.config.load import load_config
+from megaport.errors import MegaportError
+from megaport.plan.plan import RULES, Plan, forced, workers
+from megaport.store.step import FORCE_VARIABLE
+
+try:
+    PLAN = Plan(load_config(config), Path(workflow.basedir))
+except MegaportError as error:
+    raise WorkflowError(str(error))
+validate(config, "../schemas/config.schema.json")
+config.update(PLAN.config.plain())
+
+
+def fingerprint(rule):
+    """The one parameter of a rule: parameters and code, compared as a string."""
+    return lambda wildcards: PLAN.fingerprint(rule, wildcards.model)
+
+
+def force_what_was_asked():
+    """-F, -f and -R name target rules; hand them on to the worker rules and to the jobs."""
+    settings = workflow.dag_settings
+    settings.forcerun = workers(settings.forcerun)
+    settings.until = workers(settings.until)
+    settings.omit_from = workers(settings.omit_from)
+    names = set(settings.forcerun)
+    if settings.forcetargets:
+        names |= workers(settings.targets)
+        settings.forcerun = names
+    os.environ[FORCE_VARIABLE] = forced(settings.forceall, names)
+    workflow.register_envvars(FORCE_VARIABLE)
+
+
+if workflow.is_main_process:
+    force_what_was_asked()
+    for line in PLAN.drop_stale(Path("results")):
+        print(f"dropped {line}", file=sys.stderr)
+
+
+wildcard_constraints:
+    model=PLAN.wildcard,
+
+
+localrules:
+    all,

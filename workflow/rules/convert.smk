@@ -1,0 +1,28 @@
+# Megatron tensors to GPT-2 tensors: pure data movement, no torch.
+#   in:  the checksum receipt (and through it the checkpoint)
+#   out: results/<model>/converted/{config.json,model.safetensors}, receipt convert.json
+
+
+rule convert:
+    """The converted tensors of every model named by `model:`."""
+    input:
+        PLAN.receipts("convert"),
+    localrule: True
+
+
+rule convert_model:
+    """Convert a checkpoint to config.json and model.safetensors."""
+    input:
+        checksum="results/{model}/checksum.json",
+    output:
+        receipt="results/{model}/convert.json",
+        config="results/{model}/converted/config.json",
+        weights="results/{model}/converted/model.safetensors",
+    log:
+        "results/{model}/run/convert.log",
+    conda:
+        "../../envs/convert.yaml"
+    params:
+        fingerprint=fingerprint("convert"),
+    script:
+        "../scripts/convert.py"

@@ -1,0 +1,28 @@
+# The model card's recipe made real: text from every prompt, FP16 on CUDA, elsewhere what is fast.
+#   in:  results/<model>/model/, config `generate`
+#   out: results/<model>/generations.jsonl and generations.txt, receipt generate.json
+
+
+rule generate:
+    """Text from every model named by `model:`."""
+    input:
+        PLAN.receipts("generate"),
+    localrule: True
+
+
+rule generate_model:
+    """Generate text for every prompt."""
+    input:
+        assemble="results/{model}/assemble.json",
+    output:
+        receipt="results/{model}/generate.json",
+        lines="results/{model}/generations.jsonl",
+        text="results/{model}/generations.txt",
+    log:
+        "results/{model}/run/generate.log",
+    conda:
+        "../../envs/generate.yaml"
+    params:
+        fingerprint=fingerprint("generate"),
+    script:
+        "../scripts/generate.py"

@@ -1,0 +1,27 @@
+# The file the model card's conversion wrote, for tools that still ask for it.
+#   in:  results/<model>/converted/
+#   out: results/<model>/converted/pytorch_model.bin, receipt pytorch_bin.json
+
+
+rule pytorch_bin:
+    """pytorch_model.bin of every model named by `model:`."""
+    input:
+        PLAN.receipts("pytorch_bin"),
+    localrule: True
+
+
+rule pytorch_bin_model:
+    """Write the converted tensors as torch.save would."""
+    input:
+        convert="results/{model}/convert.json",
+    output:
+        receipt="results/{model}/pytorch_bin.json",
+        weights="results/{model}/converted/pytorch_model.bin",
+    log:
+        "results/{model}/run/pytorch_bin.log",
+    conda:
+        "../../envs/convert.yaml"
+    params:
+        fingerprint=fingerprint("pytorch_bin"),
+    script:
+        "../scripts/pytorch_bin.py"

@@ -1,0 +1,46 @@
+"""Bring a checkpoint's bytes here, or note where a local one lies."""
+
+import shutil
+import sys
+
+from adapter import Task, log, run
+from megaport.store.stat_cache import sha256_file
+from megaport.store.step import Job
+from megaport.store.store import Made
+
+
+def compute(job: Job) -> Made:
+    from megaport.checkpoint.source import source_files
+
+    task = Task(snakemake)
+    if task.settings["checkpoint"]["path"] is None:
+        return fetch(task, job)
+    if job.parameters["files"] is None:
+        source_files(task.find(task.settings["checkpoint"]["path"]))  # raises, saying why
+    return Made(facts={"files": job.parameters["files"]})
+
+
+def fetch(task: Task, job: Job) -> Made:
+    from megaport.checkpoint.source import source_files
+    from megaport.fetch.download import Downloaded, download
+    from megaport.fetch.limits import Limits
+    from megaport.fetch.progress import progress_on
+
+    found = download(
+        task.settings["checkpoint"]["urls"],
+        task.store.root / "partial",
+        limits=Limits(**task.snakemake.config["download"]),
+        check=source_files,
+        progress=progress_on(sys.stderr, log.info),
+    )
+    target = job.work / "@checkpoint"
+    if isinstance(found, Downloaded):
+        found.move(target)
+    else:
+        shutil.copyfile(found.path, target)
+    digest = sha256_file(target)
+    files = {"checkpoint": {"sha256": digest, "size": target.stat().st_size}}
+    return Made(digests={"@checkpoint": digest}, facts={"files": files})
+
+
+run(snakemake, compute, lambda task: {})
