@@ -1,0 +1,80 @@
+"""Bounds on what a pickle built: keys that hash quickly, no cycles, bounded depth and size."""
+
+from typing import Any
+
+from megaport.checkpoint.pickle_errors import damaged, shown, too_large
+from megaport.checkpoint.records import Record
+from megaport.tensors import Tensor
+
+MOST_DEPTH = 100
+# Nodes of the tree when shared parts are counted wherever they appear, as a walk meets them.
+MOST_NODES = 20_000_000
+_Path = list[tuple[Any, list[Any]]]  # containers from the root down, each with parts to visit
+_SCALARS = frozenset({int, float, bool, str, bytes, type(None), Tensor})
+
+
+def check_key(where: str, key: Any) -> int:
+    """Refuse keys whose hashing could be slow; the number of tuples in the key (0 as a rule)."""
+    if type(key) is str or type(key) is bytes or key is None or isinstance(key, Record):
+        return 0
+    if type(key) is int or type(key) is float or type(key) is bool:
+        # Within 60 bits an int is its own hash; larger ones can be chosen to collide.
+        if type(key) is int and key.bit_length() > 60:
+            raise damaged(where, "a huge integer as a key", "a key of at most 60 bits")
+        return 0
+    if type(key) is tuple and len(key) <= 64:
+        for part in key:
+            if type(part) is tuple:
+                raise damaged(where, "a tuple within a tuple as a key", "plain keys")
+            check_key(where, part)
+        return 1
+    raise damaged(where, f"a key that is {shown(key)}", "text or a number as a key")
+
+
+def check_tree(where: str, root: Any) -> None:
+    """Refuse trees deeper, or larger when walked, than any checkpoint, and lists in themselves.
+
+    A cycle through a Record is let be: Records are leaves to whoever walks the tree.
+    """
+    sizes: dict[int, int] = {}  # expanded nodes under each finished container
+    path: _Path = []
+    on_path: dict[int, int] = {}
+    _enter(where, root, path, on_path)
+    while path:
+        node, children = path[-1]
+        if children:
+            child = children.pop()
+            if id(child) in on_path:
+                _check_cycle(where, path[on_path[id(child)] :])
+            elif id(child) not in sizes:
+                _enter(where, child, path, on_path)
+            continue
+        path.pop()
+        del on_path[id(node)]
+        sizes[id(node)] = total = 1 + sum(sizes.get(id(c), 0) + 1 for c in _parts(node))
+        if total > MOST_NODES:
+            raise too_large(where, f"over {MOST_NODES} values by repetition", "a plain tree")
+
+
+def _enter(where: str, node: Any, path: _Path, on_path: dict[int, int]) -> None:
+    if type(node) in _SCALARS:
+        return
+    if len(path) >= MOST_DEPTH:
+        raise too_large(where, f"values nested over {MOST_DEPTH} deep", "shallow data")
+    on_path[id(node)] = len(path)
+    path.append((node, [part for part in _parts(node) if type(part) not in _SCALARS]))
+
+
+def _parts(node: Any) -> list[Any]:
+    if type(node) is dict:
+        return [*node.keys(), *node.values()]
+    if type(node) is list or type(node) is tuple:
+        return list(node)
+    if isinstance(node, Record):
+        return [node.args, node.state, node.contents]
+    return []
+
+
+def _check_cycle(where: str, cycle: _Path) -> None:
+    if not any(isinstance(node, Record) for node, _ in cycle):
+        raise damaged(where, "a container that contains itself", "a tree")

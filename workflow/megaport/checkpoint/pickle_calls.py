@@ -1,0 +1,183 @@
+"""What "calling" a name in a pickle gives: plain data, a tensor view, or an inert Record."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from megaport.checkpoint.pickle_errors import damaged, forbidden, shown
+from megaport.checkpoint.pickle_globals import may_be_called
+from megaport.checkpoint.records import Record, Reference
+from megaport.checkpoint.tensor_views import rebuild_tensor, rebuild_tensor_v3
+from megaport.tensors import Tensor
+
+
+class Context(Protocol):
+    """What a constructor may ask of the machine that runs it."""
+
+    where: str
+
+    def charge(self, work: int) -> None: ...
+
+    def set_item(self, target: dict[Any, Any], key: Any, value: Any) -> None: ...
+
+
+Constructor = Callable[[Context, tuple[Any, ...]], Any]
+
+
+def call(context: Context, target: Any, args: Any) -> Any:
+    """The value of `target(*args)` without calling anything.
+
+    Data constructors of Python, NumPy and torch give their data, every other class a `Record`.
+    `ForbiddenGlobalError` when the target is a function that is not a known constructor of data.
+    """
+    if not isinstance(target, Reference):
+        raise damaged(context.where, f"a call of {shown(target)}", "a call of a class")
+    if not isinstance(args, tuple):
+        raise damaged(context.where, f"a call with {shown(args)}", "a call with a tuple")
+    constructor = _CONSTRUCTORS.get(target.name)
+    if constructor is not None:
+        return constructor(context, args)
+    if not may_be_called(target):
+        raise forbidden(context.where, target.name)
+    return Record(target.name, args)
+
+
+def _dict(context: Context, args: tuple[Any, ...]) -> dict[Any, Any]:
+    result: dict[Any, Any] = {}
+    for pair in _elements(context, args):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise damaged(context.where, f"a dict made of {shown(pair)}", "key and value pairs")
+        context.set_item(result, pair[0], pair[1])
+    return result
+
+
+def _list(context: Context, args: tuple[Any, ...]) -> list[Any]:
+    """Sets too: in the file's order, because a Python set's order differs from run to run."""
+    return list(_elements(context, args))
+
+
+def _tuple(context: Context, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_elements(context, args))
+
+
+def _elements(context: Context, args: tuple[Any, ...]) -> Sequence[Any]:
+    source = args[0] if args else ()
+    if isinstance(source, dict):
+        source = list(source.items())
+    if not isinstance(source, list | tuple):
+        raise damaged(context.where, f"a container made of {shown(source)}", "a list or tuple")
+    context.charge(len(source))
+    return source
+
+
+def _empty_dict(context: Context, args: tuple[Any, ...]) -> dict[Any, Any]:
+    return {}
+
+
+def _bytes(context: Context, args: tuple[Any, ...]) -> bytes:
+    """`bytes(b"..")`, `bytearray(text, "latin-1")`, `_codecs.encode(text, "latin1")`."""
+    source = args[0] if args else b""
+    if not isinstance(source, str | bytes):
+        raise damaged(context.where, f"bytes made of {shown(source)}", "text or bytes")
+    context.charge(len(source))
+    if isinstance(source, bytes):
+        return source
+    if len(args) < 2 or str(args[1]).lower().replace("-", "") not in ("latin1", "ascii", "utf8"):
+        raise damaged(context.where, "text to bytes by an unusual encoding", "latin1")
+    try:
+        return source.encode("utf-8" if str(args[1]).lower().startswith("u") else "latin-1")
+    except UnicodeEncodeError:
+        raise damaged(context.where, "text that latin1 has no bytes for", "latin1") from None
+
+
+def _path(context: Context, args: tuple[Any, ...]) -> str:
+    """A pathlib path, as the text it was made from."""
+    if len(args) > 1000 or not all(isinstance(part, str) for part in args):
+        raise damaged(context.where, "a path that is not made of text", "path parts")
+    context.charge(sum(len(part) for part in args))
+    return "/".join(args).replace("//", "/", 1) if args else "."
+
+
+def _scalar(context: Context, args: tuple[Any, ...]) -> Any:
+    """`numpy.core.multiarray.scalar(dtype, bytes)`: a Python number; other kinds stay inert."""
+    if len(args) == 2 and isinstance(args[0], Record) and isinstance(args[1], bytes):
+        code = args[0].args[0] if args[0].args else None
+        state = args[0].state
+        big = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
+        if isinstance(code, str) and re.fullmatch(r"[fiu][248]|[iub]1", code) and not big:
+            dtype = np.dtype("?" if code == "b1" else f"<{code}")
+            if dtype.itemsize == len(args[1]):
+                return np.frombuffer(args[1], dtype)[0].item()
+    return Record("numpy.core.multiarray.scalar", args)
+
+
+def _new_object(context: Context, args: tuple[Any, ...]) -> Any:
+    """`copyreg.__newobj__(cls, *args)`: what the NEWOBJ opcode does."""
+    context.charge(len(args))
+    return call(context, args[0] if args else None, args[1:])
+
+
+def _reconstructor(context: Context, args: tuple[Any, ...]) -> Any:
+    """`copyreg._reconstructor(cls, base, state)`: an empty object of a Python 2 class."""
+    return call(context, args[0] if args else None, ())
+
+
+def _array(context: Context, args: tuple[Any, ...]) -> Record:
+    """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`; BUILD brings what it holds."""
+    return Record("numpy.ndarray")
+
+
+def _data(context: Context, args: tuple[Any, ...]) -> Any:
+    """A Parameter is its tensor."""
+    if not args or not isinstance(args[0], Tensor | Record):
+        raise damaged(context.where, "a parameter without a tensor", "a tensor")
+    return args[0]
+
+
+def _from_type(context: Context, args: tuple[Any, ...]) -> Any:
+    """`torch._tensor._rebuild_from_type_v2(function, type, args, state)`: a tensor with attributes.
+
+    Plain tensors and parameters are views; any other subclass (FP8, DTensor) stays inert, because
+    its bytes need not be its values.
+    """
+    if len(args) < 3 or not all(isinstance(part, Reference) for part in args[:2]):
+        raise damaged(context.where, "a tensor made of no known function", "a rebuild function")
+    if args[1].name not in _PLAIN_TENSORS or args[0].name not in _REBUILDS:
+        return Record(args[1].name, args)
+    return call(context, args[0], args[2])
+
+
+_PLAIN_TENSORS = frozenset({"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"})
+_REBUILDS: dict[str, Constructor] = {
+    "torch._utils._rebuild_tensor": lambda context, args: rebuild_tensor(context.where, args),
+    "torch._utils._rebuild_tensor_v2": lambda context, args: rebuild_tensor(context.where, args),
+    "torch._utils._rebuild_tensor_v3": lambda context, args: rebuild_tensor_v3(context.where, args),
+    "torch._utils._rebuild_parameter": _data,
+    "torch._utils._rebuild_parameter_with_state": _data,
+}
+_CONSTRUCTORS: dict[str, Constructor] = {
+    **_REBUILDS,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch.Size": _tuple,
+    "collections.OrderedDict": _dict,
+    "collections.Counter": _dict,
+    "collections.defaultdict": _empty_dict,
+    "collections.deque": _list,
+    "builtins.dict": _dict,
+    "builtins.list": _list,
+    "builtins.set": _list,
+    "builtins.frozenset": _list,
+    "builtins.tuple": _tuple,
+    "builtins.bytes": _bytes,
+    "builtins.bytearray": _bytes,
+    "_codecs.encode": _bytes,
+    "copyreg._reconstructor": _reconstructor,
+    "copyreg.__newobj__": _new_object,
+    "numpy.core.multiarray._reconstruct": _array,
+    "numpy.core.multiarray.scalar": _scalar,
+    **dict.fromkeys(
+        [f"pathlib.{kind}" for kind in ("Path", "PosixPath", "PurePath", "PurePosixPath")], _path
+    ),
+}

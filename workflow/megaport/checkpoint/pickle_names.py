@@ -1,0 +1,75 @@
+"""Names that pickles are judged by: those of data, and those of code that attacks use."""
+
+import sys
+
+
+def _words(text: str, prefix: str = "") -> frozenset[str]:
+    return frozenset(prefix + word for word in text.split())
+
+
+# Modules that Python 2 or later Pythons than this one call otherwise, or no longer have.
+RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "numpy._core": "numpy.core"}
+_GONE = _words(
+    """
+    _winreg anydbm asynchat asyncore cPickle cStringIO commands compiler dbhash distutils
+    dummy_thread dumbdbm exceptions gdbm httplib idlelib imp imputil lib2to3 md5 mhlib mimetools
+    multifile new nt os2 pipes popen2 posixfile rexec sgmllib sha smtpd SimpleHTTPServer
+    SocketServer statvfs test thread urllib2 urlparse xmlrpclib
+    """
+)
+STANDARD_LIBRARY = sys.stdlib_module_names | _GONE
+
+# Packages whose functions run commands, open connections or load code; picklescan and fickling
+# name most of them. No checkpoint has a reason to mention any.
+DANGEROUS_PACKAGES = _words(
+    """
+    IPython Pyro4 aiohttp boto3 botocore cffi cloudpickle cupy cython dask dill distlib execnet
+    fabric fsspec gevent httpx invoke ipykernel jax joblib keras llvmlite numba numexpr onnx
+    pandas paramiko pexpect pip pipx pkg_resources plumbum polars psutil ptyprocess pywin32
+    pythoncom ray requests rpyc scapy scipy setuptools sh sklearn smart_open sympy tensorflow
+    tornado twisted urllib3 uv virtualenv websocket websockets wheel win32api win32com
+    win32process yaml zmq
+    """
+)
+
+# Names no data class has, wherever they claim to live (picklescan's and fickling's lists).
+DANGEROUS_NAMES = _words(
+    """
+    __import__ apply attrgetter breakpoint check_call check_output compile delattr eval exec
+    execfile execv execve fork getattr getoutput getstatusoutput globals import_module itemgetter
+    load load_module loads locals methodcaller open popen Popen read_pickle remove rmdir rmtree
+    run run_code run_module run_path runcode runcommand runsource runstring setattr spawn
+    startfile system unlink vars
+    """
+)
+
+# Standard classes and constructors whose arguments are plain data.
+STANDARD_DATA = (
+    _words("bool bytearray bytes complex dict float frozenset int list long", "builtins.")
+    | _words("object range set slice str tuple unicode", "builtins.")
+    | _words("Counter OrderedDict defaultdict deque", "collections.")
+    | _words("date datetime time timedelta timezone", "datetime.")
+    | _words("Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath", "pathlib.")
+    | _words("__newobj__ _reconstructor", "copyreg.")
+    | _words("_codecs.encode _io.BytesIO _io.StringIO io.BytesIO io.StringIO")
+    | _words("argparse.Namespace types.SimpleNamespace signal.Signals signal.Handlers")
+    | _words("decimal.Decimal fractions.Fraction uuid.UUID")
+)
+
+NUMPY_DATA = (
+    _words("ndarray dtype bool bool_ str_ float16 float32 float64", "numpy.")
+    | _words("int8 int16 int32 int64 uint8 uint16 uint32 uint64", "numpy.")
+    | _words("multiarray._reconstruct multiarray.scalar numeric._frombuffer", "numpy.core.")
+    | _words("__bit_generator_ctor __generator_ctor __randomstate_ctor", "numpy.random._pickle.")
+    | _words("__RandomState_ctor __randomstate_ctor", "numpy.random.")
+)
+
+# torch functions a pickle may call; what they are called with becomes a Tensor or stays inert.
+TORCH_CALLS = (
+    _words("tensor tensor_v2 tensor_v3 parameter parameter_with_state", "torch._utils._rebuild_")
+    | _words("sparse_tensor sparse_csr_tensor nested_tensor qtensor", "torch._utils._rebuild_")
+    | _words("meta_tensor_no_storage wrapper_subclass xla_tensor", "torch._utils._rebuild_")
+    | _words("device_tensor_from_cpu_tensor device_tensor_from_numpy", "torch._utils._rebuild_")
+    | _words("torch._tensor._rebuild_from_type torch._tensor._rebuild_from_type_v2 torch.device")
+    | _words("torch.serialization._get_layout torch.jit._pickle.build_intlist")
+)
