@@ -1,0 +1,1 @@
+"""One check a file; each says what it saw, what it allows and why."""

@@ -1,0 +1,83 @@
+"""The assembled tokenizer: nothing is lost, and a second implementation gives the same ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from megaport.parity.bpe import byte_symbols, read_bpe
+from megaport.parity.converted import unreadable
+from megaport.parity.result import Result, equal, judge, not_applicable
+
+NAME = "tokenizer"
+QUESTION = "Does the tokenizer lose nothing, and give the ids of a second BPE implementation?"
+REASON = "a byte-level BPE is exact: every byte has a token, and its merges leave no choice"
+FILES = ("vocab.json", "merges.txt")
+# One each of what byte-level BPE and GPT-2's pattern can get wrong: contractions, spaces in front
+# and behind, runs of white space, digits, accents composed or not, scripts without spaces, right to
+# left, emoji joined, beyond the basic plane, controls, byte order mark, the special token's text.
+SAMPLES = (
+    "It's they'll we've I'd 'tis 'S don't.",
+    "  two before, two after  ",
+    "tab\tline\nend\r\n\n\n  indented",
+    "3.14159 and 1,000,000 \u00b2\u00bd\u2167",
+    "caf\u00e9 cafe\u0301 \u00c5ngstr\u00f6m \u0130stanbul \u1e9e",
+    "\u65e5\u672c\u8a9e\u306e\u6587\u7ae0 \u4e2d\u6587 \ud55c\uad6d\uc5b4",
+    "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u05e2\u05d1\u05e8\u05d9\u05ea "
+    "\u0939\u093f\u0928\u094d\u0926\u0940 \u0e44\u0e17\u0e22",
+    "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f3f4\U000e0067\U000e007f \U0001d4d0",
+    "a\u00a0b\u2003c\u3000d\u200be \ufeff \u2028\u2029",
+    "(){}[]<>#!?... -- \u2014 \u2018quoted\u2019 \u201ctwice\u201d",
+    "<|endoftext",
+)
+
+
+def has_tokenizer(model_dir: Path) -> bool:
+    """Whether the directory has what GPT-2's tokenizer is made of."""
+    return all((model_dir / name).is_file() for name in FILES)
+
+
+def load_tokenizer(model_dir: Path) -> Any:
+    """AutoTokenizer's choice for the directory, offline; ModelUnreadableError if it has none."""
+    try:
+        return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception for a damaged tokenizer.json
+        raise unreadable(model_dir, "AutoTokenizer.from_pretrained", str(error)) from error
+
+
+def check_tokenizer(model_dir: Path, tokenizer: Any, text: str, vocab_size: int) -> Result:
+    """All bytes, Unicode samples and the bundled `text`."""
+    samples = [text, *SAMPLES, *(chr(code) for code in range(256)), "".join(map(chr, range(256)))]
+    ids = [tokenizer.encode(sample, add_special_tokens=False) for sample in samples]
+    lost = [s for s, i in zip(samples, ids, strict=True) if tokenizer.decode(i) != s]
+    second = read_bpe(model_dir)
+    unlike = [s for s, i in zip(samples, ids, strict=True) if second.encode(s) != i]
+    unknown = set(byte_symbols()) - set(tokenizer.get_vocab())
+    return judge(
+        NAME,
+        QUESTION,
+        [
+            equal("bytes without a token, of 256", len(unknown), 0),
+            equal(f"texts changed by a round trip, of {len(samples)}", len(lost), 0),
+            equal(f"texts with other ids in the second BPE, of {len(samples)}", len(unlike), 0),
+            equal("ids beyond the model's vocabulary", _beyond(tokenizer, vocab_size), 0),
+        ],
+        reason=REASON,
+        note=_first(lost + unlike),
+    )
+
+
+def no_tokenizer() -> Result:
+    """The result for a model that is used with token ids only."""
+    return not_applicable(
+        NAME, QUESTION, "the model has no tokenizer; the other checks use seeded token ids"
+    )
+
+
+def _beyond(tokenizer: Any, vocab_size: int) -> int:
+    return sum(token >= vocab_size for token in tokenizer.get_vocab().values())
+
+
+def _first(samples: Sequence[str]) -> str:
+    return f"first: {samples[0][:40]!r}" if samples else ""
