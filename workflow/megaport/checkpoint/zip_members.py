@@ -19,6 +19,8 @@ _DESCRIPTOR_FLAG = 0x0008
 _MAX32 = 0xFFFFFFFF
 _DESCRIPTORS = (struct.Struct("<4s3I"), struct.Struct("<4sI2Q"))
 _CHUNK = 1 << 20
+# CRCs of less than this are compared when a checkpoint is opened, of more when it is digested.
+CHECKED_BELOW = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -121,4 +123,12 @@ def _disagreement(where: str, entry: Entry, what: str) -> Exception:
     return bad_archive(where, seen, "headers that agree")
 
 
-__all__ = ["DEFLATED", "STORED", "Member", "check_crc", "read_members", "wrong_crc"]
+__all__ = [
+    "CHECKED_BELOW",
+    "DEFLATED",
+    "STORED",
+    "Member",
+    "check_crc",
+    "read_members",
+    "wrong_crc",
+]
