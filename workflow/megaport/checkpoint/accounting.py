@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from megaport.errors import MegaportError
 
 
-class CheckpointMismatch(MegaportError):
+class CheckpointMismatchError(MegaportError):
     """Tensors missing, extra, of a wrong shape or dtype, or unlike between ranks: all of them."""
 
 
@@ -21,9 +21,9 @@ class Accounting:
         self.findings.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
 
     def settle(self) -> None:
-        """Raise `CheckpointMismatch` with every finding, in order; nothing when there is none."""
+        """Raise `CheckpointMismatchError` with every finding, in order; nothing when there is none."""
         if self.findings:
-            raise CheckpointMismatch(
+            raise CheckpointMismatchError(
                 self.source,
                 seen="\n  " + "\n  ".join(self.findings) + "\n",
                 expected="exactly the tensors of one GPT-2 model",

@@ -18,7 +18,7 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu")
 
 
-class ArchitectureConflict(MegaportError):
+class ArchitectureError(MegaportError):
     """A configured or stored number that the tensors contradict, or one that nobody states."""
 
 
@@ -48,7 +48,7 @@ class Architecture:
 def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> Architecture:
     """The architecture; `overrides` is the config's `architecture` (None means not given).
 
-    Raises `ArchitectureConflict` naming the config key for a number of heads that nobody states,
+    Raises `ArchitectureError` naming the config key for a number of heads that nobody states,
     a key that GPT2Config has but the config does not, and any value the tensors contradict.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
@@ -101,8 +101,8 @@ def _refuse_contradictions(given: Mapping[str, Any], stored: Mapping[str, tuple[
             raise _conflict(key, value, f"one of {sorted(free | set(stored))}", "Remove the key")
 
 
-def _conflict(key: str, seen: Any, expected: str, remedy: str) -> ArchitectureConflict:
-    return ArchitectureConflict(
+def _conflict(key: str, seen: Any, expected: str, remedy: str) -> ArchitectureError:
+    return ArchitectureError(
         f"{PREFIX}.{key}",
         seen=seen,
         expected=expected,
@@ -116,7 +116,7 @@ def _heads(
     key = f"{PREFIX}.n_head"
     heads, reason = _choose("n_head", given, args, "num_attention_heads")
     if heads is None:
-        raise ArchitectureConflict(
+        raise ArchitectureError(
             key,
             seen="no number of attention heads: the checkpoint does not state it",
             expected=f"a divisor of the hidden size {hidden}",

@@ -29,7 +29,7 @@ _NAMES = (
 )
 
 
-class NotGPT2(MegaportError):
+class NotGPT2Error(MegaportError):
     """A model with features that GPT-2 cannot express; lists each and where it was seen."""
 
 
@@ -40,7 +40,7 @@ def refuse_features(
     unknown: Collection[str],
     layers: int,
 ) -> None:
-    """Raise `NotGPT2` with every feature that args, shapes and unknown names show.
+    """Raise `NotGPT2Error` with every feature that args, shapes and unknown names show.
 
     `shapes` are the joined shapes by canonical name, `unknown` the names that have no canonical
     one. A single odd tensor is left to the accounting: a feature shows in every layer.
@@ -53,7 +53,7 @@ def refuse_features(
     ):
         found.setdefault(feature, []).append(evidence)
     if found:
-        raise NotGPT2(
+        raise NotGPT2Error(
             source,
             seen="; ".join(f"{feature} ({_some(seen)})" for feature, seen in found.items()),
             expected="a GPT-2: learned positions, LayerNorm, GELU, biases, plain attention",

@@ -18,8 +18,8 @@ from megaport.tensors import FLOATS
 def finish(parts: Parts, *, version: float | None) -> Checkpoint:
     """Check the parts against each other and against GPT-2; `version` is the config's override.
 
-    Raises `NotGPT2` naming features, `CheckpointMismatch` listing every tensor that is missing,
-    extra, of a wrong shape or dtype or unlike its copies, and `version.decide_version`'s errors.
+    Raises `NotGPT2Error` naming features, `CheckpointMismatchError` listing every tensor that is
+    missing, extra, of a wrong shape or dtype or unlike its copies, and `version.decide_version`'s errors.
     """
     accounting = parts.accounting
     merged = merge_stages(parts.stages, accounting)

@@ -18,7 +18,7 @@ _EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
 }
 
 
-class NonFiniteValues(MegaportError):
+class NonFiniteError(MegaportError):
     """Tensors that hold NaN or infinity, by name with the number of such values."""
 
 
@@ -37,10 +37,10 @@ def non_finite(tensor: Tensor) -> int:
 
 
 def refuse_non_finite(source: str, counts: Mapping[str, int]) -> None:
-    """Raise `NonFiniteValues` naming every tensor whose count is not 0."""
+    """Raise `NonFiniteError` naming every tensor whose count is not 0."""
     bad = {name: count for name, count in counts.items() if count}
     if bad:
-        raise NonFiniteValues(
+        raise NonFiniteError(
             source,
             seen=", ".join(f"{count} NaN or infinite in {name}" for name, count in bad.items()),
             expected="finite values",

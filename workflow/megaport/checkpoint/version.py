@@ -24,11 +24,11 @@ WINDOW = (
 )
 
 
-class UnknownVersion(MegaportError):
+class UnknownVersionError(MegaportError):
     """A checkpoint_version that no Megatron wrote."""
 
 
-class AmbiguousVersion(MegaportError):
+class AmbiguousVersionError(MegaportError):
     """No checkpoint_version, in a file of a time when more than one QKV order was written."""
 
 
@@ -49,7 +49,7 @@ def decide_version(
 ) -> tuple[float | None, Decision]:
     """The version (None where nobody states one) and the QKV order with its reason.
 
-    `UnknownVersion` for a version outside 0, 1, 2, 3; `AmbiguousVersion` where guessing could
+    `UnknownVersionError` for a version outside 0, 1, 2, 3; `AmbiguousVersionError` where guessing could
     give a silently wrong model.
     """
     if override is not None:
@@ -66,7 +66,7 @@ def _known(source: str, stated: Any) -> float:
     number = isinstance(stated, int | float) and not isinstance(stated, bool)
     if number and float(stated) in ORDERS:
         return float(stated)
-    raise UnknownVersion(
+    raise UnknownVersionError(
         f"{source}: checkpoint_version",
         seen=repr(stated),
         expected="0, 1, 2 or 3",
@@ -79,7 +79,7 @@ def _unversioned(source: str, args: Mapping[str, Any] | None, layout: Layout) ->
         return _order("np,3,hn", "no version, but these tensor names came after version 2 did")
     late = [name for name in LATE_ARGS if args and name in args]
     if late or layout.deepspeed:
-        raise AmbiguousVersion(
+        raise AmbiguousVersionError(
             f"{source}: order of the QKV rows",
             seen="no checkpoint_version, though "
             + (f"its args ({', '.join(late)}) are" if late else "DeepSpeed layer files are")

@@ -1,0 +1,90 @@
+"""The files of one checkpoint, each read once, and the training args as plain data."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megaport.checkpoint.records import Record, Reference
+from megaport.checkpoint.regions import Region
+from megaport.checkpoint.torchfile import read_torch
+from megaport.errors import MegaportError
+from megaport.tensors import Tensor
+
+_NAMESPACES = frozenset({"argparse.Namespace", "types.SimpleNamespace"})
+
+
+class UnknownLayoutError(MegaportError):
+    """Files that are no checkpoint of a family this reader knows."""
+
+
+@dataclass
+class Contents:
+    """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files."""
+
+    source: str
+    files: Mapping[str, Region]
+    spool: Path
+    _trees: dict[str, Any] = field(default_factory=dict)
+
+    def tree(self, name: str) -> Any:
+        """The torch-serialized file `name` (see `torchfile.read_torch`), read once."""
+        if name not in self._trees:
+            self._trees[name] = read_torch(self.files[name])
+        return self._trees[name]
+
+    def state(self, name: str) -> dict[str, Any]:
+        """`tree(name)`, which must be a dictionary; `UnknownLayoutError` naming the file if not."""
+        tree = self.tree(name)
+        if not isinstance(tree, dict):
+            raise UnknownLayoutError(
+                name,
+                seen=f"a {type(tree).__name__} at its top",
+                expected="a dictionary, as Megatron saves",
+                remedy="Point at a Megatron checkpoint.",
+            )
+        return tree
+
+    def serialization(self, name: str) -> str:
+        """`zip` (torch 1.6 on) or `legacy` (a pickle stream), by the file's first bytes."""
+        return "zip" if bytes(self.files[name].view[:2]) == b"PK" else "legacy"
+
+
+def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, leaf) of nested dictionaries, in their order."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def plain_args(value: Any) -> dict[str, Any] | None:
+    """The attributes of a Namespace (or the items of a dictionary) as JSON data; None for others.
+
+    An enum member becomes its class and value, `megatron.core.enums.ModelType(1)`, a class or a
+    dtype its name, `torch.float16`.
+    """
+    attributes: Any = value
+    if isinstance(value, Record) and value.name in _NAMESPACES:
+        attributes = value.state
+    if not isinstance(attributes, dict):
+        return None
+    return {str(key): _plain(item) for key, item in attributes.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Reference):
+        return value.name
+    if isinstance(value, Record):
+        return f"{value.name}({', '.join(str(_plain(arg)) for arg in value.args)})"
+    if isinstance(value, Tensor):
+        return f"tensor {value.dtype} {list(value.shape)}"
+    return str(value)

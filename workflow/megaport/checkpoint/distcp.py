@@ -1,0 +1,142 @@
+"""The .metadata of torch.distributed.checkpoint and the chunks in its .distcp files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.pickle_reader import read_pickle
+from megaport.checkpoint.pieces import Piece, Whole
+from megaport.checkpoint.records import Record
+from megaport.checkpoint.regions import Region
+from megaport.checkpoint.torchfile import read_torch
+from megaport.errors import MegaportError
+from megaport.tensors import Tensor
+
+# Class names of torch.distributed.checkpoint (metadata.py, filesystem.py), by last part.
+_TENSOR, _BYTES = "TensorStorageMetadata", "BytesStorageMetadata"
+Place = tuple[int, ...]
+
+
+class DistcpError(MegaportError):
+    """A .metadata that does not describe its .distcp files, or one of those that is missing."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """`shapes` of the tensors, their chunks, and where every stored object lies."""
+
+    folder: str
+    contents: Contents
+    shapes: Mapping[str, Place]
+    chunks: Mapping[str, tuple[tuple[Place, Place], ...]]  # (offsets, sizes)
+    objects: tuple[str, ...]
+    stored: Mapping[tuple[str, Place | None], tuple[str, int, int]]  # file, offset, length
+
+    def load(self, key: str) -> Whole:
+        """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
+        pieces = [
+            Piece(offsets, self._chunk(key, offsets, sizes)) for offsets, sizes in self.chunks[key]
+        ]
+        return Whole(key, self.shapes[key], pieces)
+
+    def read(self, key: str) -> Any:
+        """The object `key` that torch.save wrote, such as args; None where there is none."""
+        if key not in self.objects:
+            return None
+        return read_torch(self._region(key, None))
+
+    def _chunk(self, key: str, offsets: Place, sizes: Place) -> Tensor:
+        tensor = read_torch(self._region(key, offsets))
+        # A stacked layer may be stored without its leading axis of 1.
+        if not isinstance(tensor, Tensor) or _significant(tensor.shape) != _significant(sizes):
+            seen = f"{list(tensor.shape)}" if isinstance(tensor, Tensor) else "no plain tensor"
+            raise _bad(f"{key} at {list(offsets)}", seen, f"a tensor {list(sizes)}")
+        return Tensor(tensor.dtype, tensor.array.reshape(sizes))
+
+    def _region(self, key: str, offsets: Place | None) -> Region:
+        place = self.stored.get((key, offsets))
+        at = f" at {list(offsets)}" if offsets else ""
+        if place is None:
+            raise _bad(f"{key}{at}", "no entry in .metadata", "the place where it is stored")
+        file, offset, length = place
+        region = self.contents.files.get(f"{self.folder}{file}")
+        if region is None:
+            raise _bad(f"{self.folder}{file}", "no such file", f"the file that holds {key}{at}")
+        return region.sub(offset, length)
+
+
+def _significant(shape: Place) -> Place:
+    return tuple(size for size in shape if size != 1)
+
+
+def read_index(contents: Contents, name: str) -> Index:
+    """The index in the `.metadata` file `name`; `DistcpError` if it is not one."""
+    metadata = _attributes(read_pickle(contents.files[name]), name)
+    described = metadata.get("state_dict_metadata")
+    stored = metadata.get("storage_data")
+    if not isinstance(described, dict) or not isinstance(stored, dict):
+        raise _bad(name, "no tensors described", "torch.distributed.checkpoint metadata")
+    tensors = {
+        str(key): _attributes(value, name)
+        for key, value in described.items()
+        if isinstance(value, Record) and value.name.endswith(_TENSOR)
+    }
+    return Index(
+        folder=name[: -len(".metadata")],
+        contents=contents,
+        shapes={key: _place(value.get("size"), key) for key, value in tensors.items()},
+        chunks={key: _chunks(value, key) for key, value in tensors.items()},
+        objects=tuple(
+            str(key)
+            for key, value in described.items()
+            if isinstance(value, Record) and value.name.endswith(_BYTES)
+        ),
+        stored=dict(_stored(stored, name)),
+    )
+
+
+def _chunks(tensor: Mapping[str, Any], key: str) -> tuple[tuple[Place, Place], ...]:
+    chunks = tensor.get("chunks")
+    if not isinstance(chunks, list):
+        raise _bad(key, "no list of chunks", "the chunks it is stored in")
+    described = [_attributes(chunk, key) for chunk in chunks]
+    return tuple((_place(c.get("offsets"), key), _place(c.get("sizes"), key)) for c in described)
+
+
+def _stored(
+    stored: Mapping[Any, Any], name: str
+) -> list[tuple[tuple[str, Place | None], tuple[str, int, int]]]:
+    places = []
+    for index, info in stored.items():
+        key, where = _attributes(index, name), _attributes(info, name)
+        offset = key.get("offset")
+        file = where.get("relative_path")
+        start, length = where.get("offset"), where.get("length")
+        if not (isinstance(file, str) and isinstance(start, int) and isinstance(length, int)):
+            raise _bad(name, f"a broken place for {key.get('fqn')}", "file, offset and length")
+        at = None if offset is None else _place(offset, str(key.get("fqn")))
+        places.append(((str(key.get("fqn")), at), (file, start, length)))
+    return places
+
+
+def _attributes(value: Any, where: str) -> dict[str, Any]:
+    state = value.state if isinstance(value, Record) else None
+    if not isinstance(state, dict):
+        raise _bad(where, f"{value!r}"[:80], "a record with attributes")
+    return state
+
+
+def _place(value: Any, where: str) -> Place:
+    if isinstance(value, list | tuple) and all(isinstance(n, int) and n >= 0 for n in value):
+        return tuple(value)
+    raise _bad(where, f"{value!r}"[:80], "sizes that are whole numbers")
+
+
+def _bad(thing: str, seen: str, expected: str) -> DistcpError:
+    return DistcpError(
+        thing,
+        seen=seen,
+        expected=expected,
+        remedy="The checkpoint is incomplete or damaged: get all of its files again.",
+    )

@@ -1,0 +1,1 @@
+"""One small module a family of checkpoints: what it recognises and how it reads it."""

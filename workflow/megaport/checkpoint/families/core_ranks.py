@@ -1,0 +1,31 @@
+"""Megatron core's `torch` format: mp_rank files whose model is a flat dictionary."""
+
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.contents import Contents, flatten
+from megaport.checkpoint.families.names import has_any, resolver
+from megaport.checkpoint.families.rank_family import model_keys, parts_of_ranks
+from megaport.checkpoint.model import CORE_RANKS
+from megaport.checkpoint.parts import Parts
+from megaport.checkpoint.ranks import rank_names
+from megaport.checkpoint.version import Layout
+
+RESOLVE = resolver("decoder")
+
+
+def recognise(contents: Contents) -> str | None:
+    """Why these are Megatron core's rank files, or None."""
+    ranks = rank_names(contents)
+    if not ranks:
+        return None
+    state = contents.state(ranks[min(ranks)])
+    names = [name for key in model_keys(state) for name, _ in flatten(state[key])]
+    if not has_any(names, "decoder.layers.", "module.decoder.layers.", "embedding."):
+        return None
+    return "rank files hold decoder.layers and embedding keys, as Megatron core names them"
+
+
+def read(contents: Contents, accounting: Accounting) -> Parts:
+    """The rank files' tensors, stage by stage."""
+    era = "2023 on: Megatron core, torch format"
+    layout = Layout(since_2021=True, deepspeed=False)
+    return parts_of_ranks(contents, accounting, CORE_RANKS, era, layout, RESOLVE)

@@ -1,0 +1,165 @@
+"""Megatron-DeepSpeed's pipeline format: layer_II-model_TT-model_states.pt, a file a module.
+
+BigScience's fork and deepspeedai's number the files differently, so what a file is follows from
+what it holds.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from megaport.checkpoint import canonical
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.contents import Contents, flatten, plain_args
+from megaport.checkpoint.families.names import resolver, stage_of
+from megaport.checkpoint.model import DEEPSPEED_LAYERS
+from megaport.checkpoint.parts import Parts
+from megaport.checkpoint.ranks import RankFilesError
+from megaport.checkpoint.version import Layout
+from megaport.tensors import Tensor
+
+_LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
+_STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
+# A layer's tensors get the name they would have in a rank file, for one set of names to resolve.
+_RESOLVE = resolver("encoder")
+Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
+
+
+def recognise(contents: Contents) -> str | None:
+    """Why these are DeepSpeed's layer files, or None."""
+    count = sum(1 for name in contents.files if _LAYER.fullmatch(name))
+    return f"{count} files are named layer_II-model_TT-model_states.pt" if count else None
+
+
+def read(contents: Contents, accounting: Accounting) -> Parts:
+    """The layer files as one stage, in file order; args from mp_rank_00_model_states.pt."""
+    grid = _grid(contents)
+    states = sorted(name for name in contents.files if _STATES.fullmatch(name))
+    common = _common(contents, states)
+    args = plain_args(common.get("args"))
+    ranks = range(max(tp for _, tp in grid) + 1)
+    _refuse_missing(grid, len(ranks), args)
+    layers = [n for n, tp in sorted(grid) if tp == 0 and _is_layer(contents.state(grid[n, 0]))]
+    _refuse_gaps(grid, layers, args)
+    trees = [_tree(contents, grid, layers, tp, accounting) for tp in ranks]
+    labels = [re.sub(r"layer_\d+", "layer_*", grid[min(grid)[0], tp]) for tp in ranks]
+    new_names = any(".self_attention." in name for name in trees[0])
+    stages = (args or {}).get("pipeline_model_parallel_size")
+    return Parts(
+        source=contents.source,
+        family=DEEPSPEED_LAYERS,
+        era="2021 on: Megatron-DeepSpeed, pipeline layer files",
+        serialization=contents.serialization(grid[min(grid)]),
+        layout=Layout(since_2021=new_names, deepspeed=True),
+        stages=(stage_of(labels, trees, _RESOLVE, accounting),),
+        tensor_parallel=len(ranks),
+        pipeline_parallel=stages if isinstance(stages, int) and stages > 0 else 1,
+        virtual_pipeline=1,
+        args=args,
+        stated_version=common.get("checkpoint_version"),
+        iteration=common.get("iteration") if isinstance(common.get("iteration"), int) else None,
+        accounting=accounting,
+    )
+
+
+def _grid(contents: Contents) -> Grid:
+    grid: dict[tuple[int, int], str] = {}
+    for name in sorted(contents.files):
+        match = _LAYER.fullmatch(name)
+        if not match:
+            continue
+        place = (int(match["layer"]), int(match["tp"]))
+        if place in grid:
+            raise _wrong(name, f"{grid[place]} as well", "one file a module and rank")
+        grid[place] = name
+    return grid
+
+
+def _common(contents: Contents, states: list[str]) -> Mapping[str, Any]:
+    """What the first mp_rank file says beside the model; `{}` where there is none."""
+    if not states:
+        return {}
+    first = contents.state(states[0])
+    for name in states[1:]:
+        for key in ("iteration", "checkpoint_version"):
+            ours, theirs = first.get(key), contents.state(name).get(key)
+            if ours != theirs:
+                raise _wrong(name, f"{key} {theirs}", f"{ours}, as in {states[0]}")
+    return first
+
+
+def _leaves(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, leaf in flatten(state):
+        yield re.sub(r"^(module\.)+", "", name), leaf
+
+
+def _is_layer(state: Mapping[str, Any]) -> bool:
+    return any(name in canonical.LAYER_LEAVES for name, _ in _leaves(state))
+
+
+def _refuse_missing(grid: Grid, ranks: int, args: Mapping[str, Any] | None) -> None:
+    stated = (args or {}).get("tensor_model_parallel_size")
+    size = max(ranks, stated) if isinstance(stated, int) else ranks
+    for index in sorted({index for index, _ in grid}):
+        for tp in range(size):
+            if (index, tp) not in grid:
+                like = grid[min(grid)]
+                name = re.sub(r"layer_\d+-model_\d+", f"layer_{index:02d}-model_{tp:02d}", like)
+                raise _wrong(name, "no such file", f"{size} tensor-parallel ranks of each module")
+
+
+def _refuse_gaps(grid: Grid, layers: list[int], args: Mapping[str, Any] | None) -> None:
+    """Layer files are numbered through; without args, both forks leave equal gaps around them.
+
+    BigScience's has one number unused before the first layer and one after the last, deepspeedai's
+    none, so a lost first or last layer shows.
+    """
+    if not layers:
+        raise _wrong(grid[min(grid)], "no file that holds a layer", "the layer files of a GPT-2")
+    before = [index for index, _ in grid if index < layers[0]]
+    after = [index for index, _ in grid if index > layers[-1]]
+    missing = sorted(set(range(layers[0], layers[-1] + 1)) - set(layers))
+    stated = (args or {}).get("num_layers")
+    if not missing and stated is None and before and after:
+        lead, trail = layers[0] - max(before), min(after) - layers[-1]
+        missing = [layers[-1] + 1] if trail > lead else [layers[0] - 1] if lead > trail else []
+    elif not missing and isinstance(stated, int) and stated > len(layers):
+        missing = list(range(layers[-1] + 1, layers[-1] + 1 + stated - len(layers)))
+    for index in missing:
+        name = re.sub(r"layer_\d+", f"layer_{index:02d}", grid[min(grid)], count=1)
+        raise _wrong(name, f"no layer there, {len(layers)} in all", "layer files without a gap")
+
+
+def _tree(
+    contents: Contents, grid: Grid, layers: list[int], tp: int, accounting: Accounting
+) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for index in sorted({index for index, _ in grid}):
+        file = grid[index, tp]
+        for leaf, tensor in _leaves(contents.state(file)):
+            number = layers.index(index) if index in layers else None
+            name = _name(leaf, tensor, number)
+            if name in tree:
+                accounting.report("twice", name, f"again in {file}")
+            tree[name] = tensor
+    return tree
+
+
+def _name(leaf: str, tensor: Any, layer: int | None) -> str:
+    if layer is not None:
+        return f"encoder.layers.{layer}.{leaf}"
+    if leaf in canonical.FINAL_LEAVES:
+        return f"encoder.{leaf}"
+    vector = isinstance(tensor, Tensor) and len(tensor.shape) == 1
+    if leaf in ("weight", "bias") and vector:
+        return f"encoder.{canonical.FINAL_NORM}.{leaf}"
+    return canonical.HEAD if leaf in ("lm_head.weight", "weight") else leaf
+
+
+def _wrong(name: str, seen: str, expected: str) -> RankFilesError:
+    return RankFilesError(
+        name,
+        seen=seen,
+        expected=expected,
+        remedy="Get all files of the checkpoint's folder again.",
+    )

@@ -1,0 +1,124 @@
+"""What torch_dist, zarr and torch_dcp share: keys of Megatron core, stacked or one a layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from megaport.checkpoint import canonical
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.arena import Arena
+from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
+from megaport.checkpoint.families.names import is_ignorable, resolver
+from megaport.checkpoint.parts import Parts, Shards, Stage
+from megaport.checkpoint.pieces import Whole, check_cover, shards_of, total_bytes, unstack
+from megaport.checkpoint.version import Layout
+
+RESOLVE = resolver("decoder")
+_STACK = "decoder.layers."
+# What training keeps beside the model under the same roof.
+_TRAINING = (
+    "optimizer",
+    "chained_",
+    "rng_state",
+    "rerun_state_machine",
+    "opt_param_scheduler",
+    "lr_scheduler",
+    "num_floating_point_operations_so_far",
+    "content_metadata",
+    "args",
+    "checkpoint_version",
+    "iteration",
+    "ft_state",
+)
+Load = Callable[[str], Whole]
+
+
+def is_training_state(key: str) -> bool:
+    return key.startswith(_TRAINING) or is_ignorable(key)
+
+
+def canonical_key(key: str) -> tuple[str, bool] | None:
+    """(canonical name or layer leaf, whether all layers are stacked in it); None if unknown."""
+    name = RESOLVE(key)
+    if name:
+        return name, False
+    leaf = canonical.LAYER_LEAVES.get(key.removeprefix(_STACK)) if key.startswith(_STACK) else None
+    return (leaf, True) if leaf else None
+
+
+def stage_of_keys(
+    source: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    load: Load,
+    tensor_parallel: int,
+    contents: Contents,
+) -> Stage:
+    """The whole model as one stage; `shapes` by native key without prefix, `load` its pieces."""
+    arena = Arena(contents.spool, total_bytes(shapes) + 1)
+    tensors: dict[str, Shards] = {}
+    unknown: list[str] = []
+    for key in shapes:
+        known = canonical_key(key)
+        if known is None:
+            unknown.append(key)
+            continue
+        for name, whole in _named(check_cover(load(key)), *known):
+            tensors[name] = shards_of(whole, name, tensor_parallel, arena)
+    return Stage(source, tensors, tuple(unknown))
+
+
+def _named(whole: Whole, name: str, stacked: bool) -> Iterator[tuple[str, Whole]]:
+    if not stacked:
+        yield name, whole
+        return
+    for number, layer in enumerate(unstack(whole)):
+        yield canonical.layer_name(number, name), layer
+
+
+def parts_of_keys(
+    contents: Contents,
+    accounting: Accounting,
+    family: str,
+    era: str,
+    serialization: str,
+    common: Mapping[str, Any],
+    build: Callable[[int], Stage],
+    ignored: Iterable[str],
+) -> Parts:
+    """Parts from one stage and `common` (args, checkpoint_version, iteration; any may be absent).
+
+    `build` makes the stage, given the tensor-parallel size that the args state (1 without args).
+    """
+    args = plain_args(common.get("args"))
+    sizes = [(args or {}).get(f"{kind}_model_parallel_size") for kind in ("tensor", "pipeline")]
+    tensor, pipeline = (n if isinstance(n, int) and n > 0 else 1 for n in sizes)
+    virtual = (args or {}).get("virtual_pipeline_model_parallel_size")
+    iteration = common.get("iteration")
+    return Parts(
+        source=contents.source,
+        family=family,
+        era=era,
+        serialization=serialization,
+        layout=Layout(since_2021=True, deepspeed=False),
+        stages=(build(tensor),),
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        virtual_pipeline=virtual if isinstance(virtual, int) and virtual > 0 else 1,
+        args=args,
+        stated_version=common.get("checkpoint_version"),
+        iteration=iteration if isinstance(iteration, int) else None,
+        accounting=accounting,
+        ignored=tuple(sorted(ignored)),
+    )
+
+
+def one_named(contents: Contents, tail: str) -> str | None:
+    """The only file with this last name, or None; `UnknownLayoutError` for several."""
+    found = sorted(name for name in contents.files if name.rsplit("/", 1)[-1] == tail)
+    if len(found) > 1:
+        raise UnknownLayoutError(
+            contents.source,
+            seen=f"{len(found)} files {tail}: {', '.join(found[:3])}",
+            expected="one checkpoint",
+            remedy="Keep one iteration, or point at its folder.",
+        )
+    return found[0] if found else None

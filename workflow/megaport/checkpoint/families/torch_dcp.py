@@ -1,0 +1,51 @@
+"""Megatron core's `torch_dcp` and `fsdp_dtensor`: .metadata and .distcp only, args inside."""
+
+import re
+
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.distcp import read_index
+from megaport.checkpoint.families.dist_family import (
+    is_training_state,
+    one_named,
+    parts_of_keys,
+    stage_of_keys,
+)
+from megaport.checkpoint.model import TORCH_DCP
+from megaport.checkpoint.parts import Parts, Stage
+from megaport.checkpoint.pieces import Whole
+
+_PREFIX = re.compile(r"^model\.(?:module\.)*")
+_COMMON = ("args", "checkpoint_version", "iteration")
+
+
+def recognise(contents: Contents) -> str | None:
+    """Why this is torch_dcp or fsdp_dtensor, or None."""
+    if not one_named(contents, ".metadata"):
+        return None
+    return ".metadata describes .distcp files, with neither metadata.json nor common.pt"
+
+
+def read(contents: Contents, accounting: Accounting) -> Parts:
+    """All keys under `model.` (or `model.module.`), with their chunks."""
+    name = one_named(contents, ".metadata") or ""
+    index = read_index(contents, name)
+    native = {_PREFIX.sub("", key): key for key in index.shapes if not is_training_state(key)}
+    shapes = {key: index.shapes[full] for key, full in native.items()}
+
+    def load(key: str) -> Whole:
+        return index.load(native[key])
+
+    def build(tensor_parallel: int) -> Stage:
+        return stage_of_keys(name, shapes, load, tensor_parallel, contents)
+
+    return parts_of_keys(
+        contents,
+        accounting,
+        family=TORCH_DCP,
+        era="2025 on: Megatron core, torch_dcp or fsdp_dtensor",
+        serialization="distcp",
+        common={key: index.read(key) for key in _COMMON},
+        build=build,
+        ignored=(index.shapes.keys() - native.values()) | (set(index.objects) - set(_COMMON)),
+    )

@@ -1,0 +1,43 @@
+"""Megatron core's `torch_dist`: metadata.json, .metadata, .distcp files and common.pt."""
+
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.distcp import read_index
+from megaport.checkpoint.families.dist_family import (
+    is_training_state,
+    one_named,
+    parts_of_keys,
+    stage_of_keys,
+)
+from megaport.checkpoint.model import TORCH_DIST
+from megaport.checkpoint.parts import Parts, Stage
+
+
+def recognise(contents: Contents) -> str | None:
+    """Why this is torch_dist, or None."""
+    beside = one_named(contents, "metadata.json") or one_named(contents, "common.pt")
+    if not one_named(contents, ".metadata") or not beside:
+        return None
+    return f".metadata describes .distcp files, with {beside} beside it"
+
+
+def read(contents: Contents, accounting: Accounting) -> Parts:
+    """All keys of the model, with their chunks."""
+    name = one_named(contents, ".metadata") or ""
+    index = read_index(contents, name)
+    common = one_named(contents, "common.pt")
+    shapes = {key: shape for key, shape in index.shapes.items() if not is_training_state(key)}
+
+    def build(tensor_parallel: int) -> Stage:
+        return stage_of_keys(name, shapes, index.load, tensor_parallel, contents)
+
+    return parts_of_keys(
+        contents,
+        accounting,
+        family=TORCH_DIST,
+        era="2023 on: Megatron core, torch_dist",
+        serialization="distcp",
+        common=contents.state(common) if common else {},
+        build=build,
+        ignored=(index.shapes.keys() - shapes.keys()) | set(index.objects),
+    )

@@ -1,0 +1,41 @@
+"""The one way in: a path, and out comes a checked Checkpoint."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.finish import finish
+from megaport.checkpoint.model import Checkpoint, Decision
+from megaport.checkpoint.registry import recognise
+from megaport.checkpoint.source import open_source
+
+_MOST_NAMED = 20
+
+
+def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) -> Checkpoint:
+    """Read the checkpoint at `path` (zip, .pt or folder); nothing of it is ever executed.
+
+    `version` is the config's `checkpoint.version`; `spool` a folder for scratch files, used only
+    where a tensor lies in pieces or compressed. Every tensor is a view and lives as long as the
+    files do. Raises a MegaportError that names what is wrong: `NotGPT2Error` for a feature GPT-2
+    cannot express, `CheckpointMismatchError` listing every tensor that does not fit,
+    `RankFilesError` for missing or foreign rank files, `AmbiguousVersionError` for QKV rows whose
+    order nothing tells, and the errors of archives, pickles and torch files.
+    """
+    source = open_source(path, spool=spool)
+    contents = Contents(str(path), source, spool)
+    family, reason = recognise(contents)
+    parts = family.read(contents, Accounting(str(path)))
+    found = Decision("family", family.name, reason)
+    ignored = (*_shortened(source.ignored), *parts.ignored)
+    decided = replace(parts, decisions=(found, *parts.decisions), ignored=ignored)
+    return finish(decided, version=version)
+
+
+def _shortened(names: Sequence[str]) -> Iterator[str]:
+    """File names, and only the number of those beyond the first: optimizers have thousands."""
+    yield from names[:_MOST_NAMED]
+    if len(names) > _MOST_NAMED:
+        yield f"and {len(names) - _MOST_NAMED} more files"

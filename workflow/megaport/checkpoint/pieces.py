@@ -1,0 +1,131 @@
+"""One tensor from the chunks that distributed formats cut it into."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from megaport.checkpoint import canonical
+from megaport.checkpoint.arena import Arena
+from megaport.checkpoint.parts import Shards
+from megaport.errors import MegaportError
+from megaport.tensors import Tensor
+
+
+class PiecesError(MegaportError):
+    """Chunks that leave a part of a tensor out, hold one twice, or are not as described."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A chunk with its first element at `offsets` of the tensor it belongs to."""
+
+    offsets: tuple[int, ...]
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A tensor of `shape`, in pieces that cover it exactly once (checked by `check_cover`)."""
+
+    name: str
+    shape: tuple[int, ...]
+    pieces: Sequence[Piece]
+
+
+def check_cover(whole: Whole) -> Whole:
+    """The same, or `PiecesError`: pieces lie within the shape, do not overlap, leave no gap."""
+    size = len(whole.shape)
+    for piece in whole.pieces:
+        ends = _ends(piece)
+        outside = len(piece.offsets) != size or len(piece.tensor.shape) != size
+        if outside or any(e > s for e, s in zip(ends, whole.shape, strict=True)):
+            raise _bad(whole, f"a chunk {list(piece.tensor.shape)} at {list(piece.offsets)}")
+    covered = sum(prod(piece.tensor.shape) for piece in whole.pieces)
+    if covered < prod(whole.shape):
+        raise _bad(whole, f"chunks of only {covered} of {prod(whole.shape)} values")
+    if covered > prod(whole.shape) or _overlap(whole.pieces):
+        raise _bad(whole, "chunks that overlap")
+    return whole
+
+
+def _ends(piece: Piece) -> tuple[int, ...]:
+    return tuple(o + n for o, n in zip(piece.offsets, piece.tensor.shape, strict=False))
+
+
+def _overlap(pieces: Sequence[Piece]) -> bool:
+    """Whether any two boxes meet: a sweep along axis 0, so that thousands of chunks are cheap."""
+    active: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: piece.offsets):
+        active = [a for a in active if not a.offsets or _ends(a)[0] > piece.offsets[0]]
+        if any(_meet(a, piece) for a in active):
+            return True
+        active.append(piece)
+    return False
+
+
+def _meet(first: Piece, second: Piece) -> bool:
+    return all(
+        a < d and c < b
+        for a, b, c, d in zip(
+            first.offsets, _ends(first), second.offsets, _ends(second), strict=True
+        )
+    )
+
+
+def _bad(whole: Whole, seen: str) -> PiecesError:
+    return PiecesError(
+        whole.name,
+        seen=seen,
+        expected=f"chunks that cover {list(whole.shape)} once",
+        remedy="The checkpoint is incomplete or damaged: get all of its files again.",
+    )
+
+
+def unstack(whole: Whole) -> list[Whole]:
+    """The layers of a tensor that stacks them on axis 0, as views."""
+    layers: list[list[Piece]] = [[] for _ in range(whole.shape[0])]
+    for piece in whole.pieces:
+        for index in range(piece.tensor.shape[0]):
+            view = Tensor(piece.tensor.dtype, piece.tensor.array[index])
+            layers[piece.offsets[0] + index].append(Piece(piece.offsets[1:], view))
+    return [
+        Whole(f"{whole.name}[{number}]", whole.shape[1:], pieces)
+        for number, pieces in enumerate(layers)
+    ]
+
+
+def shards_of(whole: Whole, name: str, tensor_parallel: int, arena: Arena) -> Shards:
+    """The pieces as shards where they are those of `tensor_parallel` ranks, else one tensor.
+
+    Shards are views. A tensor cut in another way (FSDP cuts every tensor on axis 0, evenly or
+    not) is put together in the arena.
+    """
+    pieces = sorted(whole.pieces, key=lambda piece: piece.offsets)
+    tensors = tuple(piece.tensor for piece in pieces)
+    if len(pieces) == 1 or len({tensor.dtype for tensor in tensors}) > 1:
+        return tensors
+    axis = canonical.shard_axis(name)
+    if axis is not None and axis < len(whole.shape) and len(pieces) == tensor_parallel:
+        cut = whole.shape[axis] // tensor_parallel
+        expected = tuple(cut if a == axis else n for a, n in enumerate(whole.shape))
+        if all(tensor.shape == expected for tensor in tensors):
+            return tensors
+    return (arena.keep(_assembled(whole)),)
+
+
+def _assembled(whole: Whole) -> Tensor:
+    first = whole.pieces[0].tensor
+    array = np.empty(whole.shape, first.array.dtype)
+    for piece in whole.pieces:
+        where = tuple(
+            slice(o, o + n) for o, n in zip(piece.offsets, piece.tensor.shape, strict=True)
+        )
+        array[where] = piece.tensor.array
+    return Tensor(first.dtype, array)
+
+
+def total_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Room for every tensor of these shapes, in the widest dtype and aligned."""
+    return sum(prod(shape) * 8 + 64 * (shape[0] if shape else 1) for shape in shapes.values())

@@ -1,0 +1,142 @@
+"""Rank files: mp_rank_TT[_PPP]/model_optim_rng.pt and their kin, found and checked for gaps."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megaport.checkpoint.contents import Contents, plain_args
+from megaport.checkpoint.features import refuse_features
+from megaport.errors import MegaportError
+
+_RANK = re.compile(
+    r"(?P<folder>|.*/)mp_rank_(?P<tp>\d+)(?:_(?P<pp>\d+))?(?P<ep>_\d+)?"
+    r"(?:/(?:model_optim_rng|model_rng)|_model_states)\.pt"
+)
+# Args that describe the whole model or run, so that all ranks of one checkpoint agree on them.
+_SHARED = (
+    "num_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "padded_vocab_size",
+    "tensor_model_parallel_size",
+    "model_parallel_size",
+    "pipeline_model_parallel_size",
+)
+
+
+class RankFilesError(MegaportError):
+    """Rank files that are missing, too many, of experts, or not of one and the same iteration."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """`files[tensor rank, pipeline rank]` is a complete grid of file names."""
+
+    files: Mapping[tuple[int, int], str]
+    tensor: int
+    pipeline: int
+    args: Mapping[str, Any] | None
+
+
+def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
+    """The files that hold the model, by (tensor, pipeline) rank; `{}` where there are none.
+
+    A lone file of any name is rank (0, 0). Folders of a distributed optimizer that are named
+    like pipeline ranks hold no such file, so they do not count.
+    """
+    matches = {name: _RANK.fullmatch(name) for name in contents.files}
+    found = {name: match for name, match in matches.items() if match}
+    if not found and len(contents.files) == 1:
+        return dict.fromkeys([(0, 0)], next(iter(contents.files)))
+    grid: dict[tuple[int, int], str] = {}
+    for name in sorted(found):
+        match = found[name]
+        if match["ep"]:
+            raise _wrong(name, "a third number, an expert's rank", "mixture of experts (MoE)")
+        place = (int(match["tp"]), int(match["pp"] or 0))
+        if place in grid:
+            raise RankFilesError(
+                contents.source,
+                seen=f"{grid[place]} and {name}",
+                expected="one file a rank",
+                remedy="Keep one iteration, or point at its folder.",
+            )
+        grid[place] = name
+    return grid
+
+
+def load_ranks(contents: Contents) -> Ranks:
+    """The grid of rank files, which the args (or else the names) say the size of.
+
+    `RankFilesError` names the file that is missing, one too many or of another run; a mixture of
+    experts is refused as `NotGPT2Error`.
+    """
+    grid = rank_names(contents)
+    first = grid[min(grid)]
+    args = plain_args(contents.state(first).get("args"))
+    if args:
+        refuse_features(contents.source, args, {}, (), 0)
+    stated = args or {}
+    tensor = _size(
+        stated.get("tensor_model_parallel_size", stated.get("model_parallel_size")),
+        max(tp for tp, _ in grid),
+    )
+    pipeline = _size(stated.get("pipeline_model_parallel_size"), max(pp for _, pp in grid))
+    _refuse_gaps(contents, grid, tensor, pipeline)
+    _refuse_strangers(contents, grid, first)
+    return Ranks(grid, tensor, pipeline, args)
+
+
+def _size(stated: Any, highest: int) -> int:
+    return stated if isinstance(stated, int) and stated > 0 else highest + 1
+
+
+def _refuse_gaps(
+    contents: Contents, grid: Mapping[tuple[int, int], str], tensor: int, pipeline: int
+) -> None:
+    wanted = {(tp, pp) for tp in range(tensor) for pp in range(pipeline)}
+    size = f"{tensor} tensor-parallel x {pipeline} pipeline ranks"
+    missing = [_name_of(place, grid, pipeline) for place in sorted(wanted - grid.keys())]
+    if missing:
+        raise RankFilesError(
+            contents.source,
+            seen=f"no {', '.join(missing)}",
+            expected=f"the files of {size}",
+            remedy="Get the missing files, or point at the folder that holds all of them.",
+        )
+    for place in sorted(grid.keys() - wanted):
+        raise _wrong(grid[place], "a rank too many", f"the files of {size}")
+
+
+def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeline: int) -> str:
+    like = grid[min(grid)]
+    staged = pipeline > 1 or re.search(r"mp_rank_\d+_\d+/", like)
+    number = f"mp_rank_{place[0]:02d}" + (f"_{place[1]:03d}" if staged else "")
+    if "mp_rank_" not in like:
+        return f"{number} (there is only {like})"
+    return re.sub(r"mp_rank_\d+(_\d+)?", number, like, count=1)
+
+
+def _refuse_strangers(contents: Contents, grid: Mapping[tuple[int, int], str], first: str) -> None:
+    ours = _identity(contents.state(first))
+    for name in (grid[place] for place in sorted(grid)):
+        theirs = _identity(contents.state(name))
+        for key in ours:
+            if ours[key] != theirs[key]:
+                raise _wrong(name, f"{key} {theirs[key]}", f"{ours[key]}, as in {first}")
+
+
+def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
+    args = plain_args(state.get("args")) or {}
+    facts = {key: state.get(key) for key in ("iteration", "checkpoint_version")}
+    return facts | {f"args.{key}": args.get(key) for key in _SHARED}
+
+
+def _wrong(name: str, seen: str, expected: str) -> RankFilesError:
+    return RankFilesError(
+        name,
+        seen=seen,
+        expected=expected,
+        remedy="Use the files of one save of one GPT-2, complete.",
+    )

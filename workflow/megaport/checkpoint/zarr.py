@@ -1,0 +1,149 @@
+"""Zarr v2 arrays as Megatron core 0.4 to 0.8 wrote them: a folder a key, .zarray and chunks."""
+
+import itertools
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from megaport.checkpoint.pieces import Piece, Whole
+from megaport.checkpoint.regions import Region
+from megaport.errors import MegaportError
+from megaport.tensors import STORAGE, Tensor
+
+# Megatron core 0.8 (strategies/zarr.py) writes "bfloat16" where zarr has "<V2".
+_DTYPES = {
+    **{dtype.str: name for name, dtype in STORAGE.items() if name != "BF16"},
+    "bfloat16": "BF16",
+}
+# zlib's `wbits` that read the stream (docs.python.org/3/library/zlib.html): 31 is gzip's header.
+_WBITS = {"zlib": 15, "gzip": 31}
+_LARGEST = 1 << 20  # bytes a .zarray may have; real ones have 300
+
+
+class ZarrError(MegaportError):
+    """A zarr array that is damaged, incomplete, or stored in a way this reader does not know."""
+
+
+@dataclass(frozen=True)
+class ZarrArray:
+    """One `.zarray`, already checked. `codec` is None (what Megatron writes), zlib or gzip."""
+
+    key: str
+    folder: str
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: str
+    codec: str | None
+    order: str
+
+    def load(self, files: Mapping[str, Region]) -> Whole:
+        """All chunks, as views where they are not compressed; `ZarrError` naming one missing."""
+        pieces = [self._piece(files, index) for index in self._grid()]
+        return Whole(self.key, self.shape, pieces)
+
+    def _grid(self) -> Iterator[tuple[int, ...]]:
+        counts = (-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+        return itertools.product(*(range(count) for count in counts))
+
+    def _piece(self, files: Mapping[str, Region], index: tuple[int, ...]) -> Piece:
+        name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"
+        if name not in files:
+            raise _bad(name, "no such file", "every chunk of the array")
+        data = self._bytes(files[name])
+        array = np.frombuffer(data, STORAGE[self.dtype]).reshape(self.chunks, order=_c(self.order))
+        offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
+        # Chunks at the edge are stored whole, padded beyond the shape.
+        valid = tuple(slice(0, n - o) for n, o in zip(self.shape, offsets, strict=True))
+        return Piece(offsets, Tensor(self.dtype, array[valid]))
+
+    def _bytes(self, region: Region) -> memoryview | bytes:
+        size = prod(self.chunks) * STORAGE[self.dtype].itemsize
+        data = region.view if self.codec is None else _inflated(region, self.codec, size)
+        if len(data) != size:
+            raise _bad(region.name, f"{len(data)} bytes", f"{size} bytes, a whole chunk")
+        return data
+
+
+def _c(order: str) -> Any:
+    return order
+
+
+def _inflated(region: Region, codec: str, size: int) -> bytes:
+    machine = zlib.decompressobj(_WBITS[codec])
+    try:
+        data = machine.decompress(region.view, size + 1)
+    except zlib.error as error:
+        raise _bad(region.name, f"a damaged {codec} stream ({error})", f"{size} bytes") from None
+    if not machine.eof:
+        raise _bad(region.name, f"a {codec} stream that does not end", f"{size} bytes")
+    return data
+
+
+def read_array(name: str, files: Mapping[str, Region]) -> ZarrArray:
+    """The array that the `.zarray` file `name` describes; `ZarrError` for what is not readable.
+
+    Its key is the name of its folder, as Megatron names it.
+    """
+    said = _metadata(files[name])
+    folder = name[: -len(".zarray")]
+    _one_of(name, "dimension_separator", said.get("dimension_separator", "."), {".": "."})
+    shape, chunks = _sizes(name, said.get("shape"), 0), _sizes(name, said.get("chunks"), 1)
+    if len(shape) != len(chunks):
+        raise _bad(name, f"shape {shape}, chunks {chunks}", "as many numbers in each")
+    return ZarrArray(
+        key=folder.rstrip("/").rsplit("/", 1)[-1],
+        folder=folder,
+        shape=shape,
+        chunks=chunks,
+        dtype=_one_of(name, "dtype", said.get("dtype"), _DTYPES),
+        codec=_codec(name, said),
+        order=_one_of(name, "order", said.get("order", "C"), {"C": "C", "F": "F"}),
+    )
+
+
+def _metadata(region: Region) -> dict[str, Any]:
+    if region.size > _LARGEST:
+        raise _bad(region.name, f"{region.size} bytes", "a short JSON text")
+    try:
+        said = json.loads(bytes(region.view))
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or said.get("zarr_format") != 2:
+        raise _bad(region.name, "no zarr v2 metadata", 'JSON with "zarr_format": 2')
+    return said
+
+
+def _sizes(name: str, value: Any, least: int) -> tuple[int, ...]:
+    if isinstance(value, list) and all(type(n) is int and n >= least for n in value):
+        return tuple(value)
+    raise _bad(name, f"sizes {value}", f"a list of whole numbers from {least} on")
+
+
+def _codec(name: str, said: Mapping[str, Any]) -> str | None:
+    if said.get("filters"):
+        raise _bad(name, f"filters {said['filters']}", "none, as Megatron writes")
+    compressor = said.get("compressor")
+    if compressor is None:
+        return None
+    codec = compressor.get("id") if isinstance(compressor, dict) else compressor
+    return _one_of(name, "compressor", codec, {known: known for known in _WBITS})
+
+
+def _one_of(name: str, what: str, value: Any, known: Mapping[str, str]) -> str:
+    if isinstance(value, str) and value in known:
+        return known[value]
+    raise _bad(name, f"{what} {value}", f"one of {', '.join(known)}")
+
+
+def _bad(thing: str, seen: str, expected: str) -> ZarrError:
+    return ZarrError(
+        thing,
+        seen=seen,
+        expected=expected,
+        remedy="Get all files of the checkpoint again, or save it as torch_dist with Megatron.",
+    )
