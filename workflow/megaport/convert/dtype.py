@@ -1,5 +1,7 @@
 """Changing a dtype, correctly rounded, and telling what is not a number; nothing else computes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +13,8 @@ BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 
 # Infinity's bits; every bit pattern from there on, sign aside, is an infinity or a NaN (IEEE 754).
 INFINITY = {"F64": 0x7FF0 << 48, "F32": 0x7F80 << 16, "F16": 0x7C00, "BF16": 0x7F80}
-SIGNED = {2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
-UNSIGNED = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+SIGNED: dict[int, np.dtype[Any]] = {2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
+UNSIGNED: dict[int, np.dtype[Any]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
 
 def count_nonfinite(array: Array, dtype: str) -> int:

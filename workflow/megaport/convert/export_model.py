@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from megaport.convert.errors import ExportError
 from megaport.convert.pickle_writer import Leaf
 from megaport.convert.safetensors_reader import read_model
 from megaport.convert.table import Row, Sizes, rows
 from megaport.convert.transforms import pieces
-from megaport.errors import MegaportError
 from megaport.tensors import STORAGE, Array, Tensor
 
 # Causal masks that transformers before 4.30 saved; they hold no weights.
 MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)$")
-
-
-class ExportError(MegaportError):
-    """A model that the asked-for Megatron form cannot hold."""
 
 
 @dataclass(frozen=True)

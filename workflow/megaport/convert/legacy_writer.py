@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from megaport.convert.pickle_writer import LegacyPickler, Pickler
+from megaport.convert.pickle_writer import Leaf, LegacyPickler, Pickler, leaf_bytes
 
 # torch/serialization.py: MAGIC_NUMBER, PROTOCOL_VERSION and the sys_info that _legacy_save writes.
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -22,14 +22,23 @@ def legacy_stream(tree: Any) -> Iterator[bytes | memoryview]:
     The same tree gives the same bytes: storages are keyed by their order in the tree, where torch
     uses memory addresses. As in torch, they follow in the order of their keys sorted as strings.
     """
-    pickler = LegacyPickler()
-    body = pickler.dump(tree)
-    plain = Pickler()
-    yield plain.dump(MAGIC) + plain.dump(PROTOCOL) + plain.dump(SYSTEM) + body
-    keys = sorted(str(index) for index in range(len(pickler.leaves)))
-    yield plain.dump(keys)
-    for key in keys:
-        leaf = pickler.leaves[int(key)]
+    pickles, leaves = _pickles(tree)
+    yield pickles
+    for leaf in leaves:
         yield struct.pack("<q", leaf.numel)
-        for chunk in leaf.read():
-            yield memoryview(chunk).cast("B")
+        yield from leaf_bytes(leaf)
+
+
+def legacy_size(tree: Any) -> int:
+    """How many bytes `legacy_stream` gives."""
+    pickles, leaves = _pickles(tree)
+    return len(pickles) + sum(8 + leaf.nbytes for leaf in leaves)
+
+
+def _pickles(tree: Any) -> tuple[bytes, list[Leaf]]:
+    """The five pickles, and the storages in the order they follow."""
+    pickler, plain = LegacyPickler(), Pickler()
+    body = pickler.dump(tree)
+    keys = sorted(str(index) for index in range(len(pickler.leaves)))
+    parts = (plain.dump(MAGIC), plain.dump(PROTOCOL), plain.dump(SYSTEM), body, plain.dump(keys))
+    return b"".join(parts), [pickler.leaves[int(key)] for key in keys]

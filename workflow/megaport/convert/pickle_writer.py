@@ -59,6 +59,12 @@ class Leaf:
         return self.numel * STORAGE[self.dtype].itemsize
 
 
+def leaf_bytes(leaf: Leaf) -> Iterator[memoryview]:
+    """The chunks of a leaf as bytes."""
+    for chunk in leaf.read():
+        yield chunk.data.cast("B")
+
+
 class Pickler:
     """Turns a tree into one pickle; `leaves` then holds its tensors, each keyed by its index."""
 

@@ -60,7 +60,7 @@ def write_safetensors(path: Path, entries: Sequence[Entry], chunks: Iterable[Arr
         for chunk in chunks:
             if before is not None:
                 before.result()
-            data = memoryview(chunk).cast("B")
+            data = chunk.data.cast("B")
             before = hashing.submit(digest.update, data)
             file.write(data)
             written += len(data)

@@ -11,7 +11,7 @@ from megaport.convert.safetensors_reader import INDEX, SINGLE
 def split(entries: Sequence[Entry], max_shard_size: int | None) -> dict[str, list[Entry]]:
     """File name -> the tensors it holds, in order, at most `max_shard_size` bytes of them.
 
-    One file `model.safetensors` where all fit; a tensor larger than the limit has a file of its own.
+    One file `model.safetensors` where all fit; a tensor over the limit has a file of its own.
     """
     groups: list[list[Entry]] = [[]]
     used = 0
