@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint

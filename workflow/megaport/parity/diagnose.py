@@ -107,7 +107,7 @@ def steps(subject: Subject, ids: Array, trace: Trace) -> list[Step]:
         Step("embedding", "embedding", 0, ids, trace.states[0]),
         *(Step(f"layer {i}", "layer", i, *pair) for i, pair in enumerate(blocks)),
         Step("final norm", "final norm", 0, trace.states[-1], trace.normed),
-        Step("head", "head", 0, trace.normed, trace.logits),
+        Step("head", "head", 0, trace.normed, trace.logits[..., 1:-1]),
     ]
 
 
@@ -116,9 +116,10 @@ def _run(reference: Reference, step: Step) -> Array:
         return reference.embed(step.given)
     if step.stage == "layer":
         return reference.layer(step.layer, step.given)
-    return (
-        reference.final(step.given) if step.stage == "final norm" else reference.project(step.given)
-    )
+    if step.stage == "final norm":
+        return reference.final(step.given)
+    # Not the ends of the vocabulary: a head off by one takes these from anywhere.
+    return reference.project(step.given)[..., 1:-1]
 
 
 def _difference(subject: Subject, step: Step) -> float:

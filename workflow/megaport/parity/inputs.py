@@ -16,16 +16,13 @@ SHORT = 32
 
 @dataclass(frozen=True)
 class Inputs:
-    """Integer ids: `random` [1, n_positions], seeded and uniform over the vocabulary; `text` of
-    windows [k, up to n_positions], None without a tokenizer."""
+    """Integer ids: `random` [1, n_positions], seeded and uniform over the vocabulary; `short`
+    [1, up to 32], the same less its first and last entry; `text` windows [k, up to n_positions],
+    None without a tokenizer."""
 
     random: Array
+    short: Array
     text: Array | None
-
-    @property
-    def short(self) -> Array:
-        """The start of the random ids, [1, up to 32]."""
-        return self.random[:, :SHORT]
 
     @property
     def prompt(self) -> Array:
@@ -46,8 +43,11 @@ def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: in
     A text shorter than the context is one shorter window; what does not fill a window is left out.
     """
     length = architecture.n_positions
-    random = np.random.default_rng(seed).integers(architecture.vocab_size, size=(1, length))
-    return Inputs(random, None if text_ids is None else _windows(text_ids, length))
+    rng = np.random.default_rng(seed)
+    random = rng.integers(architecture.vocab_size, size=(1, length))
+    # A vocabulary off by one takes the rows at its ends from anywhere: no token of the diagnosis.
+    short = rng.integers(1, architecture.vocab_size - 1, size=(1, min(length, SHORT)))
+    return Inputs(random, short, None if text_ids is None else _windows(text_ids, length))
 
 
 def _windows(ids: list[int], length: int) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -30,6 +30,13 @@ Stage = Literal["embedding", "layer", "final norm", "head"]
 EPSILONS = (1e-5, 1e-6, 1e-12, 1e-3)
 GELUS = {"gelu_new": "the tanh GELU", "gelu": "the erf GELU", "relu": "ReLU"}
 
+# Ranks swapped in both of a column- and row-parallel pair cancel out, and swapped in one of them
+# it is all the same in which.
+SECOND_OF_PAIR = {
+    "attention.dense": "attention: query_key_value against dense",
+    "mlp.dense_4h_to_h": "the MLP: dense_h_to_4h against dense_4h_to_h",
+}
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -65,8 +72,8 @@ def _layer_mistakes(subject: Subject, layer: int) -> Iterator[Mistake]:
         sentence = f"{part}.weight was not transposed"
         yield Mistake("transpose", sentence, "layer", untransposed(part))
     for first, second in combinations(range(subject.checkpoint.tensor_parallel), 2):
-        for part in (*LINEAR, ""):
-            yield _ranks_swapped("layer", part or "layers.", first, second)
+        for part in SECOND_OF_PAIR:
+            yield _ranks_swapped("layer", part, first, second)
     if subject.checkpoint.tensor_parallel > 1:
         sentence = "the ranks were joined before each one's query, key and value rows were undone"
         yield Mistake("QKV order", sentence, "layer", joined_first)
@@ -104,6 +111,6 @@ def _vocabulary_mistakes(subject: Subject, stage: Stage) -> Iterator[Mistake]:
 
 
 def _ranks_swapped(stage: Stage, part: str, first: int, second: int) -> Mistake:
-    where = "all tensors of the layers" if part == "layers." else part.removesuffix(".weight")
+    where = SECOND_OF_PAIR.get(part, part.removesuffix(".weight"))
     sentence = f"tensor-parallel ranks {first} and {second} are swapped in {where}"
     return Mistake("TP ranks swapped", sentence, stage, ranks_swapped(part, first, second))

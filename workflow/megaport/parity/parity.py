@@ -65,20 +65,35 @@ def run_parity(
     """Compare `model_dir` with `checkpoint`; write parity.json, parity.txt and plots into `out`.
 
     Raises ParityError when a check failed, after everything is written; MegaportError when the
-    inputs themselves cannot be used (no such device, no safetensors file).
+    inputs themselves cannot be used (no such device, no config.json or safetensors file).
+    """
+    report = examine(checkpoint, architecture, model_dir, options)
+    out.mkdir(parents=True, exist_ok=True)
+    write_report(report, out)
+    if report.layers:
+        plot_layers(report.layers, out)
+        plot_logits(report.points, out)
+    if report.failed:
+        raise ParityError(report)
+    return report
+
+
+def examine(
+    checkpoint: Checkpoint, architecture: Architecture, model_dir: Path, options: ParityOptions
+) -> ParityReport:
+    """The same without writing anything, whatever the verdict.
+
+    Where the sizes differ or transformers refuses the model, the checks that run it are left out:
+    the report then has failed already, and nothing could be compared.
     """
     subject = Subject(checkpoint, architecture, options.stored)
     device = resolve_device(options.device, "float32").device
-    out.mkdir(parents=True, exist_ok=True)
     log.info("parity: bytes, configuration, tokenizer, published logits")
     files, inputs = _check_files(subject, model_dir, options)
-    report = ParityReport(device, tuple(files), (), None)
+    report = ParityReport(device, tuple(files))
     if sizes_agree(files[0]):
         log.info("parity: both models in float32 over %s", _described(inputs))
-        report = _run_both(report, subject, model_dir, inputs, options, out)
-    write_report(report, out)
-    if report.failed:
-        raise ParityError(report)
+        report = _run_both(report, subject, model_dir, inputs, options)
     return report
 
 
@@ -107,23 +122,20 @@ def _run_both(
     model_dir: Path,
     inputs: Inputs,
     options: ParityOptions,
-    out: Path,
 ) -> ParityReport:
-    """The report with the checks that run the converted model, and the plots in `out`."""
+    """The report with the checks that run the converted model."""
     try:
         converted = load_converted(model_dir, dtype="float32", device=report.device)
     except ModelUnreadableError as error:
         return replace(report, results=(*report.results, not_loaded(error)))
     evidence = gather(subject, converted, inputs)
     results = [*report.results, *(check(evidence) for check in FORWARD_CHECKS)]
+    points = {name: seen.points for name, seen in evidence.comparisons.items()}
     trace = converted.trace(inputs.short)
-    layers = layer_divergence(subject, inputs.short, trace)
-    plot_layers(layers, out)
-    plot_logits({name: seen.points for name, seen in evidence.comparisons.items()}, out)
     del evidence, converted  # the float32 weights, before the others are loaded
-    for dtype in options.dtypes:
-        results.append(_half(model_dir, dtype, report.device, inputs, trace))
-    report = replace(report, results=tuple(results), layers=tuple(layers))
+    results += [_half(model_dir, dtype, report.device, inputs, trace) for dtype in options.dtypes]
+    layers = tuple(layer_divergence(subject, inputs.short, trace))
+    report = ParityReport(report.device, tuple(results), layers, points)
     if report.failed:
         report = replace(report, diagnosis=diagnose(subject, inputs.short, trace))
     return report

@@ -2,13 +2,15 @@
 
 import json
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from megaport.parity.diagnose import Diagnosis
 from megaport.parity.profile import LayerDivergence
 from megaport.parity.result import Result, short
+from megaport.tensors import Array
 
 SCHEMA = 1
 WIDTH = 100
@@ -17,12 +19,14 @@ MARKS = {"passed": "ok  ", "failed": "FAIL", "not applicable": "n/a "}
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Everything parity found; `diagnosis` is None when all passed or nothing could be run."""
+    """Everything parity found; `layers` and `points` (what to draw: [2, n] logits of both sides)
+    are empty when nothing could be run, `diagnosis` is None then and when all passed."""
 
     device: str
     results: tuple[Result, ...]
-    layers: tuple[LayerDivergence, ...]
-    diagnosis: Diagnosis | None
+    layers: tuple[LayerDivergence, ...] = ()
+    points: Mapping[str, Array] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
 
     @property
     def failed(self) -> tuple[Result, ...]:

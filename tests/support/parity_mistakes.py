@@ -1,0 +1,147 @@
+"""Classic conversion mistakes, planted in a converted directory file by file.
+
+Nothing here is shared with the library's own list of mistakes: what is planted is what a wrong
+converter would have written.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from megaport.parity.subject import Subject
+from megaport.tensors import Array
+from support.parity_models import convert
+
+Weights = dict[str, Array]
+Plant = Callable[[Subject, Path], None]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`plant` writes a wrong model directory; parity must name `cause` and the `first` stage."""
+
+    cause: str
+    plant: Plant
+    first: str
+    says: str = ""
+
+
+def misread(**checkpoint: Any) -> Plant:
+    """A right conversion of a checkpoint whose facts were read wrongly."""
+
+    def plant(subject: Subject, out: Path) -> None:
+        convert(replace(subject, checkpoint=replace(subject.checkpoint, **checkpoint)), out)
+
+    return plant
+
+
+def ranks_reversed(*parts: str) -> Plant:
+    """The rank files in the wrong order, for the tensors whose names contain one of `parts`."""
+
+    def plant(subject: Subject, out: Path) -> None:
+        tensors = {
+            name: shards[::-1] if any(part in name for part in parts) else shards
+            for name, shards in subject.checkpoint.tensors.items()
+        }
+        misread(tensors=tensors)(subject, out)
+
+    return plant
+
+
+def ranks_joined(subject: Subject, out: Path) -> None:
+    """The ranks' QKV rows concatenated, then undone as if one rank had written them."""
+    convert(subject, out)
+    head = subject.architecture.n_head
+
+    def edit(weights: Weights) -> None:
+        for layer in range(subject.architecture.n_layer):
+            for kind in ("weight", "bias"):
+                name = f"layers.{layer}.attention.query_key_value.{kind}"
+                rows = np.concatenate([s.array for s in subject.checkpoint.tensors[name]])
+                assert subject.checkpoint.qkv_order == "3,np,hn" and head
+                weights[f"transformer.h.{layer}.attn.c_attn.{kind}"] = np.ascontiguousarray(rows.T)
+
+    edit_weights(out, edit)
+
+
+def edited(change: Callable[[Weights], None]) -> Plant:
+    """A right conversion whose tensors `change` then edits in place."""
+
+    def plant(subject: Subject, out: Path) -> None:
+        convert(subject, out)
+        edit_weights(out, change)
+
+    return plant
+
+
+def configured(**fields: Any) -> Plant:
+    """A right conversion with other values in config.json."""
+
+    def plant(subject: Subject, out: Path) -> None:
+        convert(subject, out)
+        edit_config(out, **fields)
+
+    return plant
+
+
+def untransposed(name: str) -> Plant:
+    """The Linear's [out, in] elements under Conv1D's [in, out] shape, in every layer."""
+
+    def change(weights: Weights) -> None:
+        for key in list(weights):
+            if key.endswith(name):
+                weights[key] = np.ascontiguousarray(weights[key].T).reshape(weights[key].shape)
+
+    return edited(change)
+
+
+def swap(first: str, second: str) -> Plant:
+    """The tensors whose names contain `first` and those that contain `second`, exchanged."""
+
+    def change(weights: Weights) -> None:
+        for key in [key for key in weights if first in key]:
+            other = key.replace(first, second)
+            weights[key], weights[other] = weights[other], weights[key]
+
+    return edited(change)
+
+
+def rows_shifted(name: str, by: int) -> Plant:
+    def change(weights: Weights) -> None:
+        weights[name] = np.roll(weights[name], by, axis=0)
+
+    return edited(change)
+
+
+def head_tied(subject: Subject, out: Path) -> None:
+    """A model with a head of its own, written as if it had none."""
+    convert(subject, out)
+    edit_weights(out, lambda weights: weights.pop("lm_head.weight"))
+    edit_config(out, tie_word_embeddings=True)
+
+
+def vocabulary_of(rows_more: int) -> Plant:
+    """One row more or fewer than the vocabulary, in the tensors and in config.json alike."""
+
+    def plant(subject: Subject, out: Path) -> None:
+        size = subject.architecture.vocab_size + rows_more
+        convert(replace(subject, architecture=replace(subject.architecture, vocab_size=size)), out)
+
+    return plant
+
+
+def edit_weights(out: Path, change: Callable[[Weights], object]) -> None:
+    path = out / "model.safetensors"
+    weights = dict(load_file(path))
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def edit_config(out: Path, **fields: Any) -> None:
+    path = out / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
