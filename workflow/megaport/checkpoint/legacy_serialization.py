@@ -8,7 +8,7 @@ saved object, the list of storage keys; then for each key its number of elements
 import struct
 from typing import Any
 
-from megaport.checkpoint.pickle_reader import read_stream
+from megaport.checkpoint.pickle_reader import read_stream, skip_stream
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.storages import Storage, StorageId, storage_id
 from megaport.checkpoint.torch_errors import bad_torch_file
@@ -57,7 +57,7 @@ def read_legacy(region: Region) -> Any:
     """The saved object. Its pickle is read twice: where the storages lie is known after it only."""
     position = _check_header(region)
     storages = _Storages(region)
-    _, end = read_stream(region, position, storages.load)
+    end = skip_stream(region, position, storages.load)
     keys, bodies = read_stream(region, end, storages.load)
     storages.locate(keys, bodies)
     value, _ = read_stream(region, position, storages.load)

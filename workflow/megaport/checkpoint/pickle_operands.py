@@ -25,19 +25,27 @@ def u8(m: Machine) -> int:
 
 
 def u16(m: Machine) -> int:
-    return int(_U16.unpack(m.take(2))[0])
+    m.position += 2
+    value: int = _U16.unpack_from(m.view, m.position - 2)[0]
+    return value
 
 
 def u32(m: Machine) -> int:
-    return int(_U32.unpack(m.take(4))[0])
+    m.position += 4
+    value: int = _U32.unpack_from(m.view, m.position - 4)[0]
+    return value
 
 
 def u64(m: Machine) -> int:
-    return int(_U64.unpack(m.take(8))[0])
+    m.position += 8
+    value: int = _U64.unpack_from(m.view, m.position - 8)[0]
+    return value
 
 
 def i32(m: Machine) -> int:
-    return int(_I32.unpack(m.take(4))[0])
+    m.position += 4
+    value: int = _I32.unpack_from(m.view, m.position - 4)[0]
+    return value
 
 
 def f64(m: Machine) -> float:

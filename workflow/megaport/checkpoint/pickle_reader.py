@@ -12,6 +12,7 @@ from megaport.checkpoint.regions import Region
 MOST_OPCODES = 30_000_000
 _NEWEST_PROTOCOL = 5
 _STOP, _PROTO, _FRAME = 0x2E, 0x80, 0x95
+_TABLE = [OPCODES.get(code) for code in range(256)]
 # Picklers write payloads from 64 KiB on between frames, with a 4 or 8 byte length (PEP 3154).
 _LARGE = {0x42: 4, 0x58: 4, 0x8D: 8, 0x8E: 8, 0x96: 8}
 _FROM = 1 << 16
@@ -39,23 +40,32 @@ def refuse_more(region: Region, end: int) -> None:
 
 def read_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
     """The pickle that starts at `position` and where it ends; `load` answers persistent ids."""
+    value, end = _read(region, position, load)
+    check_tree(region.name, value)
+    return value, end
+
+
+def skip_stream(region: Region, position: int, load: PersistentLoader) -> int:
+    """Where the pickle at `position` ends, once `load` has been asked for all it refers to."""
+    return _read(region, position, load)[1]
+
+
+def _read(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
     machine = Machine(region, position, load)
     try:
-        value = _run(machine)
-    except IndexError:
+        return _run(machine), machine.position
+    except (IndexError, struct.error):
         seen = "an opcode that needs more values than there are, or a pickle that is cut short"
         raise damaged(region.name, seen, "a whole pickle") from None
-    check_tree(region.name, value)
-    return value, machine.position
 
 
 def _run(machine: Machine) -> Any:
-    view, opcodes, start = machine.view, OPCODES, machine.position
+    view, opcodes, start = machine.view, _TABLE, machine.position
     fence = len(view)
     for _ in range(MOST_OPCODES):
         code = view[machine.position]
         machine.position += 1
-        opcode = opcodes.get(code)
+        opcode = opcodes[code]
         if opcode is not None:
             opcode(machine)
             if machine.position >= fence:
@@ -99,7 +109,9 @@ def _frame(machine: Machine, fence: int) -> int:
 def _check_fence(machine: Machine, fence: int) -> None:
     """After the opcode that reached a frame's end: it ended there, and what follows is framed."""
     position, view = machine.position, machine.view
-    if position > fence or position >= len(view):
+    if position >= len(view):
+        raise damaged(machine.where, "a pickle that is cut short", "a STOP at its end")
+    if position > fence:
         raise damaged(machine.where, "a frame shorter than its body", "whole opcodes in a frame")
     code = view[position]
     if code == _FRAME:

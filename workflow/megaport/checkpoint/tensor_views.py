@@ -75,7 +75,9 @@ def _check_extent(
     where: str, numel: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
     count = prod(shape)
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if count else 0
+    last = offset
+    for size, stride in zip(shape, strides, strict=True):
+        last += (size - 1) * stride
     if offset > numel or (count and last >= numel):
         raise _bad_view(where, f"a tensor of shape {shape} at {offset} in a storage of {numel}")
     # A view may repeat elements by strides of 0; more than the storage holds is an amplification.
