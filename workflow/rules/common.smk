@@ -26,22 +26,31 @@ def fingerprint(rule):
     return lambda wildcards: PLAN.fingerprint(rule, wildcards.model)
 
 
-def force_what_was_asked():
-    """-F, -f and -R name target rules; hand them on to the worker rules and to the jobs."""
-    settings = workflow.dag_settings
+class ForceWorkers(type(workflow)):
+    """-F, -f and -R name target rules: hands them on to the worker rules and to the jobs.
+
+    Snakemake sets `dag_settings` when the rules are read and before it builds the DAG, and offers
+    no hook in between but the assignment itself.
+    """
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, steer(value) if name == "dag_settings" else value)
+
+
+def steer(settings):
     settings.forcerun = workers(settings.forcerun)
     settings.until = workers(settings.until)
     settings.omit_from = workers(settings.omit_from)
-    names = set(settings.forcerun)
     if settings.forcetargets:
-        names |= workers(settings.targets)
-        settings.forcerun = names
-    os.environ[FORCE_VARIABLE] = forced(settings.forceall, names)
-    workflow.register_envvars(FORCE_VARIABLE)
+        settings.forcerun |= workers(settings.targets)
+    os.environ[FORCE_VARIABLE] = forced(settings.forceall, settings.forcerun)
+    return settings
 
 
 if workflow.is_main_process:
-    force_what_was_asked()
+    workflow.__class__ = ForceWorkers
+    os.environ[FORCE_VARIABLE] = ""
+    workflow.register_envvars(FORCE_VARIABLE)
     for line in PLAN.drop_stale(Path("results")):
         print(f"dropped {line}", file=sys.stderr)
 

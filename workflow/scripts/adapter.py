@@ -13,6 +13,7 @@ from typing import Any
 WORKFLOW = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(WORKFLOW))
 
+from megaport.checkpoint.source import source_files  # noqa: E402
 from megaport.errors import MegaportError  # noqa: E402
 from megaport.plan.local import find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
@@ -79,9 +80,10 @@ def contents(files: Mapping[str, Any]) -> dict[str, Content]:
 
 
 def _require_unchanged(store: Store, path: Path, files: Files) -> None:
+    present = source_files(path)
     for name, content in files.items():
-        file = path / name if path.is_dir() else path
-        if store.stats.digest(file) != content.sha256:
+        file = present.get(name, path / name)
+        if name not in present or store.stats.digest(file) != content.sha256:
             raise StoreError(
                 f"checkpoint {file}",
                 seen="bytes that changed while the workflow ran",

@@ -7,12 +7,17 @@ from megaport.store.store import Made
 
 
 def compute(job: Job) -> Made:
-    from megaport.checkpoint.source import content_sizes_and_digests
+    from megaport.checkpoint.source import content_facts
     from megaport.fetch.checksum import content_digest
 
     task = Task(snakemake)
     files = task.receipt("download").facts["files"]
-    members = content_sizes_and_digests(task.checkpoint(files), spool=job.scratch)
+    found = content_facts(task.checkpoint(files), spool=job.scratch)
+    members = {
+        # Alone, it is the same checkpoint under any name, in a zip or not.
+        name if len(found) > 1 else "checkpoint": {"sha256": sha256, "size": size}
+        for name, (sha256, size) in found.items()
+    }
     digest = content_digest({name: item["sha256"] for name, item in members.items()})
     return Made(facts={"files": files, "members": members, "content": digest})
 

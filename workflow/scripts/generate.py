@@ -1,5 +1,7 @@
 """Generate text for every prompt with the assembled model."""
 
+from pathlib import Path
+
 from adapter import Task, log, run
 from megaport.generate.hardware import gpu_names, has_bf16
 from megaport.store.step import Job
@@ -37,5 +39,4 @@ receipt = run(
     },
     extra={"hardware": HARDWARE},
 )
-with open(snakemake.output.text, encoding="utf-8") as text:
-    log.info("%s", text.read())
+log.info("%s", Path(snakemake.output.text).read_text(encoding="utf-8"))

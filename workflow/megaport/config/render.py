@@ -32,7 +32,8 @@ def render_config() -> str:
 
 
 def render_schema() -> str:
-    schema = Config.model_json_schema()
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    schema = {"$schema": draft} | Config.model_json_schema()
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"
 
 
