@@ -18,6 +18,7 @@ from megaport.errors import MegaportError  # noqa: E402
 from megaport.plan.local import find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
 from megaport.store.blobs import Content  # noqa: E402
+from megaport.store.code import SOURCES  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
 from megaport.store.receipts import Files, Receipt, read_receipt  # noqa: E402
 from megaport.store.step import Compute, Step, run_step  # noqa: E402
@@ -107,6 +108,7 @@ def run(
     """
     task = Task(snakemake)
     with reporting(Path(str(snakemake.log))):
+        SOURCES.remember_in(task.store.root / "code.json")
         step = _step(task, inputs(task), extra or {})
         return run_step(step, compute, accept and (lambda result: accept(task, result)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from megaport.config.model import Config
 from megaport.plan.parameters import Parameterizer
 from megaport.store.canonical import canonical_json
-from megaport.store.code import code_digest
+from megaport.store.code import SOURCES, code_digest
 from megaport.store.stale import drop_stale
 from megaport.store.store import Store
 
@@ -32,6 +32,7 @@ class Plan:
         self.config = config
         self.root = root
         self.store = Store(Path(config.store).expanduser())
+        SOURCES.remember_in(self.store.root / "code.json")
         folders = [Path.cwd(), root]
         self.parameters = Parameterizer(config, folders, self.store.stats)
 
@@ -42,10 +43,15 @@ class Plan:
         """
         value = {
             "parameters": self.parameters.of(rule, model),
-            "code": code_digest(self.script(rule)),
+            "code": self.code(rule),
             "way": self.config.materialize if rule == "assemble" else "symlink",
         }
         return canonical_json(value).decode()
+
+    def code(self, rule: str) -> str:
+        digest = code_digest(self.script(rule))
+        SOURCES.save()
+        return digest
 
     def script(self, rule: str) -> Path:
         return self.root / "workflow" / "scripts" / f"{rule}.py"

@@ -39,7 +39,7 @@ class StatCache:
             return remembered
         digest = sha256_file(path)
         settled = time.time_ns() - max(before.st_ctime_ns, before.st_mtime_ns) > RACY_NS
-        if settled and _identity(path.stat()) == _identity(before):
+        if settled and stat_identity(path.stat()) == stat_identity(before):
             self._remember(before, digest)
         return digest
 
@@ -48,7 +48,7 @@ class StatCache:
         self._remember(path.stat(), digest)
 
     def _entry(self, stat: os.stat_result) -> Path:
-        key = digest_json(_identity(stat))
+        key = digest_json(stat_identity(stat))
         return self.folder / key[:2] / key
 
     def _recall(self, stat: os.stat_result) -> str | None:
@@ -66,5 +66,5 @@ class StatCache:
             return  # a read-only or full store still answers, only slower
 
 
-def _identity(stat: os.stat_result) -> list[int]:
+def stat_identity(stat: os.stat_result) -> list[int]:
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
