@@ -3,7 +3,7 @@
 import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,22 @@ from megaport.checkpoint.canonical import shard_axis, split_layer
 from support import megatron_names
 from support.megatron_model import Model
 
+Edit = Callable[[str, dict[str, Any]], None]
 Chunk = tuple[tuple[int, ...], torch.Tensor]  # (offsets, piece)
 PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
 
 
-def write(folder: Path, model: Model, layout: str, tp: int, common: dict[str, Any]) -> None:
-    """Write the model in `tp` chunks a tensor; the version of the QKV rows is 3."""
+def write(
+    folder: Path, model: Model, layout: str, tp: int, common: dict[str, Any], edit: Edit
+) -> None:
+    """Write the model in `tp` chunks a tensor; the version of the QKV rows is 3.
+
+    `edit` may change the chunks by key ("entries") and what common.pt holds ("common").
+    """
     folder.mkdir(parents=True)
     entries = dict(_entries(model, layout, tp))
+    edit("entries", entries)
+    edit("common", common)
     if layout == "zarr":
         _write_zarr(folder, entries)
     else:
@@ -49,9 +57,10 @@ def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chu
         place = split_layer(name)
         # Every FSDP tensor is cut on axis 0, whatever tensor parallelism would do.
         axis = 0 if layout == "fsdp_dtensor" else shard_axis(name)
-        shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
         if layout == "fsdp_dtensor":
             shards = list(model.shard(name, 0, 1, 3).tensor_split(tp, 0))
+        else:
+            shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
         pieces = list(_chunks(shards if axis is not None else shards[:1], axis or 0))
         if place and layout in ("torch_dist", "zarr"):
             native = megatron_names.core(name, "core_te", None)

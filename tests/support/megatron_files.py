@@ -26,9 +26,17 @@ LAYOUTS = (*LEGACY, *CORE, *DIST, *DEEPSPEED)
 VERSIONS = {"flat": None, "transformer": None}
 
 
+def _unchanged(name: str, content: dict[str, Any]) -> None:
+    """The edit that changes nothing."""
+
+
 @dataclass(frozen=True)
 class Form:
-    """How a model is cut into files; `stage_layers` has pp x vp numbers in the order of running."""
+    """How a model is cut into files; `stage_layers` has pp x vp numbers in the order of running.
+
+    `edit(name, state)` may change what a file holds before it is written: that is how tests
+    corrupt one thing at a time.
+    """
 
     layout: str = "encoder"
     tp: int = 1
@@ -40,6 +48,7 @@ class Form:
     with_args: bool = True
     args: dict[str, Any] | None = None
     iteration: int = 7
+    edit: megatron_dist.Edit = _unchanged
 
     @property
     def directory(self) -> str:
@@ -61,7 +70,8 @@ def write_checkpoint(folder: Path, model: Model, **form: Any) -> Path:
         _write_deepspeed(folder, model, chosen)
     elif chosen.layout in DIST:
         here = folder / chosen.directory
-        megatron_dist.write(here, model, chosen.layout, chosen.tp, _common(model, chosen))
+        common = _common(model, chosen)
+        megatron_dist.write(here, model, chosen.layout, chosen.tp, common, chosen.edit)
     else:
         _write_ranks(folder / chosen.directory, model, chosen)
     return folder
@@ -71,7 +81,7 @@ def _common(model: Model, form: Form) -> dict[str, Any]:
     common: dict[str, Any] = {"iteration": form.iteration}
     if form.with_args:
         said = model.args(
-            tensor_model_parallel_size=form.tp,
+            tensor_model_parallel_size=1 if form.layout == "fsdp_dtensor" else form.tp,
             pipeline_model_parallel_size=form.pp,
             virtual_pipeline_model_parallel_size=form.vp if form.vp > 1 else None,
         )
@@ -101,6 +111,7 @@ def _write_ranks(folder: Path, model: Model, form: Form) -> None:
             for vp in range(form.vp):
                 key = f"model{vp}" if form.vp > 1 else "model"
                 state[key] = _stage(model, form, tp, vp * form.pp + pp)
+            form.edit(name, state)
             save(state, folder / name / "model_optim_rng.pt", form.legacy_serialization)
 
 
@@ -163,7 +174,10 @@ def _write_deepspeed(folder: Path, model: Model, form: Form) -> None:
     for tp in range(form.tp):
         for index, names in files.items():
             state = {k: model.shard(n, tp, form.tp, form.version or 0) for k, n in names.items()}
-            save(state, here / f"layer_{index:02d}-model_{tp:02d}-model_states.pt")
+            name = f"layer_{index:02d}-model_{tp:02d}-model_states.pt"
+            form.edit(name, state)
+            save(state, here / name)
         common = _common(model, form) | {"module": None, "mp_world_size": form.tp}
+        form.edit(f"mp_rank_{tp:02d}_model_states.pt", common)
         save(common, here / f"mp_rank_{tp:02d}_model_states.pt")
     (folder / "latest").write_text(here.name)

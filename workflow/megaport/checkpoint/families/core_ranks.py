@@ -2,7 +2,7 @@
 
 from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents, flatten
-from megaport.checkpoint.families.names import has_any, resolver
+from megaport.checkpoint.families.names import resolver, unwrapped
 from megaport.checkpoint.families.rank_family import model_keys, parts_of_ranks
 from megaport.checkpoint.model import CORE_RANKS
 from megaport.checkpoint.parts import Parts
@@ -19,7 +19,7 @@ def recognise(contents: Contents) -> str | None:
         return None
     state = contents.state(ranks[min(ranks)])
     names = [name for key in model_keys(state) for name, _ in flatten(state[key])]
-    if not has_any(names, "decoder.layers.", "module.decoder.layers.", "embedding."):
+    if not any(unwrapped(name).startswith(("decoder.", "embedding.")) for name in names):
         return None
     return "rank files hold decoder.layers and embedding keys, as Megatron core names them"
 

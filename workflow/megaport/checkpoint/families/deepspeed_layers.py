@@ -11,7 +11,7 @@ from typing import Any
 from megaport.checkpoint import canonical
 from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents, flatten, plain_args
-from megaport.checkpoint.families.names import resolver, stage_of
+from megaport.checkpoint.families.names import resolver, stage_of, unwrapped
 from megaport.checkpoint.model import DEEPSPEED_LAYERS
 from megaport.checkpoint.parts import Parts
 from megaport.checkpoint.ranks import RankFilesError
@@ -90,7 +90,7 @@ def _common(contents: Contents, states: list[str]) -> Mapping[str, Any]:
 
 def _leaves(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, leaf in flatten(state):
-        yield re.sub(r"^(module\.)+", "", name), leaf
+        yield unwrapped(name), leaf
 
 
 def _is_layer(state: Mapping[str, Any]) -> bool:

@@ -99,7 +99,7 @@ def parts_of_keys(
         era=era,
         serialization=serialization,
         layout=Layout(since_2021=True, deepspeed=False),
-        stages=(build(tensor),),
+        stages=(build(tensor if _divides(args, tensor) else 1),),
         tensor_parallel=tensor,
         pipeline_parallel=pipeline,
         virtual_pipeline=virtual if isinstance(virtual, int) and virtual > 0 else 1,
@@ -109,6 +109,12 @@ def parts_of_keys(
         accounting=accounting,
         ignored=tuple(sorted(ignored)),
     )
+
+
+def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:
+    """Whether chunks may be those of so many ranks, each with whole attention heads."""
+    heads = (args or {}).get("num_attention_heads")
+    return isinstance(heads, int) and heads % ranks == 0
 
 
 def one_named(contents: Contents, tail: str) -> str | None:

@@ -1,7 +1,7 @@
 """From the names a family stores to canonical ones, and the tensors of one stage by them."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from megaport.checkpoint import canonical
@@ -24,7 +24,7 @@ def resolver(*stacks: str) -> Resolve:
     """
 
     def resolve(native: str) -> str | None:
-        name = re.sub(r"^(module\.)+", "", native).removeprefix("language_model.")
+        name = unwrapped(native).removeprefix("language_model.")
         stack, _, rest = name.partition(".")
         if stack in stacks:
             return _in_stack(rest)
@@ -32,6 +32,11 @@ def resolver(*stacks: str) -> Resolve:
         return name if name in _ALONE else None
 
     return resolve
+
+
+def unwrapped(native: str) -> str:
+    """The name without what DistributedDataParallel and Float16Module put before it."""
+    return re.sub(r"^(module\.)+", "", native)
 
 
 def _in_stack(rest: str) -> str | None:
@@ -86,7 +91,3 @@ def _joined(
             if name not in rank:
                 accounting.report("missing", name, f"in {file}")
     return {name: tuple(rank[name] for rank in ranks if name in rank) for name in every}
-
-
-def has_any(names: Iterable[str], *prefixes: str) -> bool:
-    return any(name.startswith(prefixes) for name in names)

@@ -1,0 +1,250 @@
+"""Every layout that Megatron wrote is recognised, read bit for bit, and described rightly."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.inflate import SpoolError
+from megaport.checkpoint.model import (
+    CORE_RANKS,
+    DEEPSPEED_LAYERS,
+    LEGACY_RANKS,
+    TORCH_DCP,
+    TORCH_DIST,
+    ZARR,
+)
+from megaport.checkpoint.open import open_checkpoint
+from support.megatron_files import CORE, DEEPSPEED, DIST, LAYOUTS, LEGACY, write_checkpoint
+from support.megatron_model import Model
+from support.oracles import Oracle, oracle_cases
+from support.read_back import assert_holds
+
+FAMILY_OF = {
+    **dict.fromkeys(LEGACY, LEGACY_RANKS),
+    **dict.fromkeys(CORE, CORE_RANKS),
+    **dict.fromkeys(("torch_dist", "torch_dist_layers"), TORCH_DIST),
+    **dict.fromkeys(("torch_dcp", "fsdp_dtensor"), TORCH_DCP),
+    "zarr": ZARR,
+    **dict.fromkeys(DEEPSPEED, DEEPSPEED_LAYERS),
+}
+# Oracle name -> family, era, QKV order. The rest of the facts stand in each oracle's config.json.
+ORACLE_FACTS = {
+    "ds_bigscience": (DEEPSPEED_LAYERS, "Megatron-DeepSpeed", "np,3,hn"),
+    "legacy_23.06": (LEGACY_RANKS, "January 2021", "np,3,hn"),
+    "legacy_core_v0.5.0": (LEGACY_RANKS, "core 0.4", "np,3,hn"),
+    "legacy_d2022": (LEGACY_RANKS, "January 2021", "np,3,hn"),
+    "mc_core_v0.12.0_torch": (CORE_RANKS, "torch format", "np,3,hn"),
+    "mc_core_v0.15.0_dcp": (TORCH_DCP, "torch_dcp", "np,3,hn"),
+    "mc_core_v0.15.0_dist": (TORCH_DIST, "torch_dist", "np,3,hn"),
+    "mc_core_v0.17.1_torch": (CORE_RANKS, "torch format", "np,3,hn"),
+    "mc_core_v0.8.0_zarr": (ZARR, "zarr", "np,3,hn"),
+    "mlm2019": (LEGACY_RANKS, "mid 2019", "3,np,hn"),
+    "v1.0": (LEGACY_RANKS, "October 2019", "3,np,hn"),
+    "v1.1.4": (LEGACY_RANKS, "October 2019", "np,3,hn"),
+    "v1.1.5": (LEGACY_RANKS, "v1.1.5 to v2.0", "np,hn,3"),
+    "v2.0": (LEGACY_RANKS, "v1.1.5 to v2.0", "np,3,hn"),
+    "v2.5": (LEGACY_RANKS, "v2.5", "np,3,hn"),
+    "v2.6": (LEGACY_RANKS, "v2.5", "np,3,hn"),
+}
+ACTIVATIONS = {"tanh": "gelu_new", "openai": "gelu_new", "fused": "gelu_new", "erf": "gelu"}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
+def test_an_oracle_opens_with_its_facts(oracle: Oracle, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=tmp_path)
+    architecture = describe_architecture(checkpoint, oracle.architecture)
+    known = [facts for name, facts in ORACLE_FACTS.items() if oracle.name.startswith(name)]
+    family, era, order = known[0]
+    facts = oracle.facts
+    assert checkpoint.family == family
+    assert era in checkpoint.era
+    assert checkpoint.qkv_order == order
+    sizes = (checkpoint.tensor_parallel, checkpoint.pipeline_parallel, checkpoint.layers)
+    assert sizes == (facts["tp"], facts["pp"], facts["layers"])
+    assert checkpoint.virtual_pipeline == facts.get("vpp", 1)
+    assert checkpoint.iteration == 7
+    assert architecture.activation_function == ACTIVATIONS[facts["activation"]]
+    assert architecture.layer_norm_epsilon == facts["eps"]
+    assert architecture.tie_word_embeddings is ("untied" not in oracle.name)
+    assert architecture.dtype == ("bfloat16" if "bf16" in oracle.name else "float32")
+    assert (architecture.n_head, architecture.n_embd) == (facts["heads"], facts["hidden"])
+    assert (architecture.n_inner, architecture.n_positions) == (facts["ffn"], facts["positions"])
+    assert architecture.vocab_size == facts["vocab"]
+    assert architecture.padded_vocab_size == facts["padded_vocab"]
+    if "serialization" in facts:
+        assert checkpoint.serialization == facts["serialization"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_is_recognised_and_read(layout: str, tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "checkpoint", model, layout=layout)
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    assert checkpoint.family == FAMILY_OF[layout]
+    assert checkpoint.decisions[0].subject == "family"
+    assert checkpoint.decisions[0].reason
+    assert_holds(checkpoint, model)
+
+
+RANKED = (*LEGACY, *CORE)
+
+
+@st.composite
+def forms(draw: st.DrawFn) -> dict[str, object]:
+    """A layout with parallel sizes it can have, and a model that divides by them."""
+    layout = draw(st.sampled_from(LAYOUTS))
+    tp = draw(st.sampled_from((1, 2, 4)))
+    pp = draw(st.integers(1, 3)) if layout in RANKED else 1
+    vp = draw(st.integers(1, 2)) if pp > 1 and layout not in ("flat",) else 1
+    counts = draw(st.lists(st.integers(1, 3), min_size=pp * vp, max_size=pp * vp))
+    version = {
+        "flat": st.just(None),
+        "transformer": st.sampled_from((None, 1, 2, 3)),
+        "encoder": st.sampled_from((1, 2, 3)),
+    }.get(layout, st.just(3))
+    return {
+        "layout": layout,
+        "tp": tp,
+        "pp": pp,
+        "vp": vp,
+        "stage_layers": counts,
+        "version": draw(version),
+        "legacy_serialization": draw(st.booleans()) if layout in RANKED else False,
+        "with_args": draw(st.booleans()) if (pp, layout in DIST) == (1, False) else True,
+    }
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(form=forms(), dtype=st.sampled_from(("F32", "F16", "BF16")), untied=st.booleans())
+def test_any_layout_size_and_dtype_is_read_bit_for_bit(
+    form: dict[str, object],
+    dtype: str,
+    untied: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("form")
+    untied = untied and form["layout"] not in ("flat", "transformer", "bigscience")
+    counts = form["stage_layers"]
+    assert isinstance(counts, list)
+    model = Model(layers=sum(counts), dtype=dtype, untied=untied)
+    path = write_checkpoint(folder / "checkpoint", model, **form)
+    checkpoint = open_checkpoint(path, spool=folder)
+    assert_holds(checkpoint, model)
+    assert checkpoint.layers == model.layers
+    if form["layout"] in RANKED:
+        assert checkpoint.virtual_pipeline == form["vp"]
+        assert checkpoint.pipeline_parallel == form["pp"]
+    if form["layout"] != "fsdp_dtensor":
+        assert checkpoint.tensor_parallel == form["tp"]
+
+
+def test_virtual_pipeline_layers_run_virtual_stage_outer_pipeline_rank_inner(
+    tmp_path: Path,
+) -> None:
+    model = Model(layers=7)
+    path = write_checkpoint(
+        tmp_path / "c", model, layout="encoder", pp=2, vp=2, stage_layers=[1, 3, 2, 1]
+    )
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    assert_holds(checkpoint, model)
+
+
+def test_tensor_parallel_shards_are_views_of_the_file(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", tp=2)
+    checkpoint = open_checkpoint(path, spool=tmp_path / "spool")
+    assert len(checkpoint.tensors["layers.1.attention.query_key_value.weight"]) == 2
+    assert not (tmp_path / "spool").exists()
+
+
+def test_tensors_cut_otherwise_are_put_together_in_the_spool(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="fsdp_dtensor", tp=3)
+    checkpoint = open_checkpoint(path, spool=tmp_path / "spool")
+    assert_holds(checkpoint, model)
+    assert {len(shards) for shards in checkpoint.tensors.values()} == {1}
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def _three_ranks(name: str, content: dict[str, Any]) -> None:
+    if name == "common":
+        content["args"].tensor_model_parallel_size = 3
+
+
+def test_chunks_that_would_cut_a_head_are_put_together(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="fsdp_dtensor", tp=3, edit=_three_ranks)
+    assert_holds(open_checkpoint(path, spool=tmp_path / "spool"), model)
+
+
+def test_folders_of_a_distributed_optimizer_are_no_pipeline_ranks(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="encoder", tp=2)
+    for rank in range(2):
+        here = path / "iter_0000007" / f"mp_rank_{rank:02d}"
+        (here / "model_optim_rng.pt").rename(here / "model_rng.pt")
+        optimizer = path / "iter_0000007" / f"mp_rank_{rank:02d}_000" / "optim.pt"
+        optimizer.parent.mkdir()
+        torch.save({"optimizer": {}}, optimizer)
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+def test_a_rank_file_alone_is_a_checkpoint(tmp_path: Path) -> None:
+    model = Model(dtype="F16")
+    path = write_checkpoint(tmp_path / "c", model, layout="transformer", with_args=False)
+    alone = tmp_path / "release.pt"
+    next(path.rglob("model_optim_rng.pt")).rename(alone)
+    checkpoint = open_checkpoint(alone, spool=tmp_path)
+    assert_holds(checkpoint, model)
+    assert checkpoint.args is None
+
+
+def _wrapped(name: str, state: dict[str, Any]) -> None:
+    state["model"] = {f"module.module.{key}": value for key, value in state["model"].items()}
+
+
+def test_module_prefixes_of_wrappers_are_looked_through(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="core", edit=_wrapped)
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+def _as_deepspeed_module(name: str, state: dict[str, Any]) -> None:
+    state["module"] = state.pop("model")
+
+
+def test_deepspeed_without_a_pipeline_keeps_the_model_in_its_rank_file(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="encoder", edit=_as_deepspeed_module)
+    here = tmp_path / "ds" / "global_step7"
+    here.mkdir(parents=True)
+    next(path.rglob("model_optim_rng.pt")).rename(here / "mp_rank_00_model_states.pt")
+    assert_holds(open_checkpoint(tmp_path / "ds", spool=tmp_path), model)
+
+
+def test_a_zip_of_the_checkpoint_reads_the_same(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="transformer", tp=2)
+    archive = Path(shutil.make_archive(str(tmp_path / "c"), "zip", path))
+    checkpoint = open_checkpoint(archive, spool=tmp_path)
+    assert_holds(checkpoint, model)
+    assert checkpoint.decisions == open_checkpoint(path, spool=tmp_path).decisions
+
+
+def test_an_assembled_tensor_needs_room_in_the_spool(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="fsdp_dtensor", tp=2)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(SpoolError):
+        open_checkpoint(path, spool=blocked)

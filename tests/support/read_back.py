@@ -1,0 +1,42 @@
+"""Whole tensors from an opened checkpoint, joined independently of the converter."""
+
+import numpy as np
+import torch
+
+from megaport.checkpoint.canonical import QKV, shard_axis
+from megaport.checkpoint.model import Checkpoint
+from megaport.tensors import Tensor
+from support.megatron_model import DTYPES, Model
+
+
+def as_torch(tensor: Tensor) -> torch.Tensor:
+    """A copy, bit for bit, in torch's dtype."""
+    array = np.ascontiguousarray(tensor.array)
+    dtype = DTYPES[tensor.dtype]
+    return torch.frombuffer(bytearray(array.tobytes()), dtype=dtype).reshape(array.shape)
+
+
+def whole(checkpoint: Checkpoint, name: str, heads: int) -> torch.Tensor:
+    """The tensor `name` as `Model.tensors` has it: QKV rows in the order [3, heads, head size]."""
+    shards = [as_torch(shard) for shard in checkpoint.tensors[name]]
+    if QKV in name:
+        return torch.cat([_split(s, checkpoint, heads // len(shards)) for s in shards], 1).reshape(
+            -1, *shards[0].shape[1:]
+        )
+    axis = shard_axis(name)
+    return shards[0] if axis is None else torch.cat(shards, axis)
+
+
+def _split(shard: torch.Tensor, checkpoint: Checkpoint, heads: int) -> torch.Tensor:
+    sizes = {"3": 3, "np": heads, "hn": shard.shape[0] // 3 // heads}
+    axes = checkpoint.qkv_order.split(",")
+    parted = shard.reshape(*(sizes[axis] for axis in axes), *shard.shape[1:])
+    order = [axes.index(axis) for axis in ("3", "np", "hn")]
+    return parted.permute(*order, *range(3, parted.dim()))
+
+
+def assert_holds(checkpoint: Checkpoint, model: Model) -> None:
+    """Every tensor of `model`, no other, bit for bit."""
+    assert set(checkpoint.tensors) == set(model.tensors)
+    for name, tensor in model.tensors.items():
+        assert torch.equal(whole(checkpoint, name, model.heads), tensor), name
