@@ -31,8 +31,6 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
-        self.protocol = 0
-        self.frame_end: int | None = None
         self._references: dict[tuple[Any, Any], Reference] = {}
         self._charged = 0
         self._tuple_keys = 0

@@ -61,7 +61,7 @@ def _read(region: Region, position: int, load: PersistentLoader) -> tuple[Any, i
 
 def _run(machine: Machine) -> Any:
     view, opcodes, start = machine.view, _TABLE, machine.position
-    fence = len(view)
+    fence, framed = len(view), False
     for _ in range(MOST_OPCODES):
         code = view[machine.position]
         machine.position += 1
@@ -70,11 +70,11 @@ def _run(machine: Machine) -> Any:
             opcode(machine)
             if machine.position >= fence:
                 _check_fence(machine, fence)
-                fence = len(view)
+                fence, framed = len(view), False
         elif code == _STOP:
             return _result(machine)
         elif code == _FRAME:
-            fence = _frame(machine, fence)
+            fence, framed = _frame(machine, framed), True
         else:
             _protocol(machine, code, start)
     raise too_large(machine.where, f"over {MOST_OPCODES} opcodes", "a checkpoint's pickle")
@@ -97,10 +97,10 @@ def _protocol(machine: Machine, code: int, start: int) -> None:
         raise damaged(machine.where, seen, f"at most {_NEWEST_PROTOCOL}")
 
 
-def _frame(machine: Machine, fence: int) -> int:
+def _frame(machine: Machine, framed: bool) -> int:
     """Enter a frame: its end, which no opcode may straddle."""
     length = struct.unpack("<Q", machine.take(8))[0]
-    if fence != len(machine.view) or length > len(machine.view) - machine.position:
+    if framed or length > len(machine.view) - machine.position:
         seen = f"a frame of {length} bytes that does not fit"
         raise damaged(machine.where, seen, "frames one after the other within the file")
     return machine.position + int(length)

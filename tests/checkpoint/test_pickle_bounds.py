@@ -1,0 +1,230 @@
+"""Hazards, "Checkpoint pickle": damaged pickles, and those that want time, memory or depth."""
+
+import pickle as python_pickle
+import struct
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from megaport.checkpoint import pickle_reader
+from megaport.checkpoint.pickle_errors import BadPickleError, PickleTooLargeError
+from megaport.checkpoint.pickle_reader import read_pickle
+from megaport.checkpoint.records import Record
+from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
+
+
+@contextmanager
+def bounded(seconds: float = 2.0, mebibytes: int = 64) -> Iterator[None]:
+    tracemalloc.start()
+    start = time.monotonic()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - start < seconds
+    assert peak < mebibytes << 20
+
+
+def refused(data: bytes, match: str, kind: type[BadPickleError] = BadPickleError) -> None:
+    with bounded(), pytest.raises(kind, match=match):
+        read_pickle(region(data))
+
+
+@pytest.mark.parametrize("get", [b"h\x07", b"j\x07\x00\x00\x00", b"g7\n"])
+def test_missing_memo_key_typed_error(get: bytes) -> None:
+    refused(pickle(get), "memo key 7")
+
+
+@pytest.mark.parametrize("part", [number(1), b"N", b"]", raw(b"os"), b")"])
+def test_int_as_module_typed_error(part: bytes) -> None:
+    refused(pickle(part, text("system"), b"\x93", protocol=4), "module or name is not text")
+    refused(pickle(text("os"), part, b"\x93", protocol=4), "module or name is not text")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"X\x02\x00\x00\x00\xff\xfe",
+        b"\x8c\x01\xff",
+        b"\x8d\x01" + bytes(7) + b"\xc3",
+        b"c\xff\nx\n",
+        b"(i\xff\nx\n",
+        b"V\\uZZZZ\n",
+        b"S'\\x4'\n",
+    ],
+)
+def test_bad_utf8_typed_error(part: bytes) -> None:
+    refused(pickle(part, protocol=4), "not UTF-8|cannot be decoded")
+
+
+def test_second_pickle_after_stop_typed_error() -> None:
+    refused(pickle(b"N") + pickle(b"N"), "bytes after the end")
+    refused(pickle(b"N") + b"\x00", "1 bytes after the end")
+    refused(pickle(b"\x80\x02N"), "a second pickle header")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"not a pickle", b"\x80", b"\x80\x06N.", b"\xff"])
+def test_wrong_magic_typed_error(data: bytes) -> None:
+    refused(data, "found")
+
+
+FRAMED = python_pickle.dumps({"a": list(range(20)), "b": "text" * 20}, protocol=4)
+
+
+@pytest.mark.parametrize("change", [*range(1, 60), -1, -100, -(1 << 40)])
+def test_frame_shorter_or_longer_than_its_body_typed_error(change: int) -> None:
+    assert FRAMED[2] == 0x95
+    length = struct.unpack_from("<Q", FRAMED, 3)[0]
+    refused(FRAMED[:3] + struct.pack("<Q", length - change) + FRAMED[11:], "frame")
+
+
+def test_frames_within_frames_typed_error() -> None:
+    inner = b"\x95" + struct.pack("<Q", 2) + b"N."
+    refused(b"\x80\x04\x95" + struct.pack("<Q", len(inner)) + inner, "frame")
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_real_frames_with_large_payloads_between_them_are_read(protocol: int) -> None:
+    value = ["a" * 70_000, b"b" * 200_000, list(range(40_000)), "c" * 65_536, {"d": b"e" * 65_535}]
+    assert read_pickle(region(python_pickle.dumps(value, protocol))) == value
+
+
+def test_every_truncation_of_a_pickle_typed_error() -> None:
+    for protocol in range(6):
+        whole = python_pickle.dumps(
+            {"a": [1, 2.5, "x", b"y", None, (True,)], "b": {3: 4}}, protocol
+        )
+        for end in range(len(whole)):
+            with pytest.raises(BadPickleError):
+                read_pickle(region(whole[:end]))
+
+
+@pytest.mark.parametrize(
+    "opcode",
+    b"R b s a \x81 \x92 \x93 Q 2 \x85 \x87 q\x00 \x94 u e t l d o 0 1 \x90 \x91 (o (u".split(b" "),
+    ids=repr,
+)
+def test_opcodes_without_their_operands_typed_error(opcode: bytes) -> None:
+    refused(pickle(opcode, protocol=4), "found")
+
+
+@pytest.mark.parametrize("opcode", [b"\x97", b"\x98", b"\x01", b"~", b"\x99", b"\xfe"], ids=repr)
+def test_buffers_out_of_band_and_unknown_opcodes_typed_error(opcode: bytes) -> None:
+    refused(pickle(b"N", opcode, protocol=5), "buffer|opcode")
+
+
+@pytest.mark.parametrize("data", [pickle(b"NN"), pickle(b"(N"), pickle(b"")])
+def test_a_pickle_of_no_single_value_typed_error(data: bytes) -> None:
+    refused(data, "single value|needs more values")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(b"Ix\n", b"L1x\n", b"Fx\n", b"Sx\n", b"S'x\n", b"px\n", b"g-1\n", b"I" + b"9" * 5000),
+        *(
+            b"I" + b"9" * 3000 + b"\n",
+            b"\x8b\xff\xff\xff\xff",
+            b"\x8b\x00\x01\x00\x00" + bytes(256),
+        ),
+        *(b"T\xff\xff\xff\xff", b"X\xff\xff\xff\xff", b"\x8d" + b"\xff" * 8, b"\x96" + b"\xff" * 8),
+    ],
+    ids=lambda part: repr(part[:12]),
+)
+def test_numbers_and_lengths_that_lie_typed_error(part: bytes) -> None:
+    refused(pickle(part, protocol=5), "found")
+
+
+@pytest.mark.parametrize("again", [b"2", b"q\x00h\x00"], ids=["DUP", "memo"])
+def test_billion_laughs_by_dup_and_memo_bounded(again: bytes) -> None:
+    refused(pickle(text("lol") + (again + b"\x86") * 60), "repetition", PickleTooLargeError)
+
+
+def test_billion_laughs_of_dicts_bounded() -> None:
+    body = b"}q\x00"
+    for level in range(1, 60):
+        put = b"q" + bytes([level])
+        get = b"h" + bytes([level - 1])
+        body += b"}(" + b"".join(text(str(i)) + get for i in range(10)) + b"u" + put
+    refused(pickle(b"(" + body + b"l"), "repetition", PickleTooLargeError)
+
+
+@pytest.mark.parametrize("depth", [101, 30_000])
+@pytest.mark.parametrize(
+    "wrap", [(b"]", b"a"), (b"(", b"t"), (b"}N", b"s")], ids=["list", "t", "d"]
+)
+def test_deep_nesting_bounded(depth: int, wrap: tuple[bytes, bytes]) -> None:
+    refused(pickle(wrap[0] * depth + b"N" + wrap[1] * depth), "nested", PickleTooLargeError)
+
+
+def test_deep_nesting_through_records_bounded() -> None:
+    maker = global_("some_fork", "Box")
+    refused(pickle(maker * 20_000 + b")" + b"R\x85" * 20_000), "nested", PickleTooLargeError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"]q\x00h\x00a", b"}q\x00" + text("x") + b"h\x00s", b"]q\x00h\x00\x85a", b"]q\x00(}h\x00lNs"],
+)
+def test_self_reference_refused(body: bytes) -> None:
+    with bounded(), pytest.raises(BadPickleError):
+        read_pickle(region(pickle(body)))
+
+
+def test_self_reference_through_a_record_is_let_be() -> None:
+    """Some fork's argument object may know its owner; Records are leaves to readers of trees."""
+    body = reduce(global_("some_fork", "Timer")) + b"q\x00}" + text("owner") + b"h\x00sb"
+    value = read_pickle(region(pickle(body)))
+    assert isinstance(value, Record)
+    assert value.state["owner"] is value
+    assert repr(value) == "<some_fork.Timer>"
+
+
+def test_constructors_that_copy_a_long_list_again_and_again_bounded() -> None:
+    long = b"](" + b"N" * 100_000 + b"eq\x00"
+    for kind in ("set", "list", "tuple", "frozenset"):
+        again = reduce(global_("builtins", kind), b"h\x00") * 1000
+        refused(pickle(b"(", long, again, b"t"), "copies itself", PickleTooLargeError)
+    encode = text("x" * 100_000) + b"q\x00"
+    again = reduce(global_("_codecs", "encode"), b"h\x00", text("latin1")) * 1000
+    refused(pickle(b"(", encode, again, b"t"), "copies itself", PickleTooLargeError)
+
+
+@pytest.mark.parametrize("name", ["bytes", "bytearray"])
+def test_bytes_of_a_huge_length_refused(name: str) -> None:
+    refused(pickle(reduce(global_("builtins", name), number(1 << 40))), "bytes made of")
+
+
+def test_keys_whose_hashes_collide_bounded() -> None:
+    modulus = (1 << 61) - 1
+    huge = b"".join(number(i * modulus) + b"N" for i in range(1, 4))
+    refused(pickle(b"}(" + huge + b"u"), "huge integer")
+    pairs = b"".join(tuple_of(number(i)) + b"N" for i in range(10_000))
+    refused(pickle(b"}(" + pairs + b"u"), "tuples as keys", PickleTooLargeError)
+
+
+def test_tuples_that_take_forever_to_hash_refused_as_keys() -> None:
+    doubled = b")" + b"2\x86" * 60
+    refused(pickle(b"}" + doubled + b"Ns"), "as a key")
+
+
+@pytest.mark.parametrize("key", [b"]", b"}", b"]\x85", b")" * 65 + b"("], ids=repr)
+def test_keys_that_python_cannot_hash_typed_error(key: bytes) -> None:
+    refused(pickle(b"}" + key + b"Ns"), "found")
+
+
+def test_more_opcodes_than_any_checkpoint_has_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_reader, "MOST_OPCODES", 1000)
+    refused(pickle(b"N0" * 600 + b"N"), "opcodes", PickleTooLargeError)
+
+
+def test_a_memo_key_of_four_billion_allocates_nothing() -> None:
+    with bounded(mebibytes=1):
+        assert read_pickle(region(pickle(b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff\x86"))) == (
+            None,
+            None,
+        )
