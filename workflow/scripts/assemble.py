@@ -4,15 +4,16 @@ import json
 
 from adapter import Task, run
 from megaport.store.step import Job
+from megaport.store.store import Made
 
 
-def compute(job: Job) -> None:
+def compute(job: Job) -> Made:
     from megaport.convert.assemble import assemble_model
 
     task = Task(snakemake)
     tokenizer = job.parameters["tokenizer"]
     found = json.loads(job.blob("inspect", "inspection/inspection.json").read_bytes())
-    assemble_model(
+    digests = assemble_model(
         job.folder("convert", "converted"),
         job.work / "model",
         tokenizer=tokenizer and task.find(f"resources/{tokenizer}"),
@@ -22,6 +23,7 @@ def compute(job: Job) -> None:
             "inspection": found,
         },
     )
+    return Made(digests={f"model/{name}": digest for name, digest in digests.items()})
 
 
 run(

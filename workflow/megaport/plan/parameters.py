@@ -71,10 +71,12 @@ class Parameterizer:
         return self.config.benchmark.model_dump(mode="json")
 
     def _parity(self, name: str, model: Model) -> Parameters:
-        golden = model.golden and self._digest(model.golden)
-        return (
-            self._reading(model) | self.config.parity.model_dump(mode="json") | {"golden": golden}
-        )
+        read = {
+            "dtype": model.dtype,
+            "golden": model.golden and self._digest(model.golden),
+            "text": self._digest("resources/parity/text.txt"),
+        }
+        return self._reading(model) | self.config.parity.model_dump(mode="json") | read
 
     def _digest(self, path: str) -> str | None:
         try:
