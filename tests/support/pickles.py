@@ -20,7 +20,7 @@ def text(value: str) -> bytes:
 
 
 def number(value: int) -> bytes:
-    raw = value.to_bytes(9, "little", signed=True)
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     return b"\x8a" + bytes([len(raw)]) + raw
 
 

@@ -28,11 +28,18 @@ def check_budget(where: str, members: list[Member], archive_size: int, spool: Pa
     if total > allowed:
         seen = f"members that inflate to {total} bytes"
         raise bad_archive(where, seen, f"at most {allowed} from an archive of {archive_size}")
-    if total:
+    if members:
+        _check_room(where, total, spool)
+
+
+def _check_room(where: str, total: int, spool: Path) -> None:
+    try:
         spool.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(spool).free
-        if total > free:
-            raise _no_room(where, f"{total} bytes to inflate and {free} free in {spool}")
+    except OSError as error:
+        raise _no_room(where, f"{spool}: {error.strerror}") from error
+    if total > free:
+        raise _no_room(where, f"{total} bytes to inflate and {free} free in {spool}")
 
 
 def inflate(member: Member, spool: Path) -> Region:
@@ -93,5 +100,8 @@ def _lies(member: Member) -> BadArchiveError:
 
 def _no_room(where: str, seen: str) -> SpoolError:
     return SpoolError(
-        where, seen=seen, expected="room for the inflated checkpoint", remedy="Free some space."
+        where,
+        seen=seen,
+        expected="room for the inflated checkpoint",
+        remedy="Free some space, or unpack the archive yourself.",
     )

@@ -1,0 +1,19 @@
+"""Members of archives that look like NGC's."""
+
+from pathlib import Path
+
+from megaport.checkpoint.archive import Source, open_archive
+from support.pickles import pickle, text
+from support.zips import File
+
+CONTENT = pickle(text("weights"))
+MODEL = b"release/mp_rank_00/model_optim_rng.pt"
+TRACKER = File(b"latest_checkpointed_iteration.txt", b"release\n")
+GOOD = File(MODEL, CONTENT)
+DEFLATED = File(MODEL, CONTENT * 100, method=8)
+
+
+def opened(data: bytes, folder: Path) -> Source:
+    path = folder / "model.zip"
+    path.write_bytes(data)
+    return open_archive(path, spool=folder / "spool")

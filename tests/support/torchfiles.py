@@ -1,0 +1,83 @@
+"""Files in both of torch's serializations, by torch and by hand."""
+
+import io
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from megaport.checkpoint.legacy_serialization import MAGIC, PROTOCOL
+from support.pickles import global_, number, pickle, reduce, text, tuple_of
+from support.zips import File, zipped
+
+SERIALIZATIONS = ("legacy", "zip")
+LITTLE = b"}" + text("little_endian") + b"\x88s"
+
+
+def saved(value: Any, serialization: str) -> bytes:
+    """What torch.save writes."""
+    import torch
+
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=serialization == "zip")
+    return file.getvalue()
+
+
+def storage(
+    kind: str = "FloatStorage", key: str = "0", numel: int = 6, view: bytes | None = b"N"
+) -> bytes:
+    """A persistent id of a storage; `view` is legacy's sixth part, None for zip's five."""
+    parts = [text("storage"), global_("torch", kind), text(key), text("cpu"), number(numel)]
+    return tuple_of(*parts, *([] if view is None else [view])) + b"Q"
+
+
+def sizes(*values: int) -> bytes:
+    return tuple_of(*map(number, values))
+
+
+def tensor(
+    source: bytes, offset: int = 0, size: bytes | None = None, stride: bytes | None = None
+) -> bytes:
+    """`_rebuild_tensor_v2` of a storage, of shape [2, 3] unless told otherwise."""
+    return reduce(
+        global_("torch._utils", "_rebuild_tensor_v2"),
+        source,
+        number(offset),
+        sizes(2, 3) if size is None else size,
+        sizes(3, 1) if stride is None else stride,
+        b"\x89",
+        reduce(global_("collections", "OrderedDict")),
+    )
+
+
+def zip_file(body: bytes, records: Mapping[str, bytes], **others: bytes) -> bytes:
+    """A zip of torch's with `body` as data.pkl and `records` by storage key."""
+    files = [File(b"m/data.pkl", pickle(body))]
+    files += [File(b"m/" + name.encode(), content) for name, content in others.items()]
+    files += [File(b"m/data/" + key.encode(), content) for key, content in records.items()]
+    return zipped(*files)
+
+
+def legacy_file(
+    body: bytes,
+    records: Mapping[str, bytes],
+    *,
+    itemsize: int = 4,
+    magic: int = MAGIC,
+    protocol: int = PROTOCOL,
+    system: bytes = LITTLE,
+    keys: bytes | None = None,
+    counts: Mapping[str, int] | None = None,
+    after: bytes = b"",
+) -> bytes:
+    """A legacy file with `body` as the saved object and `records` by storage key."""
+    listed = b"](" + b"".join(map(text, records)) + b"e" if keys is None else keys
+    data = pickle(number(magic)) + pickle(number(protocol)) + pickle(system)
+    data += pickle(body) + pickle(listed)
+    for key, content in records.items():
+        count = (counts or {}).get(key, len(content) // itemsize)
+        data += struct.pack("<q", count) + content
+    return data + after
+
+
+def file(serialization: str, body: bytes, records: Mapping[str, bytes]) -> bytes:
+    return (zip_file if serialization == "zip" else legacy_file)(body, records)
