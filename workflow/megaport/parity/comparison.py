@@ -60,16 +60,17 @@ def rounding_limit(subject: Subject, ids: Array) -> Limit:
 def compare_logits(reference: Array, converted: Array, ids: Array, limit: float) -> Comparison:
     """Logits [S, V] of both sides for one sequence `ids` [S]."""
     blocks = [slice(i, min(i + ROWS, len(ids))) for i in range(0, len(ids), ROWS)]
-    parts = [_block(reference[b], converted[b], limit) for b in blocks]
-    sums = np.array([_nll_sum(side, ids) for side in (reference, converted)])
-    nll = sums / max(1, len(ids) - 1)
+    parts = [
+        _block(reference[b], converted[b], ids[b.start + 1 : b.stop + 1], limit) for b in blocks
+    ]
+    nll = np.sum([part.nll for part in parts], axis=0) / max(1, len(ids) - 1)
     every = max(1, reference.size // POINTS)
     return Comparison(
         positions=len(ids),
-        max_abs=_largest([part[0] for part in parts]),
-        kl_max=_largest([part[1] for part in parts]),
-        disagreements=sum(part[2] for part in parts),
-        ties=sum(part[3] for part in parts),
+        max_abs=_largest([part.max_abs for part in parts]),
+        kl_max=_largest([part.kl_max for part in parts]),
+        disagreements=sum(part.wrong for part in parts),
+        ties=sum(part.ties for part in parts),
         nll=(float(nll[0]), float(nll[1])),
         points=np.stack([reference.reshape(-1)[::every], converted.reshape(-1)[::every]]),
     )
@@ -114,22 +115,32 @@ def _largest(values: Sequence[float]) -> float:
     return float(np.max(values))  # unlike max(), never loses a NaN
 
 
-def _block(reference: Array, converted: Array, limit: float) -> tuple[float, float, int, int]:
+@dataclass(frozen=True)
+class _Block:
+    """Some rows of a comparison; `nll` are sums."""
+
+    max_abs: float
+    kl_max: float
+    wrong: int
+    ties: int
+    nll: tuple[float, float]
+
+
+def _block(reference: Array, converted: Array, following: Array, limit: float) -> _Block:
+    """`following` are the tokens that come after these rows, one fewer at the sequence's end."""
     left, right = log_softmax(reference), log_softmax(converted)
-    kl = (np.exp(left) * (left - right)).sum(axis=-1).max()
+    rows = np.arange(len(reference))
+    chosen = (rows[: len(following)], following)
+    nll = (-float(left[chosen].sum()), -float(right[chosen].sum()))
     best, other = reference.argmax(axis=-1), converted.argmax(axis=-1)
-    rows = np.arange(len(best))
-    margin = reference[rows, best] - reference[rows, other]
     # NaN is no tie: comparisons with it are false.
-    tie = (best != other) & (margin <= 2 * limit)
-    wrong = int((best != other).sum() - tie.sum())
-    return float(np.abs(reference - converted).max()), float(kl), wrong, int(tie.sum())
-
-
-def _nll_sum(logits: Array, ids: Array) -> float:
-    total = 0.0
-    for start in range(0, len(ids) - 1, ROWS):
-        rows = slice(start, min(start + ROWS, len(ids) - 1))
-        chosen = ids[rows.start + 1 : rows.stop + 1]
-        total -= float(log_softmax(logits[rows])[np.arange(len(chosen)), chosen].sum())
-    return total
+    tie = (best != other) & (reference[rows, best] - reference[rows, other] <= 2 * limit)
+    right -= left
+    np.exp(left, out=left)
+    return _Block(
+        max_abs=float(np.abs(reference - converted).max()),
+        kl_max=float(-np.einsum("rv,rv->r", left, right).min()),
+        wrong=int((best != other).sum() - tie.sum()),
+        ties=int(tie.sum()),
+        nll=nll,
+    )

@@ -6,7 +6,7 @@ from megaport.parity.evidence import Evidence
 from megaport.parity.result import Measure, Result, at_most, judge, not_applicable, short
 
 NAME = "perplexity"
-QUESTION = "Do both sides find the bundled text equally likely?"
+QUESTION = "Do both sides find the text equally likely?"
 
 
 def check_perplexity(evidence: Evidence) -> Result:
@@ -27,5 +27,5 @@ def check_perplexity(evidence: Evidence) -> Result:
         QUESTION,
         [*values, gap],
         reason=f"a mean log likelihood moves less than the logits may: {evidence.limit.reason}",
-        note=f"{seen.positions} tokens of the bundled text",
+        note=f"{seen.positions} tokens of the text",
     )

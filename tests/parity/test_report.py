@@ -1,0 +1,88 @@
+"""What parity leaves behind: the same bytes each time, a report also when it fails."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from megaport.parity.parity import ParityError, run_parity
+from megaport.parity.subject import Subject
+from support.parity_mistakes import swap
+from support.parity_models import OPTIONS, convert, random_subject
+
+FILES = {"parity.json", "parity.txt", "layers.svg", "layers.png", "logits.svg", "logits.png"}
+
+
+def run(subject: Subject, model: Path, out: Path) -> dict[str, bytes]:
+    run_parity(subject.checkpoint, subject.architecture, model, out, options=OPTIONS)
+    return contents(out)
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_the_same_run_writes_the_same_bytes_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = random_subject()
+    model = convert(subject, tmp_path / "model")
+    first = run(subject, model, tmp_path / "one")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    second = run(subject, model.rename(tmp_path / "käse 2"), tmp_path / "two")
+    assert first.keys() == FILES
+    assert first == second
+
+
+def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
+    subject = random_subject()
+    files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
+    report = json.loads(files["parity.json"])
+    assert report["verdict"] == "passed" and report["cause"] is None
+    assert all(check["reason"] and check["question"] for check in report["checks"])
+    assert [layer["stage"] for layer in report["layers"]] == [
+        "embedding",
+        "layer 0",
+        "layer 1",
+        "layer 2",
+    ]
+    text = files["parity.txt"].decode()
+    assert "the converted model is the checkpoint's model" in text
+    for check in report["checks"]:
+        assert f" {check['name']}: " in text
+        assert all(f"{m['quantity']}: {m['seen']}" in text for m in check["measures"])
+
+
+def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path) -> None:
+    subject = random_subject()
+    swap("h.1.", "h.2.")(subject, tmp_path / "model")
+    out = tmp_path / "out"
+    with pytest.raises(ParityError, match="first diverging stage: layer 1") as caught:
+        run(subject, tmp_path / "model", out)
+    assert contents(out).keys() == FILES
+    report = json.loads((out / "parity.json").read_text())
+    assert report["verdict"] == "failed"
+    assert report["cause"] in str(caught.value)
+    assert "layer 1 has the weights of layer 2" in report["cause"]
+    text = (out / "parity.txt").read_text()
+    assert "<-- FAIL" in text and "Diagnosis" in text and "layers swapped" in text
+
+
+def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
+    subject = random_subject()
+    more = replace(subject, architecture=replace(subject.architecture, vocab_size=102))
+    with pytest.raises(ParityError, match="vocabulary off by one"):
+        run(subject, convert(more, tmp_path / "model"), tmp_path / "out")
+    assert contents(tmp_path / "out").keys() == {"parity.json", "parity.txt"}
+
+
+def test_plots_are_pictures_with_words_in_them(tmp_path: Path) -> None:
+    subject = random_subject()
+    files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
+    for name in ("layers", "logits"):
+        assert files[f"{name}.png"].startswith(b"\x89PNG")
+        svg = files[f"{name}.svg"].decode()
+        assert "<svg" in svg and "reference" in svg
+        assert "matplotlib" not in svg.lower().replace("matplotlib.axis", "")
