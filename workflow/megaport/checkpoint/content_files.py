@@ -14,14 +14,16 @@ _CONTENT = re.compile(
     """,
     re.VERBOSE,
 )
+_LONE = re.compile(r"(?!.*(optim|rng|scheduler))[^/]+\.pt")
 
 
 def content_files(names: Iterable[str]) -> list[str]:
     """Those of the relative `names` that carry the model, sorted.
 
-    Where none has a name that Megatron or DeepSpeed gives, a lone `.pt` counts.
+    Where none has a name that Megatron or DeepSpeed gives, a lone `.pt` counts, unless its name
+    says that it holds an optimizer, a scheduler or random states.
     """
     every = sorted(names)
     known = [name for name in every if _CONTENT.fullmatch(name)]
-    lone = [name for name in every if "/" not in name and name.endswith(".pt")]
+    lone = [name for name in every if _LONE.fullmatch(name)]
     return known or (lone if len(lone) == 1 else [])

@@ -1,0 +1,200 @@
+"""What a path is, which of its files count, and that digests do not depend on where they are."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from megaport.checkpoint.content_files import content_files
+from megaport.checkpoint.regions import UnreadableFileError, map_file
+from megaport.checkpoint.selection import NoCheckpointError
+from megaport.checkpoint.source import content_digests, open_source
+from megaport.checkpoint.zip_directory import BadArchiveError
+from megaport.errors import MegaportError
+from support.archives import CONTENT, MODEL
+from support.oracles import Oracle, oracle_cases
+from support.torchfiles import SERIALIZATIONS, saved
+from support.zips import File, zipped
+
+RANK = "mp_rank_00/model_optim_rng.pt"
+TRACKER = "latest_checkpointed_iteration.txt"
+
+
+def tree(root: Path, **files: bytes) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def test_one_content_four_forms_one_digest(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    root = tree(tmp_path / "dir", **{f"release/{RANK}": CONTENT, TRACKER: b"release"})
+    (tmp_path / "a.zip").write_bytes(
+        zipped(File(TRACKER.encode(), b"release"), File(MODEL, CONTENT))
+    )
+    (tmp_path / "b.zip").write_bytes(zipped(File(b"v0.0/" + MODEL, CONTENT, method=8)))
+    expected = {RANK: hashlib.sha256(CONTENT).hexdigest()}
+    for path in (root, root / "release", tmp_path / "a.zip", tmp_path / "b.zip"):
+        assert content_digests(path, spool=spool) == expected
+    alone = content_digests(root / f"release/{RANK}", spool=spool)
+    assert list(alone.values()) == list(expected.values())
+
+
+@pytest.mark.parametrize("serialization", SERIALIZATIONS)
+def test_a_bare_file_of_either_serialization(serialization: str, tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "model.pt"
+    path.write_bytes(saved({"w": torch.ones(3)}, serialization))
+    source = open_source(path, spool=tmp_path)
+    assert list(source) == ["model.pt"]
+    assert bytes(source["model.pt"].view) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tracker", "folder"),
+    [("release", "release"), ("7", "iter_0000007"), ("300\n", "iter_0000300"), (" 12 ", "iter_12")],
+)
+def test_the_tracker_selects_among_iterations(tracker: str, folder: str, tmp_path: Path) -> None:
+    for name in ("release", "iter_0000007", "iter_0000300", "iter_12"):
+        tree(tmp_path, **{f"{name}/{RANK}": b"\x80" + name.encode()})
+    tree(tmp_path, **{TRACKER: tracker.encode()})
+    source = open_source(tmp_path, spool=tmp_path)
+    assert source.folder == f"{folder}/"
+    assert bytes(source[RANK].view) == b"\x80" + folder.encode()
+
+
+def test_deepspeeds_tracker_selects_among_steps(tmp_path: Path) -> None:
+    for step in ("global_step5", "global_step10"):
+        tree(tmp_path, **{f"{step}/layer_01-model_00-model_states.pt": b"\x80" + step.encode()})
+    tree(tmp_path, latest=b"global_step10\n")
+    assert open_source(tmp_path, spool=tmp_path).folder == "global_step10/"
+    tree(tmp_path, **{TRACKER: b"5"})
+    assert open_source(tmp_path, spool=tmp_path).folder == "global_step5/"
+
+
+@pytest.mark.parametrize(
+    "tracker", [b"", b"-1", b"../release", b"latest", b"\xff", b"9" * 30, b"8"]
+)
+def test_trackers_that_name_nothing_that_is_there_refused(tracker: bytes, tmp_path: Path) -> None:
+    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, TRACKER: tracker})
+    with pytest.raises(NoCheckpointError):
+        open_source(tmp_path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("name", [b"../x", b"/etc", b"", b"x/y", b".."])
+def test_a_deepspeed_tracker_that_leaves_the_directory_refused(name: bytes, tmp_path: Path) -> None:
+    tree(tmp_path / "c", **{f"global_step5/{RANK}": CONTENT, "latest": name})
+    tree(tmp_path, **{f"x/{RANK}": CONTENT})
+    with pytest.raises(NoCheckpointError, match="names"):
+        open_source(tmp_path / "c", spool=tmp_path)
+
+
+def test_without_a_tracker_the_only_iteration_or_the_directory_itself(tmp_path: Path) -> None:
+    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT})
+    assert open_source(tmp_path, spool=tmp_path).folder == "iter_0000007/"
+    assert open_source(tmp_path / "iter_0000007", spool=tmp_path).folder == ""
+    assert list(open_source(tmp_path / "iter_0000007/mp_rank_00", spool=tmp_path)) == [
+        "model_optim_rng.pt"
+    ]
+
+
+def test_several_iterations_without_a_tracker_refused_by_name(tmp_path: Path) -> None:
+    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, f"iter_0000008/{RANK}": CONTENT})
+    with pytest.raises(NoCheckpointError, match="iter_0000007, iter_0000008"):
+        open_source(tmp_path, spool=tmp_path)
+
+
+def test_only_files_that_carry_the_model_count() -> None:
+    content = [
+        *("mp_rank_00/model_optim_rng.pt", "mp_rank_01_002/model_rng.pt", "common.pt", ".metadata"),
+        *("mp_rank_00_000_001/model_optim_rng.pt", "__3_1.distcp", "metadata.json"),
+        *("decoder.final_layernorm.weight/.zarray", "decoder.final_layernorm.weight/0"),
+        *("decoder.layers.self_attention.linear_qkv.weight/3.0.0", "mp_rank_00_model_states.pt"),
+        "layer_103-model_07-model_states.pt",
+    ]
+    others = [
+        *("mp_rank_00_000/optim.pt", "mp_rank_00/distrib_optim.pt", "rng_state/shard_0.0_1.1.pt"),
+        *("optimizer.state.exp_avg.decoder.weight/.zarray", "optimizer.state.exp_avg.x/0.0"),
+        *("zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_0_mp_rank_00_optim.pt"),
+        *("decoder.layers.mlp.linear_fc1._extra_state/shard_0_4.pt", "latest", "README.md"),
+    ]
+    assert content_files(content + others) == sorted(content)
+    assert content_files(["megatron_345m.pt", "notes.txt"]) == ["megatron_345m.pt"]
+    assert content_files(["a.pt", "b.pt"]) == []
+    for name in ("optim.pt", "distrib_optim.pt", "opt_param_scheduler.pt", "rng.pt"):
+        assert content_files([name]) == []
+
+
+@pytest.mark.parametrize("name", ["iter_0000001/other.bin", "notes.txt", "mp_rank_00/optim.pt"])
+def test_a_directory_without_a_model_refused(name: str, tmp_path: Path) -> None:
+    tree(tmp_path, **{name: CONTENT})
+    with pytest.raises(NoCheckpointError, match="no file that"):
+        open_source(tmp_path, spool=tmp_path)
+
+
+def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(UnreadableFileError):
+            open_source(path, spool=tmp_path)
+    with pytest.raises(NoCheckpointError):
+        open_source(tmp_path, spool=tmp_path)
+
+
+def test_links_are_followed_and_loops_of_links_end(tmp_path: Path) -> None:
+    root = tree(tmp_path / "real", **{f"iter_0000007/{RANK}": CONTENT})
+    (root / "iter_0000007/again").symlink_to(root)
+    link = tmp_path / "link"
+    link.mkdir()
+    (link / "release").symlink_to(root / "iter_0000007")
+    (link / TRACKER).write_text("release")
+    assert list(open_source(link, spool=tmp_path)) == [RANK]
+
+
+def test_regions_outside_of_their_file_refused(tmp_path: Path) -> None:
+    tree(tmp_path, file=b"0123456789")
+    region = map_file(tmp_path / "file")
+    assert bytes(region.sub(2, 3).view) == b"234"
+    for offset, length in ((-1, 1), (0, -1), (0, 11), (11, 0), (1 << 62, 1 << 62)):
+        with pytest.raises(MegaportError, match="a part at"):
+            region.sub(offset, length)
+
+
+def test_a_flipped_bit_in_a_zip_serialized_file_refused(tmp_path: Path) -> None:
+    import torch
+
+    data = bytearray(saved({"w": torch.arange(100.0)}, "zip"))
+    at = data.index(torch.arange(100.0).numpy().tobytes())
+    data[at + 77] ^= 4
+    path = tree(tmp_path, **{RANK: bytes(data)})
+    for function in (open_source, content_digests):
+        with pytest.raises(BadArchiveError, match="CRC"):
+            function(path, spool=tmp_path)
+
+
+def test_files_that_torch_saved_without_crcs_are_read(tmp_path: Path) -> None:
+    import torch
+
+    torch.serialization.set_crc32_options(False)
+    try:
+        data = saved({"w": torch.ones(3)}, "zip")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert len(content_digests(tree(tmp_path, **{RANK: data}), spool=tmp_path)) == 1
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
+def test_every_oracle_opens_and_digests_alike_in_any_form(oracle: Oracle, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    source = open_source(oracle.path, spool=spool)
+    digests = content_digests(oracle.path, spool=spool)
+    assert list(digests) == sorted(source)
+    assert content_digests(oracle.path / source.folder, spool=spool) == digests
+    archive = shutil.make_archive(str(tmp_path / "copy"), "zip", oracle.path)
+    assert content_digests(Path(archive), spool=spool) == digests
