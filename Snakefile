@@ -14,7 +14,6 @@ include: "workflow/rules/common.smk"
 
 
 rule all:
-    default_target: True
     """Everything for every model named by `model:`, and the report over all of it."""
     input:
         [PLAN.receipts(rule) for rule in RULES],
@@ -28,4 +27,6 @@ include: "workflow/rules/convert.smk"
 include: "workflow/rules/pytorch_bin.smk"
 include: "workflow/rules/assemble.smk"
 include: "workflow/rules/generate.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/parity.smk"
+include: "workflow/rules/report.smk"

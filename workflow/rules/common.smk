@@ -23,7 +23,7 @@ config.update(PLAN.config.plain())
 
 def fingerprint(rule):
     """The one parameter of a rule: parameters and code, compared as a string."""
-    return lambda wildcards: PLAN.fingerprint(rule, wildcards.model)
+    return lambda wildcards: PLAN.fingerprint(rule, wildcards.get("model", ""))
 
 
 class ForceWorkers(type(workflow)):

@@ -20,11 +20,11 @@ rule parity_model:
         receipt="results/{model}/parity.json",
         verdicts="results/{model}/parity/parity.json",
         text="results/{model}/parity/parity.txt",
-    params:
-        fingerprint=fingerprint("parity"),
     log:
         "results/{model}/run/parity.log",
     conda:
         "../../envs/generate.yaml"
+    params:
+        fingerprint=fingerprint("parity"),
     script:
         "../scripts/parity.py"

@@ -15,19 +15,21 @@ def compute(job: Job) -> None:
     from megaport.generate.device import resolve_device
     from megaport.generate.generate import generate_texts
     from megaport.generate.output import write_generations
-    from megaport.generate.prompts import requests_from
+    from megaport.generate.prompts import parse_prompts, read_prompts
 
-    task = Task(snakemake)
-    settings = job.parameters
-    prompts = settings["prompts"]
-    file = task.find(prompts["file"]) if isinstance(prompts, dict) else None
-    requests = requests_from([] if file else prompts, file, {"max_length": settings["max_length"]})
-    placement = resolve_device(settings["device"], settings["dtype"])
-    made = generate_texts(job.folder("assemble", "model"), requests, placement, settings["engine"])
-    write_generations(made, placement, job.work)
+    given, prompts = job.parameters, job.parameters["prompts"]
+    length = given["max_length"]
+    if isinstance(prompts, dict):
+        requests = read_prompts(Task(snakemake).find(prompts["file"]), {"max_length": length})
+    else:
+        entries = [{**prompt, "max_length": prompt["max_length"] or length} for prompt in prompts]
+        requests = parse_prompts(entries, "generate.prompts")
+    placement = resolve_device(given["device"], given["dtype"])
+    texts = generate_texts(job.folder("assemble", "model"), requests, placement, given["engine"])
+    write_generations(texts, placement, given["engine"], job.work)
 
 
-receipt = run(
+run(
     snakemake,
     compute,
     lambda task: {

@@ -21,6 +21,9 @@ class Parameterizer:
         self.stats = stats
 
     def of(self, rule: str, name: str) -> Parameters:
+        if rule == "report":
+            template = self._digest("workflow/report/page.html.j2")
+            return {"models": self.config.names, "template": template}
         parameters: Parameters = getattr(self, f"_{rule}")(name, self.config.models[name])
         return parameters
 

@@ -44,9 +44,14 @@ class Plan:
         value = {
             "parameters": self.parameters.of(rule, model),
             "code": self.code(rule),
-            "way": self.config.materialize if rule == "assemble" else "symlink",
+            "way": self._way(rule),
         }
         return canonical_json(value).decode()
+
+    def _way(self, rule: str) -> str:
+        """Links into the store, but real files where people hand them on."""
+        ways = {"assemble": self.config.materialize, "report": "auto"}
+        return ways.get(rule, "symlink")
 
     def code(self, rule: str) -> str:
         digest = code_digest(self.script(rule))
@@ -68,7 +73,8 @@ class Plan:
             for rule in RULES
             if (path := results / model / f"{rule}.json").exists()
         )
-        return drop_stale(self.store, found)
+        page = [path for path in [results / "report.json"] if path.exists()]
+        return drop_stale(self.store, [*found, *page])
 
     @cached_property
     def wildcard(self) -> str:
@@ -104,9 +110,11 @@ def _rule_of(name: str) -> str:
 
 
 def _rule_of_file(name: str) -> str:
-    parts = Path(name).parts[2:]
-    if len(parts) == 1:
-        return "generate" if parts[0].startswith("generations.") else Path(parts[0]).stem
-    if parts[-1] == "pytorch_model.bin":
+    """The rule that makes a file, by the folder it lies in (design: files under results/)."""
+    folders = {"converted": "convert", "model": "assemble", "inspection": "inspect"}
+    *path, file = Path(name).parts[1:]
+    if file == "pytorch_model.bin":
         return "pytorch_bin"
-    return {"converted": "convert", "model": "assemble"}.get(parts[0], parts[0])
+    if len(path) > 1:
+        return folders.get(path[1], path[1])
+    return "generate" if file.startswith("generations.") else Path(file).stem

@@ -1,0 +1,117 @@
+"""GPT-2's forward pass over a preallocated key-value cache: the heart of the fast engine.
+
+Everything that changes from token to token lies in tensors of fixed address and shape, so that
+one and the same step runs eagerly on a CPU and as a captured CUDA graph.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from megaport.generate.engines.linear import Linear, pack
+from megaport.generate.model_files import Shape
+
+# Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
+VOCABULARY_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Layer:
+    norm1: tuple[Tensor, Tensor]
+    qkv: Linear
+    out: Linear
+    norm2: tuple[Tensor, Tensor]
+    up: Linear
+    down: Linear
+
+
+class Network:
+    """Packed weights of one GPT-2 on one device, in one dtype."""
+
+    def __init__(self, shape: Shape, weights: dict[str, Tensor], device: str, dtype: torch.dtype):
+        self.shape, self.device, self.dtype = shape, device, dtype
+        self._weights = weights
+        rows = -shape.vocabulary % VOCABULARY_MULTIPLE if device == "cuda" else 0
+        self.tokens = functional.pad(self._take("wte.weight"), (0, 0, 0, rows))
+        self.positions = self._take("wpe.weight")
+        self.layers = [self._layer(f"h.{number}.") for number in range(shape.layers)]
+        self.norm = self._norm("ln_f")
+        head = self.tokens if shape.tied else self._take("lm_head.weight")
+        self.head = pack(head, None)
+
+    def cache(self, rows: int, slots: int) -> list[Tensor]:
+        """Keys and values of each layer: [rows, 2, heads, slots, head size], zeros."""
+        s = self.shape
+        size = (rows, 2, s.heads, slots, s.hidden // s.heads)
+        return [torch.zeros(size, device=self.device, dtype=self.dtype) for _ in self.layers]
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        mask: Tensor | None,
+        cache: list[Tensor],
+        span: int,
+    ) -> Tensor:
+        """Logits [rows, vocabulary] after the last of `tokens` int64 [rows, n].
+
+        `positions` int64 [rows, n]; `slots` int64 [n] is where the cache takes the new keys and values;
+        `mask` [rows, 1, n, span] is added to the scores (None: causal among the n); attention reads
+        the first `span` slots.
+        """
+        x = functional.embedding(tokens, self.tokens) + functional.embedding(
+            positions, self.positions
+        )
+        for layer, stored in zip(self.layers, cache, strict=True):
+            x = self._block(layer, x, slots, mask, stored, span)
+        logits = self.head(self._normed(x[:, -1], self.norm))
+        return logits[:, : self.shape.vocabulary]
+
+    def _block(
+        self,
+        layer: Layer,
+        x: Tensor,
+        slots: Tensor,
+        mask: Tensor | None,
+        stored: Tensor,
+        span: int,
+    ) -> Tensor:
+        rows, count, hidden = x.shape
+        qkv = layer.qkv(self._normed(x, layer.norm1))
+        split = qkv.view(rows, count, 3, self.shape.heads, -1).permute(0, 2, 3, 1, 4)
+        stored.index_copy_(3, slots, split[:, 1:])
+        mixed = functional.scaled_dot_product_attention(
+            split[:, 0],
+            stored[:, 0, :, :span],
+            stored[:, 1, :, :span],
+            attn_mask=mask,
+            is_causal=mask is None,
+        )
+        x = layer.out(mixed.transpose(1, 2).reshape(rows, count, hidden), residual=x)
+        return layer.down(layer.up(self._normed(x, layer.norm2)), residual=x)
+
+    def _normed(self, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
+        return functional.layer_norm(x, (self.shape.hidden,), *norm, eps=self.shape.epsilon)
+
+    def _layer(self, prefix: str) -> Layer:
+        return Layer(
+            self._norm(prefix + "ln_1"),
+            self._linear(prefix + "attn.c_attn"),
+            self._linear(prefix + "attn.c_proj"),
+            self._norm(prefix + "ln_2"),
+            self._linear(prefix + "mlp.c_fc", gelu=self.shape.gelu),
+            self._linear(prefix + "mlp.c_proj"),
+        )
+
+    def _linear(self, name: str, gelu: str = "") -> Linear:
+        return pack(self._take(f"{name}.weight").t(), self._take(f"{name}.bias"), gelu)
+
+    def _norm(self, name: str) -> tuple[Tensor, Tensor]:
+        return self._take(f"{name}.weight"), self._take(f"{name}.bias")
+
+    def _take(self, name: str) -> Tensor:
+        # Taken out one by one, so that the stored form of a layer goes as its packed form comes.
+        return self._weights.pop(name).to(device=self.device, dtype=self.dtype)

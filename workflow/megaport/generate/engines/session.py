@@ -1,0 +1,131 @@
+"""The state of one batch while it is decoded, in buffers whose addresses never change."""
+
+import torch
+from torch import Tensor
+
+from megaport.generate.engines.base import Job
+from megaport.generate.engines.network import Network
+from megaport.generate.sampling import choose, uniforms
+
+# Attention reads the filled slots rounded up to this: few graphs, little reading of empty slots.
+SPAN = 64
+
+
+class Session:
+    """Buffers for `rows` rows and `slots` cache slots; reused by every job of the same form."""
+
+    def __init__(self, network: Network, job: Job) -> None:
+        self.network, self.sampling = network, job.sampling
+        self.rows = len(job.prompts)
+        self.slots = _round_up(job.width + job.steps - 1)
+        device = network.device
+        self.cache = network.cache(self.rows, self.slots)
+        self.mask = torch.empty(self.rows, 1, 1, self.slots, device=device, dtype=network.dtype)
+        self.token = torch.zeros(self.rows, 1, device=device, dtype=torch.int64)
+        self.position = torch.zeros_like(self.token)
+        self.slot = torch.zeros(1, device=device, dtype=torch.int64)
+        self.index = torch.zeros(1, device=device, dtype=torch.int64)
+        self.output = torch.zeros(self.rows, self.slots, device=device, dtype=torch.int64)
+        self.uniform = torch.zeros(self.slots, self.rows, device=device)
+        self.finite = torch.ones(self.rows, device=device, dtype=torch.bool)
+        self.ended = torch.zeros(self.rows, device=device, dtype=torch.bool)
+        self.stop = torch.zeros(1, device=device, dtype=torch.int64)
+        self.graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
+        self.filled = 0
+
+    def fits(self, job: Job) -> bool:
+        """Whether this session's buffers (and graphs) serve `job` as they are."""
+        same = (len(job.prompts), job.sampling) == (self.rows, self.sampling)
+        return same and _round_up(job.width + job.steps - 1) == self.slots
+
+    def prefill(self, job: Job) -> None:
+        """Read the prompts, left-padded to one width, and choose the first token."""
+        width, device = job.width, self.network.device
+        pads = torch.tensor([width - len(prompt) for prompt in job.prompts])
+        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in job.prompts]
+        positions = (torch.arange(width) - pads[:, None]).clamp_(min=0)
+        self._reset(job, pads, width)
+        logits = self.network(
+            torch.tensor(padded, device=device),
+            positions.to(device),
+            torch.arange(width, device=device),
+            _prompt_mask(pads, width, self.mask) if pads.any() else None,
+            self.cache,
+            width,
+        )
+        self._choose(logits)
+
+    def step(self) -> None:
+        """Produce one token a row from the last one. On a GPU the second step of a span records a
+        graph (the first has warmed every kernel up) and all later ones replay it."""
+        self.filled += 1
+        span = _round_up(self.filled)
+        if self.network.device != "cuda" or span not in self.graphs:
+            self.graphs[span] = None
+            return self._step(span)
+        graph = self.graphs[span] or self._capture(span)
+        graph.replay()
+        return None
+
+    def inspect(self) -> tuple[bool, bool]:
+        """(every logit row was finite, every row has met the stop token); synchronises."""
+        finite, ended = torch.stack([self.finite.all(), self.ended.all()]).tolist()
+        return finite, ended
+
+    def produced(self, steps: int) -> list[list[int]]:
+        """The first `steps` new tokens of each row."""
+        rows: list[list[int]] = self.output[:, :steps].tolist()
+        return rows
+
+    def _reset(self, job: Job, pads: Tensor, width: int) -> None:
+        columns = torch.arange(self.slots)
+        hidden = (columns < pads[:, None]) | (columns >= width)
+        self.mask.copy_(torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None])
+        self.position.copy_(width - pads[:, None])
+        self.slot.fill_(width)
+        self.index.zero_()
+        self.finite.fill_(True)
+        self.ended.zero_()
+        self.stop.fill_(-1 if job.stop is None else job.stop)
+        self.filled = width
+        if not job.sampling.greedy:
+            self.uniform[: job.steps].copy_(uniforms(job.seeds, job.steps))
+
+    def _step(self, span: int) -> None:
+        self.mask.index_fill_(3, self.slot, 0.0)
+        logits = self.network(
+            self.token, self.position, self.slot, self.mask[..., :span], self.cache, span
+        )
+        # A row already at full length runs on beside the others; its tokens are cut off later.
+        self.position.add_(1).clamp_(max=self.network.shape.positions - 1)
+        self.slot.add_(1)
+        self._choose(logits)
+
+    def _choose(self, logits: Tensor) -> None:
+        self.finite.logical_and_(torch.isfinite(logits.amax(-1)))
+        chosen = choose(logits, self.sampling, self.uniform.index_select(0, self.index)[0])
+        self.ended.logical_or_(chosen == self.stop)
+        self.token.copy_(chosen[:, None])
+        self.output.index_copy_(1, self.index, self.token)
+        self.index.add_(1)
+
+    def _capture(self, span: int) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._step(span)
+        self.graphs[span] = graph
+        return graph
+
+
+def _round_up(slots: int) -> int:
+    return -(-slots // SPAN) * SPAN
+
+
+def _prompt_mask(pads: Tensor, width: int, like: Tensor) -> Tensor:
+    """[rows, 1, width, width] added to scores: causal, no padding; a padded query sees itself, as a
+    row that sees nothing becomes NaN and spreads through its keys."""
+    columns = torch.arange(width)
+    seen = (columns[None, :] <= columns[:, None]) & (columns >= pads[:, None])[:, None]
+    seen |= torch.eye(width, dtype=torch.bool)
+    mask = torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
+    return mask[:, None].to(device=like.device, dtype=like.dtype)

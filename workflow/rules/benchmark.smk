@@ -1,0 +1,27 @@
+# How fast the model generates on this machine, and how far that is from what the memory allows.
+# An observation: the machine belongs to the action key and to the names of the files.
+#   in:  results/<model>/model/, config `benchmark`
+#   out: results/<model>/benchmark/<device>-<machine>.json and plots, receipt benchmark.json
+
+
+rule benchmark:
+    """The generation benchmark of every model named by `model:`."""
+    input:
+        PLAN.receipts("benchmark"),
+    localrule: True
+
+
+rule benchmark_model:
+    """Measure every engine that gives the right tokens."""
+    input:
+        assemble="results/{model}/assemble.json",
+    output:
+        receipt="results/{model}/benchmark.json",
+    log:
+        "results/{model}/run/benchmark.log",
+    conda:
+        "../../envs/benchmark.yaml"
+    params:
+        fingerprint=fingerprint("benchmark"),
+    script:
+        "../scripts/benchmark.py"

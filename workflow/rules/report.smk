@@ -1,0 +1,21 @@
+# One page over all models, to look at: provenance, decisions, verdicts, texts, plots, costs.
+#   in:  the receipts of every model named by `model:`
+#   out: results/report.html, receipt results/report.json
+
+
+rule report:
+    """Put everything known of the configured models on one self-contained page."""
+    input:
+        [PLAN.receipts(rule) for rule in RULES if rule not in ("pytorch_bin", "convert")],
+    output:
+        receipt="results/report.json",
+        page="results/report.html",
+    log:
+        "results/run/report.log",
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    params:
+        fingerprint=fingerprint("report"),
+    script:
+        "../scripts/report.py"
