@@ -9,7 +9,7 @@ from urllib3 import exceptions as u
 NETWORK = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (u.NameResolutionError, "the host name is not known"),
-    (u.ConnectTimeoutError, "no connection in time"),
+    (requests.ConnectTimeout, "no connection in time"),
     (u.ReadTimeoutError, "no byte in time"),
     (u.IncompleteRead, "cut before its end"),
     (u.ProxyError, "the proxy failed"),

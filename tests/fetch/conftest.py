@@ -1,0 +1,82 @@
+"""A server to download from, and limits that make waiting short."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from megaport.fetch.download import Downloaded, download
+from megaport.fetch.limits import Limits
+from megaport.fetch.progress import Progress
+from support.misbehaving_server import MisbehavingServer, serving
+
+CONTENT = b"PK\x03\x04" + random.Random(0).randbytes(39_996)
+QUICK = Limits(
+    max_bytes=200_000,
+    max_seconds=10,
+    retries=4,
+    connect_seconds=2,
+    read_seconds=2,
+    answer_seconds=2,
+    window_seconds=0.4,
+    window_bytes=1000,
+    progress_bytes=1000,
+    backoff=0,
+    retry_after_max=0,
+)
+
+Fetch = Callable[..., Downloaded]
+
+
+class Notes(Progress):
+    """Remembers what a user would have read."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def content() -> bytes:
+    return CONTENT
+
+
+@pytest.fixture
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def server(content: bytes) -> Iterator[MisbehavingServer]:
+    with serving(content) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own keys only; no proxy between them and loopback."""
+    for name in ("NGC_API_KEY", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "partial"
+
+
+@pytest.fixture
+def fetch(folder: Path) -> Fetch:
+    """`download` with short limits; the partial files lie in `folder`."""
+
+    def call(*sources: str, **options: object) -> Downloaded:
+        found = download(sources, folder, **({"limits": QUICK} | options))
+        assert isinstance(found, Downloaded)
+        assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.sha256
+        return found
+
+    return call
