@@ -1,6 +1,4 @@
-"""Changing a dtype, correctly rounded, and telling what is not a number; nothing else computes."""
-
-from typing import Any
+"""Changing a dtype, each value rounded once; the only arithmetic of a conversion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,33 +9,11 @@ from megaport.tensors import STORAGE, Array
 TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 
-# Infinity's bits; every bit pattern from there on, sign aside, is an infinity or a NaN (IEEE 754).
-INFINITY = {"F64": 0x7FF0 << 48, "F32": 0x7F80 << 16, "F16": 0x7C00, "BF16": 0x7F80}
-SIGNED: dict[int, np.dtype[Any]] = {2: np.dtype("<i2"), 4: np.dtype("<i4"), 8: np.dtype("<i8")}
-UNSIGNED: dict[int, np.dtype[Any]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
-
-
-def count_nonfinite(array: Array, dtype: str) -> int:
-    """How many elements are infinite or NaN. Contiguous or not; two vectorised passes, no copy.
-
-    A positive one is the largest as a signed integer, a negative one as an unsigned integer.
-    """
-    if array.size == 0:
-        return 0
-    unsigned = array.view(UNSIGNED[array.itemsize])
-    infinity = INFINITY[dtype]
-    sign = 1 << (8 * array.itemsize - 1)
-    if int(array.view(SIGNED[array.itemsize]).max()) < infinity and (
-        int(unsigned.max()) < infinity + sign
-    ):
-        return 0
-    return int(np.count_nonzero((unsigned & (sign - 1)) >= infinity))
-
 
 def cast(array: Array, source: str, target: str) -> Array:
     """Finite values of dtype `source` in dtype `target`, rounded once, to nearest, ties to even.
 
-    Overflow gives an infinity, which `count_nonfinite` counts.
+    Overflow gives an infinity.
     """
     if source == target:
         return array

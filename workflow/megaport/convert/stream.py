@@ -6,8 +6,9 @@ from math import prod
 
 import numpy as np
 
+from megaport.checkpoint.finite import non_finite
 from megaport.convert.blocks import ROWS, move
-from megaport.convert.dtype import TORCH_NAME, add_one, cast, count_nonfinite
+from megaport.convert.dtype import TORCH_NAME, add_one, cast
 from megaport.convert.table import Row, Sizes
 from megaport.convert.transforms import Piece, Pieces, pieces
 from megaport.tensors import STORAGE, Array, Tensor
@@ -29,16 +30,16 @@ class Stream:
     def chunks(self, row: Row, shards: Sequence[Tensor], dtype: str) -> Iterator[Array]:
         """C-contiguous chunks that together are `row`'s GPT-2 tensor in `dtype`.
 
-        A NaN or Inf in the source, or an overflow in `dtype`, is counted into `problems` when the
-        tensor ends: where it goes on, every such tensor is named.
+        NaN and Inf in the source, and overflow of finite values in `dtype`, are counted into
+        `problems`; the stream goes on, so that every such tensor is named.
         """
         one = self.layernorm_1p and row.is_norm_scale
         broken = overflown = 0
         for moved, source in self._moved(row, shards):
-            bad = count_nonfinite(moved, source)
+            bad = non_finite(Tensor(source, moved))
             chunk = add_one(moved, source, dtype) if one else cast(moved, source, dtype)
-            if chunk is not moved:
-                overflown += count_nonfinite(chunk, dtype) - bad
+            if chunk is not moved and not bad:
+                overflown += non_finite(Tensor(dtype, chunk))
             broken += bad
             yield chunk
         if broken:

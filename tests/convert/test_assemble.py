@@ -1,0 +1,218 @@
+"""The model directory is taken as it is, offline, by everything that takes a GPT-2."""
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DataCollatorForLanguageModeling,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+
+from megaport.checkpoint.inspect import inspection
+from megaport.convert.assemble import assemble_model
+from megaport.convert.tokenizer_files import PUBLISHED, TokenizerError
+from support.conversions import SMALL, convert, small
+
+GPT2 = Path(__file__).resolve().parents[2] / "resources" / "gpt2"
+FILES = [
+    "README.md",
+    "SHA256SUMS",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+]
+# Ids of OpenAI's own encoder for these texts.
+TEXTS = {
+    "Hello world": [15496, 995],
+    "It is a truth universally acknowledged,": [1026, 318, 257, 3872, 26208, 10810, 11],
+    "<|endoftext|>": [50256],
+    " déjà vu": [39073, 73, 24247, 410, 84],
+    "": [],
+}
+
+
+def assembled(
+    folder: Path, *, tokenizer: Path | None = GPT2, max_shard_size: int | None = None, **size: int
+) -> tuple[Path, dict[str, str]]:
+    sizes = {"vocab": 50257, "padded": 50304, "positions": 64} | size
+    checkpoint, architecture = small(size=replace(SMALL, **sizes))
+    convert(checkpoint, architecture, folder / "converted", max_shard_size=max_shard_size)
+    provenance: dict[str, Any] = {
+        "name": "austen|tiny",
+        "content": "c0ffee" * 10,
+        "inspection": inspection(checkpoint, architecture),
+        "software": {"numpy": "2.4.6"},
+    }
+    digests = assemble_model(
+        folder / "converted", folder / "model", tokenizer=tokenizer, provenance=provenance
+    )
+    return folder / "model", digests
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return assembled(tmp_path_factory.mktemp("assembled"))[0]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Any attempt to reach a network fails the test."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+
+
+def test_the_directory_holds_the_files_of_the_contract(model: Path) -> None:
+    assert sorted(path.name for path in model.iterdir()) == FILES
+    assert all(path.is_file() and not path.is_symlink() for path in model.iterdir())
+
+
+def test_sha256sums_lists_every_other_file(model: Path) -> None:
+    lines = (model / "SHA256SUMS").read_text().splitlines()
+    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert sorted(listed) == [name for name in FILES if name != "SHA256SUMS"]
+    for name, digest in listed.items():
+        assert hashlib.sha256((model / name).read_bytes()).hexdigest() == digest
+
+
+def test_the_same_checkpoint_gives_the_same_directory(model: Path, tmp_path: Path) -> None:
+    again, digests = assembled(tmp_path)
+    for name in FILES:
+        data = (again / name).read_bytes()
+        assert data == (model / name).read_bytes(), name
+        assert digests[name] == hashlib.sha256(data).hexdigest()
+
+
+def test_auto_tokenizer_gives_gpt2s_ids(model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert len(tokenizer) == 50257
+    for text, ids in TEXTS.items():
+        assert tokenizer(text)["input_ids"] == ids
+        assert tokenizer.decode(ids) == text
+    assert tokenizer.bos_token == tokenizer.eos_token == tokenizer.unk_token == "<|endoftext|>"
+    assert tokenizer.model_max_length == 64
+
+
+def test_the_tokenizers_library_alone_gives_the_same_ids(model: Path) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    for text, ids in TEXTS.items():
+        assert tokenizer.encode(text).ids == ids
+
+
+def test_auto_model_generates(model: Path) -> None:
+    loaded = AutoModelForCausalLM.from_pretrained(model)
+    assert loaded.config.n_positions == 64
+    assert loaded.generation_config.pad_token_id == 50256
+    out = loaded.generate(torch.tensor([[15496]]), max_new_tokens=3, do_sample=False)
+    assert out.shape == (1, 4)
+
+
+def test_pipeline_generates_one_and_a_batch(model: Path) -> None:
+    generate = pipeline("text-generation", model=str(model))
+    one = generate("Hello", max_new_tokens=3, do_sample=False)[0]["generated_text"]
+    batch = generate(
+        ["Hello", "It is a truth universally"], batch_size=2, max_new_tokens=3, do_sample=False
+    )
+    assert one.startswith("Hello") and len(one) > 5
+    assert batch[0][0]["generated_text"].startswith("Hello")
+    assert batch[1][0]["generated_text"].startswith("It is a truth universally")
+
+
+def test_trainer_takes_two_steps(model: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    texts = ["It is a truth", "universally acknowledged, that", "a single man", "in possession"]
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    before = loaded.transformer.h[0].mlp.c_fc.weight.detach().clone()
+    trainer = Trainer(
+        model=loaded,
+        args=TrainingArguments(
+            output_dir=str(tmp_path), max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True
+        ),
+        train_dataset=[tokenizer(text) for text in texts],
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
+    )
+    assert trainer.train().global_step == 2
+    assert not torch.equal(before, loaded.transformer.h[0].mlp.c_fc.weight)
+
+
+def test_the_model_card_says_what_and_whence(model: Path) -> None:
+    card = (model / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    for text in (
+        "# austen|tiny",
+        "c0ffee" * 10,
+        "| era | a random model |",
+        "| n_embd | 16 |",
+        "| numpy | 2.4.6 |",
+        "sha256sum -c SHA256SUMS",
+        "OpenAI",
+    ):
+        assert text in card, text
+
+
+def test_shards_are_assembled_with_their_index(tmp_path: Path) -> None:
+    folder, digests = assembled(tmp_path, max_shard_size=1_000_000)
+    assert "model.safetensors" not in digests
+    assert "model-00001-of-00002.safetensors" in digests
+    assert "model.safetensors.index.json" in digests
+    AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_no_tokenizer_means_no_tokenizer_files(tmp_path: Path) -> None:
+    folder, _ = assembled(tmp_path, tokenizer=None, vocab=300, padded=384)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        name for name in FILES if name not in PUBLISHED and not name.startswith("tokenizer")
+    ]
+    assert json.loads((folder / "generation_config.json").read_text()) == {}
+    assert "without a tokenizer" in (folder / "README.md").read_text()
+    ids = torch.tensor([[1, 2]])
+    assert (
+        AutoModelForCausalLM.from_pretrained(folder).generate(ids, max_new_tokens=2).shape[1] == 4
+    )
+
+
+def test_hazard_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"50257 tokens for a model of vocab_size 300"):
+        assembled(tmp_path, vocab=300, padded=384)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_hazard_a_vocabulary_that_is_not_the_published_one(tmp_path: Path, name: str) -> None:
+    resources = tmp_path / "gpt2"
+    resources.mkdir()
+    for each in PUBLISHED:
+        data = (GPT2 / each).read_bytes()
+        (resources / each).write_bytes(data if each != name else data + b"\n")
+    with pytest.raises(TokenizerError, match=PUBLISHED[name]):
+        assembled(tmp_path, tokenizer=resources)
+    (resources / name).unlink()
+    with pytest.raises(TokenizerError, match="No such file"):
+        assembled(tmp_path / "again", tokenizer=resources)
+
+
+def test_the_resources_are_as_their_digests_say() -> None:
+    for line in (GPT2 / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((GPT2 / name).read_bytes()).hexdigest() == digest
+        assert PUBLISHED.get(name, digest) == digest

@@ -1,0 +1,167 @@
+"""Rounding against torch's, exhaustively where a dtype is small; refusals with tensor and count."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from megaport.convert.dtype import TORCH_NAME, add_one, cast
+from megaport.convert.errors import ConversionError
+from megaport.tensors import STORAGE, Array, Tensor
+from support.conversions import convert, small, with_tensors
+
+TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+BITS = {"F16": np.uint16, "BF16": np.uint16, "F32": np.uint32, "F64": np.uint64}
+NORM = "layers.1.input_layernorm.bias"
+
+
+def as_torch(array: Array, dtype: str) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array).view(f"i{array.itemsize}")).view(
+        TORCH[dtype]
+    )
+
+
+def bits(tensor: torch.Tensor, dtype: str) -> Array:
+    size = STORAGE[dtype].itemsize
+    return (
+        tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+        .numpy()
+        .view(BITS[dtype])
+    )
+
+
+def finite_values(dtype: str) -> Array:
+    """Every finite value of a 16-bit dtype; of a wider one, random bits and the edges of others."""
+    if STORAGE[dtype].itemsize == 2:
+        every = np.arange(1 << 16, dtype=np.uint16).view(STORAGE[dtype])
+    else:
+        rng = np.random.default_rng(0)
+        every = rng.integers(0, np.iinfo(BITS[dtype]).max, 200_000, BITS[dtype], endpoint=True)
+        near = rng.integers(0, 1 << 16, 200_000).astype(np.uint16).view(np.float16)
+        with np.errstate(invalid="ignore"):
+            between = near.astype(STORAGE[dtype]).view(BITS[dtype]) + rng.integers(
+                0, 3, 200_000
+            ).astype(BITS[dtype])
+        every = np.concatenate([every, between]).view(STORAGE[dtype])
+    return every[torch.isfinite(as_torch(every, dtype)).numpy()]
+
+
+@pytest.mark.parametrize("source", ["F16", "BF16", "F32", "F64"])
+@pytest.mark.parametrize("target", ["F16", "BF16", "F32"])
+def test_each_value_is_rounded_as_torch_rounds_it(source: str, target: str) -> None:
+    values = finite_values(source)
+    seen = cast(values, source, target)
+    assert seen.dtype == STORAGE[target]
+    if (source, target) == ("F64", "BF16"):
+        return  # torch rounds twice here: test_float64_to_bfloat16_is_rounded_once
+    expected = bits(as_torch(values, source).to(TORCH[target]), target)
+    np.testing.assert_array_equal(seen.view(BITS[target]), expected)
+
+
+@given(st.floats(min_value=-1e38, max_value=1e38).filter(lambda value: abs(value) > 1e-30))
+def test_float64_to_bfloat16_is_rounded_once(value: float) -> None:
+    pattern = int(cast(np.array([value]), "F64", "BF16")[0])
+    distance = abs(value - bfloat16(pattern))
+    for neighbour in (pattern - 1, pattern + 1):
+        other = abs(value - bfloat16(neighbour))
+        assert distance < other or (distance == other and pattern % 2 == 0)
+
+
+def bfloat16(pattern: int) -> float:
+    return float(np.array([pattern << 16], np.uint32).view(np.float32)[0])
+
+
+def test_float64_between_two_bfloat16_is_not_rounded_twice() -> None:
+    """1 + 2^-8 + 2^-40 is above the middle; by way of float32 it would be the middle."""
+    seen = cast(np.array([1 + 2**-8 + 2**-40]), "F64", "BF16")
+    assert int(seen[0]) == 0x3F81
+
+
+def test_layernorm_1p_adds_one(tmp_path: Path) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    convert(checkpoint, replace(architecture, layernorm_1p=True), tmp_path / "one")
+    convert(checkpoint, architecture, tmp_path / "plain")
+    one = load_file(tmp_path / "one" / "model.safetensors")
+    plain = load_file(tmp_path / "plain" / "model.safetensors")
+    for name, tensor in plain.items():
+        is_scale = ".ln_" in name and name.endswith("weight")
+        assert torch.equal(one[name], tensor + 1 if is_scale else tensor), name
+
+
+def test_adding_one_works_on_every_dtype() -> None:
+    quarter = {"F16": 0x3400, "BF16": 0x3E80}
+    for dtype, pattern in quarter.items():
+        array = np.array([pattern], np.uint16).view(STORAGE[dtype])
+        assert as_torch(add_one(array, dtype, dtype), dtype).item() == 1.25
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_dtype_asked_for_is_the_dtype_written(tmp_path: Path, dtype: str) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    convert(checkpoint, architecture, tmp_path, dtype=dtype)
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {getattr(torch, dtype)}
+    source = torch.from_numpy(checkpoint.tensors["word_embeddings.weight"][0].array)
+    assert torch.equal(
+        tensors["transformer.wte.weight"],
+        source[: architecture.vocab_size].to(getattr(torch, dtype)),
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+def test_hazard_nan_or_inf(tmp_path: Path, bad: float, dtype: str | None) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    broken = np.zeros(16, np.float32)
+    broken[[1, 5, 9]] = bad
+    changed = with_tensors(checkpoint, layers__1__input_layernorm__bias=(Tensor("F32", broken),))
+    with pytest.raises(ConversionError, match=rf"{NORM}: 3 values are NaN or Inf") as refused:
+        convert(changed, architecture, tmp_path, dtype=dtype)
+    assert "overflow" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hazard_nan_or_inf_in_several_tensors_names_each(tmp_path: Path) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    nan = (Tensor("F32", np.full(16, np.nan, np.float32)),)
+    changed = with_tensors(
+        checkpoint, layers__0__attention__dense__bias=nan, final_layernorm__weight=nan
+    )
+    with pytest.raises(ConversionError) as refused:
+        convert(changed, architecture, tmp_path)
+    for name in ("layers.0.attention.dense.bias", "final_layernorm.weight"):
+        assert f"{name}: 16 values are NaN or Inf" in str(refused.value)
+
+
+def test_padding_rows_may_hold_anything(tmp_path: Path) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    words = checkpoint.tensors["word_embeddings.weight"][0].array.copy()
+    words[architecture.vocab_size :] = np.nan
+    changed = with_tensors(checkpoint, word_embeddings__weight=(Tensor("F32", words),))
+    convert(changed, architecture, tmp_path)
+
+
+@pytest.mark.parametrize("largest", [65519.0, 65520.0, -65520.0, 3e38])
+def test_hazard_fp32_values_that_overflow_fp16(tmp_path: Path, largest: float) -> None:
+    checkpoint, architecture = small(dtype="F32")
+    values = np.zeros(16, np.float32)
+    values[[2, 3]] = largest
+    changed = with_tensors(checkpoint, layers__1__input_layernorm__bias=(Tensor("F32", values),))
+    if abs(largest) < 65520:  # rounds to 65504, float16's largest
+        convert(changed, architecture, tmp_path, dtype="float16")
+        return
+    with pytest.raises(ConversionError, match=rf"{NORM}: 2 values overflow float16"):
+        convert(changed, architecture, tmp_path, dtype="float16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
+    checkpoint, architecture = small()
+    with pytest.raises(ConversionError, match="int8"):
+        convert(checkpoint, architecture, tmp_path, dtype="int8")
+    assert set(TORCH_NAME.values()) == {"float64", "float32", "float16", "bfloat16"}

@@ -1,0 +1,250 @@
+"""GPT-2 to Megatron and back, for every form, split and oracle; what a form cannot say."""
+
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.open import open_checkpoint
+from megaport.convert.errors import ExportError
+from megaport.convert.export import export_checkpoint
+from megaport.convert.safetensors_reader import UnreadableModelError
+from support.conversions import convert, small
+from support.oracles import Oracle, oracle_cases
+
+WEIGHTS = "model.safetensors"
+FORMS = [("ngc", 1, 1)] + [
+    (form, tensors, stages)
+    for form in ("v3", "core")
+    for tensors, stages in ((1, 1), (2, 1), (4, 2), (1, 2))
+]
+
+
+def gpt2(folder: Path, **changed: Any) -> Path:
+    activation = changed.get("activation", "gelu_new")
+    checkpoint, architecture = small(**changed)
+    convert(checkpoint, replace(architecture, activation_function=activation), folder)
+    return folder
+
+
+def read(path: Path, spool: Path) -> Checkpoint:
+    return open_checkpoint(path, spool=spool)
+
+
+def back(path: Path, out: Path, spool: Path) -> Path:
+    """The exported checkpoint, converted; only what NGC's form cannot say is told."""
+    checkpoint = read(path, spool)
+    told = {} if checkpoint.args else {"n_head": 4, "vocab_size": 101}
+    convert(checkpoint, describe_architecture(checkpoint, told), out)
+    return out
+
+
+@pytest.mark.parametrize(("form", "tensors", "stages"), FORMS)
+@pytest.mark.parametrize("untied", [False, True])
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu"])
+def test_there_and_back_gives_the_same_files(
+    tmp_path: Path, form: Any, tensors: int, stages: int, untied: bool, activation: str
+) -> None:
+    if form == "ngc" and (untied or activation == "gelu"):
+        return  # test_hazard_* below: it can say neither
+    model = gpt2(tmp_path / "model", untied=untied, activation=activation)
+    out = tmp_path / "megatron"
+    export_checkpoint(model, out, form=form, tensor_parallel=tensors, pipeline_parallel=stages)
+    again = back(out, tmp_path / "again", tmp_path)
+    for name in ("config.json", WEIGHTS):
+        assert (again / name).read_bytes() == (model / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("form", "tensors", "stages"), FORMS)
+def test_what_is_written_says_how_it_is_split(
+    tmp_path: Path, form: Any, tensors: int, stages: int
+) -> None:
+    out = tmp_path / "megatron"
+    export_checkpoint(
+        gpt2(tmp_path / "model"),
+        out,
+        form=form,
+        tensor_parallel=tensors,
+        pipeline_parallel=stages,
+    )
+    found = read(out, tmp_path)
+    assert (found.tensor_parallel, found.pipeline_parallel) == (tensors, stages)
+    assert found.qkv_order == ("3,np,hn" if form == "ngc" else "np,3,hn")
+    assert found.version == (None if form == "ngc" else 3.0)
+    rows = sum(shard.shape[0] for shard in found.tensors["word_embeddings.weight"])
+    assert rows == 128 * tensors
+    padding = found.tensors["word_embeddings.weight"][-1].array[101 - 128 :]
+    assert not padding.any()
+
+
+@pytest.mark.parametrize("form", ["ngc", "v3", "core"])
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, form: Any) -> None:
+    model = gpt2(tmp_path / "model")
+    for name in ("one", "two and a space"):
+        export_checkpoint(model, tmp_path / name, form=form)
+    one, two = (
+        [p.read_bytes() for p in sorted([folder, *folder.rglob("*")]) if p.is_file()]
+        for folder in (tmp_path / "one", tmp_path / "two and a space")
+    )
+    assert one == two
+
+
+def test_ngcs_form_is_ngcs(tmp_path: Path) -> None:
+    """Members, legacy serialization, FP16, padded rows, no args, no version (formats.md)."""
+    model = gpt2(tmp_path / "model")
+    for compress in (False, True):
+        export_checkpoint(model, tmp_path / "zip", form="ngc", compress=compress)
+        with zipfile.ZipFile(tmp_path / "zip") as archive:
+            assert archive.read("latest_checkpointed_iteration.txt") == b"release"
+            data = archive.read("release/mp_rank_00/model_optim_rng.pt")
+            assert len(archive.namelist()) == 2
+        assert data.startswith(b"\x80\x02")
+        (tmp_path / "model.pt").write_bytes(data)
+        state = torch.load(tmp_path / "model.pt", weights_only=True)
+        assert list(state) == ["model"]
+        language_model = state["model"]["language_model"]
+        assert list(language_model) == ["embedding", "transformer"]
+        assert language_model["embedding"]["word_embeddings"]["weight"].shape == (128, 16)
+        names = list(language_model["transformer"])
+        assert names[2] == "layers.0.attention.query_key_value.weight"
+        assert {t.dtype for t in language_model["transformer"].values()} == {torch.float16}
+
+
+@pytest.mark.parametrize("form", ["v3", "core"])
+def test_torch_loads_every_rank_file(tmp_path: Path, form: Any) -> None:
+    out = tmp_path / "megatron"
+    export_checkpoint(
+        gpt2(tmp_path / "model"), out, form=form, tensor_parallel=2, pipeline_parallel=2
+    )
+    files = sorted(out.rglob("*.pt"))
+    assert [file.parent.name for file in files] == [
+        "mp_rank_00_000",
+        "mp_rank_00_001",
+        "mp_rank_01_000",
+        "mp_rank_01_001",
+    ]
+    from argparse import Namespace
+
+    with torch.serialization.safe_globals([Namespace]):
+        for file in files:
+            state = torch.load(file, weights_only=True)
+            assert state["args"].tensor_model_parallel_size == 2
+            assert state["args"].params_dtype is torch.float16
+            assert state["checkpoint_version"] == 3.0
+
+
+def refused(tmp_path: Path, match: str, form: Any = "v3", **sizes: int) -> None:
+    with pytest.raises(ExportError, match=match):
+        export_checkpoint(tmp_path / "model", tmp_path / "out", form=form, **sizes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_hazard_sizes_that_do_not_divide(tmp_path: Path) -> None:
+    gpt2(tmp_path / "model")
+    refused(tmp_path, "n_head 4 is not divisible by 3.*n_inner 64", tensor_parallel=3)
+    refused(tmp_path, "n_layer 2 is not divisible by 4", pipeline_parallel=4)
+
+
+def test_hazard_what_ngcs_form_cannot_say(tmp_path: Path) -> None:
+    gpt2(tmp_path / "model")
+    refused(tmp_path, "tensor_parallel 2", form="ngc", tensor_parallel=2)
+    gpt2(tmp_path / "model", untied=True)
+    refused(tmp_path, "tied False", form="ngc")
+    gpt2(tmp_path / "model", activation="gelu")
+    refused(tmp_path, "activation_function for form ngc: found gelu", form="ngc")
+    gpt2(tmp_path / "model", activation="relu")
+    refused(tmp_path, "found relu")
+
+
+def test_hazard_incomplete_model(tmp_path: Path) -> None:
+    model = gpt2(tmp_path / "model")
+    tensors = load_file(model / WEIGHTS)
+    del tensors["transformer.ln_f.bias"]
+    tensors["transformer.h.0.ln_1.bias"] = np.zeros(3, np.float16)
+    tensors["transformer.h.9.ln_1.bias"] = np.zeros(16, np.float32)
+    save_file(tensors, model / WEIGHTS)
+    refused(
+        tmp_path,
+        "missing transformer.ln_f.bias; extra transformer.h.9.ln_1.bias; "
+        r"transformer.h.0.ln_1.bias of shape \[3\], not \[16\]; mixed dtypes F16, F32",
+    )
+    (model / WEIGHTS).unlink()
+    with pytest.raises(UnreadableModelError, match="no weights"):
+        export_checkpoint(model, tmp_path / "out", form="v3")
+
+
+def test_a_bare_gpt2_with_masks_is_exported_as_well(tmp_path: Path) -> None:
+    """As OpenAI's GPT-2 lies on the Hub: no `transformer.` in front, and causal masks."""
+    model = gpt2(tmp_path / "model")
+    export_checkpoint(model, tmp_path / "plain", form="ngc")
+    tensors = load_file(model / WEIGHTS)
+    bare = {name.removeprefix("transformer."): array for name, array in tensors.items()}
+    bare["h.0.attn.bias"] = np.ones((1, 1, 8, 8), np.float16)
+    save_file(bare, model / WEIGHTS)
+    export_checkpoint(model, tmp_path / "bare", form="ngc")
+    assert (tmp_path / "bare").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+def whole_rows(oracle: Oracle) -> dict[str, Any]:
+    """Keep the padding too, so that nothing of the source is lost on the way."""
+    return {"n_head": oracle.facts["heads"], "vocab_size": oracle.facts["padded_vocab"]}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
+def test_megatron_to_gpt2_to_megatron_is_bit_identical(oracle: Oracle, tmp_path: Path) -> None:
+    """Canonical tensors before and after, through the form the oracle's era is nearest to."""
+    source = open_checkpoint(oracle.path, version=oracle.version, spool=tmp_path)
+    convert(source, describe_architecture(source, whole_rows(oracle)), tmp_path / "model")
+    stages = source.pipeline_parallel * source.virtual_pipeline
+    form: Any = "core" if oracle.name.startswith("mc_core") else "v3"
+    ranks = {len(shards) for shards in source.tensors.values()}
+    tensors = max(ranks)
+    export_checkpoint(
+        tmp_path / "model",
+        tmp_path / "back",
+        form=form,
+        tensor_parallel=tensors,
+        pipeline_parallel=stages,
+    )
+    again = read(tmp_path / "back", tmp_path)
+    assert list(again.tensors) == list(source.tensors)
+    if source.qkv_order == again.qkv_order:
+        assert_same_tensors(source, again)
+    else:
+        convert(again, describe_architecture(again, whole_rows(oracle)), tmp_path / "twice")
+        assert (tmp_path / "twice" / WEIGHTS).read_bytes() == (
+            tmp_path / "model" / WEIGHTS
+        ).read_bytes()
+
+
+def assert_same_tensors(one: Checkpoint, two: Checkpoint) -> None:
+    for name, shards in one.tensors.items():
+        assert len(shards) == len(two.tensors[name]), name
+        for left, right in zip(shards, two.tensors[name], strict=True):
+            assert left.dtype == right.dtype
+            assert np.ascontiguousarray(left.array).tobytes() == right.array.tobytes(), name
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    "oracle",
+    [o for o in oracle_cases() if o.name in ("v1.0_openai_tp1", "mlm2019_flat_tp1")],
+    ids=lambda oracle: oracle.name,
+)
+def test_version_0_to_gpt2_to_ngcs_form_is_bit_identical(oracle: Oracle, tmp_path: Path) -> None:
+    """The two that hold [3, np, hn] rows and the tanh GELU, as NGC's file does."""
+    source = open_checkpoint(oracle.path, spool=tmp_path)
+    convert(source, describe_architecture(source, whole_rows(oracle)), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["activation_function"] == "gelu_new"
+    export_checkpoint(tmp_path / "model", tmp_path / "zip", form="ngc")
+    assert_same_tensors(source, read(tmp_path / "zip", tmp_path))

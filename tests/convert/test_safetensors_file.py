@@ -1,0 +1,94 @@
+"""The file's bytes: those of the library, whatever chunks they came in."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from megaport.convert.safetensors_file import Entry, header, write_safetensors
+from megaport.convert.safetensors_reader import UnreadableModelError, read_safetensors
+from support.conversions import convert, small
+
+
+def parts(path: Path) -> tuple[bytes, dict[str, dict[str, object]]]:
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    return data[8 : 8 + length], json.loads(data[8 : 8 + length])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shapes=st.dictionaries(
+        st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=9),
+        st.lists(st.integers(1, 5), max_size=3).map(tuple),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_bytes_are_the_librarys(
+    shapes: dict[str, tuple[int, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.random(shapes[name]).astype(np.float16) for name in sorted(shapes)}
+    entries = [Entry(name, "F16", array.shape) for name, array in arrays.items()]
+    path = tmp_path_factory.mktemp("written") / "file"
+    digest = write_safetensors(path, entries, (array.reshape(-1) for array in arrays.values()))
+    expected = save(arrays, metadata={"format": "pt"})
+    assert path.read_bytes() == expected
+    assert digest == hashlib.sha256(expected).hexdigest()
+
+
+def test_hazard_metadata_is_exactly_format_pt(tmp_path: Path) -> None:
+    convert(*small(), tmp_path)
+    raw, content = parts(tmp_path / "model.safetensors")
+    assert raw.startswith(b'{"__metadata__":{"format":"pt"},"transformer.h.0.attn.c_attn.bias":')
+    assert content["__metadata__"] == {"format": "pt"}
+    assert len(raw) % 8 == 0
+
+
+def test_tensors_are_in_name_order_and_tied_heads_and_masks_are_not_there(tmp_path: Path) -> None:
+    convert(*small(), tmp_path)
+    _, content = parts(tmp_path / "model.safetensors")
+    names = [name for name in content if name != "__metadata__"]
+    assert names == sorted(names)
+    assert not [name for name in names if "lm_head" in name or name.endswith(".attn.bias")]
+    offset = 0
+    for name in names:
+        assert content[name]["data_offsets"][0] == offset  # type: ignore[index]
+        offset = content[name]["data_offsets"][1]  # type: ignore[index]
+
+
+def test_an_untied_head_is_there(tmp_path: Path) -> None:
+    convert(*small(untied=True), tmp_path)
+    _, content = parts(tmp_path / "model.safetensors")
+    assert content["lm_head.weight"]["shape"] == [101, 16]
+
+
+def test_our_reader_sees_what_the_library_sees(tmp_path: Path) -> None:
+    convert(*small(dtype="F32"), tmp_path)
+    ours = read_safetensors(tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        assert sorted(file.keys()) == list(ours)
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            np.testing.assert_array_equal(file.get_tensor(name), ours[name].array)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1])
+def test_a_damaged_file_is_refused_by_our_reader(tmp_path: Path, cut: int) -> None:
+    convert(*small(), tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:cut])
+    with pytest.raises(UnreadableModelError, match="cut"):
+        read_safetensors(tmp_path / "cut")
+
+
+def test_a_header_holds_names_of_any_script() -> None:
+    text = header([Entry("größe", "F32", (2,))])
+    assert json.loads(text[8:])["größe"]["data_offsets"] == [0, 8]
+    assert len(text) % 8 == 0

@@ -1,0 +1,50 @@
+"""The table agrees with the reader's names, with transformers' module, and with itself."""
+
+import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from megaport.checkpoint import canonical
+from megaport.convert.table import Sizes, rows
+
+SIZES = Sizes(padded_vocab_size=128, vocab_size=101, n_positions=8, n_embd=16, n_inner=40, n_head=4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_canonical_name_has_one_row_with_the_readers_axis_and_shape(tied: bool) -> None:
+    found = {row.megatron: row for row in rows(3, tied=tied)}
+    assert sorted(found) == sorted(canonical.expected_names(3, untied=not tied))
+    sizes = canonical.Sizes(hidden=16, inner=40, positions=8, vocab=128)
+    for name, row in found.items():
+        assert row.axis == canonical.shard_axis(name)
+        assert SIZES.shape(row.megatron_shape) == canonical.full_shape(name, sizes)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_tensor_transformers_saves_has_one_row_with_its_shape(tied: bool) -> None:
+    config = GPT2Config(
+        n_layer=3,
+        n_head=4,
+        n_embd=16,
+        n_inner=40,
+        n_positions=8,
+        vocab_size=101,
+        bos_token_id=None,
+        eos_token_id=None,
+        tie_word_embeddings=tied,
+    )
+    state = GPT2LMHeadModel(config).state_dict()
+    if tied:
+        del state["lm_head.weight"]
+    found = {row.gpt2: SIZES.shape(row.gpt2_shape) for row in rows(3, tied=tied)}
+    assert found == {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def test_a_ranks_share_is_cut_on_the_tables_axis_only() -> None:
+    shares = {row.megatron: SIZES.shard_shape(row, 4) for row in rows(1, tied=True)}
+    assert shares["layers.0.attention.query_key_value.weight"] == (12, 16)
+    assert shares["layers.0.attention.dense.weight"] == (16, 4)
+    assert shares["layers.0.mlp.dense_h_to_4h.bias"] == (10,)
+    assert shares["layers.0.mlp.dense_4h_to_h.weight"] == (16, 10)
+    assert shares["layers.0.mlp.dense_4h_to_h.bias"] == (16,)
+    assert shares["word_embeddings.weight"] == (32, 16)
+    assert shares["position_embeddings.weight"] == (8, 16)
