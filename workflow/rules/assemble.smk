@@ -3,6 +3,18 @@
 #   out: results/<model>/model/, receipt assemble.json
 
 
+COMMON = multiext(
+    "results/{model}/model/", "config.json", "generation_config.json", "README.md", "SHA256SUMS"
+)
+TOKENIZER = multiext(
+    "results/{model}/model/",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+)
+
+
 rule assemble:
     """The model directory of every model named by `model:`."""
     input:
@@ -17,20 +29,47 @@ rule assemble_model:
         inspect="results/{model}/inspect.json",
         convert="results/{model}/convert.json",
     output:
-        receipt="results/{model}/assemble.json",
-        config="results/{model}/model/config.json",
-        generation_config="results/{model}/model/generation_config.json",
+        *COMMON,
+        *TOKENIZER,
         weights="results/{model}/model/model.safetensors",
-        tokenizer=multiext("results/{model}/model/tokenizer", ".json", "_config.json"),
-        vocabulary="results/{model}/model/vocab.json",
-        merges="results/{model}/model/merges.txt",
-        card="results/{model}/model/README.md",
-        digests="results/{model}/model/SHA256SUMS",
-    log:
-        "results/{model}/run/assemble.log",
-    conda:
-        "../../envs/convert.yaml"
+        receipt="results/{model}/assemble.json",
+    wildcard_constraints:
+        model=PLAN.shaped("assemble", ""),
     params:
         fingerprint=fingerprint("assemble"),
     script:
         "../scripts/assemble.py"
+
+
+use rule assemble_model as assemble_model_sharded with:
+    output:
+        *COMMON,
+        *TOKENIZER,
+        index="results/{model}/model/model.safetensors.index.json",
+        receipt="results/{model}/assemble.json",
+    log:
+        "results/{model}/run/assemble.log",
+    wildcard_constraints:
+        model=PLAN.shaped("assemble", "_sharded"),
+
+
+use rule assemble_model as assemble_model_bare with:
+    output:
+        *COMMON,
+        weights="results/{model}/model/model.safetensors",
+        receipt="results/{model}/assemble.json",
+    log:
+        "results/{model}/run/assemble.log",
+    wildcard_constraints:
+        model=PLAN.shaped("assemble", "_bare"),
+
+
+use rule assemble_model as assemble_model_bare_sharded with:
+    output:
+        *COMMON,
+        index="results/{model}/model/model.safetensors.index.json",
+        receipt="results/{model}/assemble.json",
+    log:
+        "results/{model}/run/assemble.log",
+    wildcard_constraints:
+        model=PLAN.shaped("assemble", "_bare_sharded"),

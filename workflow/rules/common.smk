@@ -38,11 +38,11 @@ class ForceWorkers(type(workflow)):
 
 
 def steer(settings):
-    settings.forcerun = workers(settings.forcerun)
-    settings.until = workers(settings.until)
-    settings.omit_from = workers(settings.omit_from)
+    known = [rule.name for rule in workflow.rules]
+    for field in ("forcerun", "until", "omit_from"):
+        setattr(settings, field, workers(getattr(settings, field), known))
     if settings.forcetargets:
-        settings.forcerun |= workers(settings.targets)
+        settings.forcerun |= workers(settings.targets, known)
     os.environ[FORCE_VARIABLE] = forced(settings.forceall, settings.forcerun)
     return settings
 

@@ -20,9 +20,22 @@ rule convert_model:
         weights="results/{model}/converted/model.safetensors",
     log:
         "results/{model}/run/convert.log",
+    wildcard_constraints:
+        model=PLAN.shaped("convert", ""),
     conda:
         "../../envs/convert.yaml"
     params:
         fingerprint=fingerprint("convert"),
     script:
         "../scripts/convert.py"
+
+
+use rule convert_model as convert_model_sharded with:
+    output:
+        receipt="results/{model}/convert.json",
+        config="results/{model}/converted/config.json",
+        index="results/{model}/converted/model.safetensors.index.json",
+    log:
+        "results/{model}/run/convert.log",
+    wildcard_constraints:
+        model=PLAN.shaped("convert", "_sharded"),

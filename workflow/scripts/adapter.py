@@ -44,7 +44,8 @@ class Task:
 
     @property
     def rule(self) -> str:
-        return str(self.snakemake.rule).removesuffix("_model")
+        """The rule as users know it; its receipt has its name."""
+        return Path(self.snakemake.output.receipt).stem
 
     @property
     def store(self) -> Store:

@@ -1,10 +1,11 @@
 """The plan of a run: fingerprints, forced rules, receipts that no longer hold."""
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from megaport.config.model import Config
+from megaport.config.model import Config, Model
 from megaport.plan.parameters import Parameterizer
 from megaport.store.canonical import canonical_json
 from megaport.store.code import SOURCES, code_digest
@@ -76,23 +77,39 @@ class Plan:
         page = [path for path in [results / "report.json"] if path.exists()]
         return drop_stale(self.store, [*found, *page])
 
+    def shaped(self, rule: str, shape: str) -> str:
+        """A regular expression of the models whose outputs of `rule` have a shape (see SHAPES)."""
+        shapes = {"convert": _weights_shape, "assemble": _directory_shape}
+        names = [name for name, model in self.config.models.items() if shapes[rule](model) == shape]
+        return _alternatives(names)
+
     @cached_property
     def wildcard(self) -> str:
         """A regular expression that matches the configured models only."""
-        return "|".join(sorted(map(_escaped, self.config.models), key=len, reverse=True))
+        return _alternatives(self.config.models)
 
 
-def _escaped(name: str) -> str:
-    return name.replace(".", r"\.")
+def _weights_shape(model: Model) -> str:
+    return "_sharded" if model.max_shard_size else ""
 
 
-def workers(names: Iterable[str]) -> set[str]:
-    """`names` (of rules or files) with the worker rule of every named target added.
+def _directory_shape(model: Model) -> str:
+    return ("" if model.tokenizer else "_bare") + _weights_shape(model)
 
-    `-R convert` names the target rule; the work is done by `convert_model`.
+
+def _alternatives(names: Iterable[str]) -> str:
+    """Of no names, one that matches nothing."""
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)"
+
+
+def workers(names: Iterable[str], known: Iterable[str]) -> set[str]:
+    """`names` (of rules or files) with the worker rules of every named target added.
+
+    `-R convert` names the target rule; the work is done by `convert_model` and its variants, of
+    which the rules `known` to the workflow are a part.
     """
     given = set(names)
-    return given | {f"{name}_model" for name in given & set(RULES)}
+    return given | {rule for rule in known if rule.partition("_model")[0] in given & set(RULES)}
 
 
 def forced(everything: bool, names: Iterable[str]) -> str:
@@ -106,7 +123,7 @@ def _rule_of(name: str) -> str:
     """The rule behind a rule name, a worker's name or a file under results/<model>/."""
     if name.startswith("results/"):
         return _rule_of_file(name)
-    return name.removesuffix("_model")
+    return name.partition("_model")[0]
 
 
 def _rule_of_file(name: str) -> str:
