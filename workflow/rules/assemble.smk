@@ -33,8 +33,12 @@ rule assemble_model:
         *TOKENIZER,
         weights="results/{model}/model/model.safetensors",
         receipt="results/{model}/assemble.json",
+    log:
+        "results/{model}/run/assemble.log",
     wildcard_constraints:
         model=PLAN.shaped("assemble", ""),
+    conda:
+        "../../envs/convert.yaml"
     params:
         fingerprint=fingerprint("assemble"),
     script:
