@@ -20,8 +20,9 @@ from megaport.checkpoint.model import (
     ZARR,
 )
 from megaport.checkpoint.open import open_checkpoint
-from support.megatron_files import CORE, DEEPSPEED, DIST, LAYOUTS, LEGACY, write_checkpoint
+from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, LEGACY, write_checkpoint
 from support.megatron_model import Model
+from support.megatron_strategies import RANKED, forms, models
 from support.oracles import Oracle, oracle_cases
 from support.read_back import assert_holds
 
@@ -93,52 +94,18 @@ def test_a_layout_is_recognised_and_read(layout: str, tmp_path: Path) -> None:
     assert_holds(checkpoint, model)
 
 
-RANKED = (*LEGACY, *CORE)
-
-
-@st.composite
-def forms(draw: st.DrawFn) -> dict[str, object]:
-    """A layout with parallel sizes it can have, and a model that divides by them."""
-    layout = draw(st.sampled_from(LAYOUTS))
-    tp = draw(st.sampled_from((1, 2, 4)))
-    pp = draw(st.integers(1, 3)) if layout in RANKED else 1
-    vp = draw(st.integers(1, 2)) if pp > 1 and layout not in ("flat",) else 1
-    counts = draw(st.lists(st.integers(1, 3), min_size=pp * vp, max_size=pp * vp))
-    version = {
-        "flat": st.just(None),
-        "transformer": st.sampled_from((None, 1, 2, 3)),
-        "encoder": st.sampled_from((1, 2, 3)),
-    }.get(layout, st.just(3))
-    return {
-        "layout": layout,
-        "tp": tp,
-        "pp": pp,
-        "vp": vp,
-        "stage_layers": counts,
-        "version": draw(version),
-        "legacy_serialization": draw(st.booleans()) if layout in RANKED else False,
-        "with_args": draw(st.booleans()) if (pp, layout in DIST) == (1, False) else True,
-    }
-
-
 @settings(
     max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     derandomize=True,
 )
-@given(form=forms(), dtype=st.sampled_from(("F32", "F16", "BF16")), untied=st.booleans())
+@given(form=forms(), data=st.data())
 def test_any_layout_size_and_dtype_is_read_bit_for_bit(
-    form: dict[str, object],
-    dtype: str,
-    untied: bool,
-    tmp_path_factory: pytest.TempPathFactory,
+    form: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("form")
-    untied = untied and form["layout"] not in ("flat", "transformer", "bigscience")
-    counts = form["stage_layers"]
-    assert isinstance(counts, list)
-    model = Model(layers=sum(counts), dtype=dtype, untied=untied)
+    model = data.draw(models(form))
     path = write_checkpoint(folder / "checkpoint", model, **form)
     checkpoint = open_checkpoint(path, spool=folder)
     assert_holds(checkpoint, model)

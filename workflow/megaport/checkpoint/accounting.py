@@ -21,7 +21,7 @@ class Accounting:
         self.findings.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
 
     def settle(self) -> None:
-        """Raise `CheckpointMismatchError` with every finding, in order; nothing when there is none."""
+        """Raise `CheckpointMismatchError` with every finding in order, if there is any."""
         if self.findings:
             raise CheckpointMismatchError(
                 self.source,

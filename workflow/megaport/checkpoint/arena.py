@@ -10,11 +10,11 @@ import numpy as np
 from megaport.checkpoint.inflate import SpoolError
 from megaport.tensors import STORAGE, Tensor
 
-_ALIGNED = 64
-
 
 class Arena:
     """At most `capacity` bytes in an unlinked file under `spool`, which appears on first use."""
+
+    ALIGNED = 64
 
     def __init__(self, spool: Path, capacity: int) -> None:
         self.spool = spool
@@ -29,7 +29,7 @@ class Arena:
         `SpoolError` where the disk is full or `spool` is not writable.
         """
         data = np.ascontiguousarray(tensor.array)
-        start = -(-self._used // _ALIGNED) * _ALIGNED
+        start = -(-self._used // self.ALIGNED) * self.ALIGNED
         try:
             view = self._view or self._open()
             self._write(data.reshape(-1).view(np.uint8).data, start)

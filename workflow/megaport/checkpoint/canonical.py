@@ -49,7 +49,7 @@ FINAL_LEAVES = {
     for kind in ("weight", "bias")
 }
 _LEAVES_OF_A_LAYER = tuple(dict.fromkeys(LAYER_LEAVES.values()))
-_LAYER = re.compile(r"layers\.(\d+)\.(.+)")
+_LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,10 @@ def plain_args(value: Any) -> dict[str, Any] | None:
     return {str(key): _plain(item) for key, item in attributes.items()}
 
 
+def _scalar(value: Any) -> str:
+    return str(value) if isinstance(value, bool | int | float | str) else "..."
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -84,7 +88,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Reference):
         return value.name
     if isinstance(value, Record):
-        return f"{value.name}({', '.join(str(_plain(arg)) for arg in value.args)})"
+        # A Record may contain itself, so its arguments are shown only where they are scalars.
+        return f"{value.name}({', '.join(map(_scalar, value.args))})"
     if isinstance(value, Tensor):
         return f"tensor {value.dtype} {list(value.shape)}"
     return str(value)

@@ -80,7 +80,7 @@ def _of_shapes(shapes: Shapes, layers: int) -> Iterator[tuple[str, str]]:
         (named.RMSNORM, _no_norm_bias, "no bias of a norm"),
         (named.GATED, _gated, "mlp.dense_h_to_4h has twice the rows dense_4h_to_h takes"),
         (named.GQA, _grouped, "query_key_value has fewer than 3 x hidden rows"),
-        (named.HEAD_SIZE, _wide_heads, "query_key_value and dense agree on another width"),
+        (named.HEAD_SIZE, _wide_heads, "query_key_value and dense agree on a larger width"),
     ):
         if layers and all(test(shapes, f"layers.{number}") for number in range(layers)):
             yield feature, evidence
@@ -119,4 +119,5 @@ def _grouped(shapes: Shapes, layer: str) -> bool:
 
 def _wide_heads(shapes: Shapes, layer: str) -> bool:
     sizes = _pair(shapes, layer, canonical.QKV, canonical.DENSE)
-    return sizes is not None and sizes[0] == 3 * sizes[3] and sizes[3] != sizes[1]
+    # Narrower is also what one of several tensor-parallel ranks looks like.
+    return sizes is not None and sizes[0] == 3 * sizes[3] and sizes[3] > sizes[1]

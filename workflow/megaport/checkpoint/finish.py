@@ -19,7 +19,7 @@ def finish(parts: Parts, *, version: float | None) -> Checkpoint:
     """Check the parts against each other and against GPT-2; `version` is the config's override.
 
     Raises `NotGPT2Error` naming features, `CheckpointMismatchError` listing every tensor that is
-    missing, extra, of a wrong shape or dtype or unlike its copies, and `version.decide_version`'s errors.
+    missing, extra, of a wrong shape or dtype or unlike its copies, and `decide_version`'s errors.
     """
     accounting = parts.accounting
     merged = merge_stages(parts.stages, accounting)
@@ -105,6 +105,10 @@ def _most(numbers: list[int]) -> int:
 
 
 def _account_shapes(tensors: Mapping[str, Shards], sizes: Sizes, accounting: Accounting) -> None:
+    rows = sum(s.shape[0] for s in tensors.get(f"layers.0.{canonical.QKV}.bias", ()) if s.shape)
+    if rows and 3 * sizes.hidden % rows == 0 and 3 * sizes.hidden > rows:
+        ranks = 3 * sizes.hidden // rows
+        accounting.report("missing", f"{ranks - 1} of {ranks} tensor-parallel rank files")
     for name, shards in tensors.items():
         expected = list(canonical.full_shape(name, sizes))
         axis = canonical.shard_axis(name)

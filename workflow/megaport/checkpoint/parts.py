@@ -71,6 +71,10 @@ def merge_stages(stages: Iterable[Stage], accounting: Accounting) -> Merged:
     for stage in stages:
         here = stage.layers()
         count = max(here) + 1 if here else 0
+        if count > len(stage.tensors):
+            seen = f"number {count - 1} among {len(here)} layers in {stage.source}"
+            accounting.report("missing", "layers", seen)
+            accounting.settle()
         for gap in sorted(set(range(count)) - here):
             accounting.report("missing", f"layers.{merged.layers + gap}", f"in {stage.source}")
         for name, shards in stage.tensors.items():

@@ -1,6 +1,6 @@
 """One tensor from the chunks that distributed formats cut it into."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,7 +10,7 @@ from megaport.checkpoint import canonical
 from megaport.checkpoint.arena import Arena
 from megaport.checkpoint.parts import Shards
 from megaport.errors import MegaportError
-from megaport.tensors import Tensor
+from megaport.tensors import Tensor, total_bytes
 
 
 class PiecesError(MegaportError):
@@ -37,6 +37,8 @@ class Whole:
 def check_cover(whole: Whole) -> Whole:
     """The same, or `PiecesError`: pieces lie within the shape, do not overlap, leave no gap."""
     size = len(whole.shape)
+    if 0 in whole.shape:
+        raise _bad(whole, "a tensor without values")
     for piece in whole.pieces:
         ends = _ends(piece)
         outside = len(piece.offsets) != size or len(piece.tensor.shape) != size
@@ -126,6 +128,8 @@ def _assembled(whole: Whole) -> Tensor:
     return Tensor(first.dtype, array)
 
 
-def total_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Room for every tensor of these shapes, in the widest dtype and aligned."""
-    return sum(prod(shape) * 8 + 64 * (shape[0] if shape else 1) for shape in shapes.values())
+def room_for(wholes: Iterable[Whole]) -> int:
+    """Bytes that an arena needs to hold all of these, each piece of each layer aligned."""
+    pieces = [piece.tensor for whole in wholes for piece in whole.pieces]
+    rows = sum(piece.shape[0] if piece.shape else 1 for piece in pieces)
+    return total_bytes(pieces) + Arena.ALIGNED * (rows + 1)

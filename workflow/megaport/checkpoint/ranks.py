@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from megaport.checkpoint.contents import Contents, plain_args
@@ -13,6 +14,7 @@ _RANK = re.compile(
     r"(?P<folder>|.*/)mp_rank_(?P<tp>\d+)(?:_(?P<pp>\d+))?(?P<ep>_\d+)?"
     r"(?:/(?:model_optim_rng|model_rng)|_model_states)\.pt"
 )
+_MOST_NAMED = 8
 # Args that describe the whole model or run, so that all ranks of one checkpoint agree on them.
 _SHARED = (
     "num_layers",
@@ -95,9 +97,11 @@ def _size(stated: Any, highest: int) -> int:
 def _refuse_gaps(
     contents: Contents, grid: Mapping[tuple[int, int], str], tensor: int, pipeline: int
 ) -> None:
-    wanted = {(tp, pp) for tp in range(tensor) for pp in range(pipeline)}
     size = f"{tensor} tensor-parallel x {pipeline} pipeline ranks"
-    missing = [_name_of(place, grid, pipeline) for place in sorted(wanted - grid.keys())]
+    # Lazily: a hostile name or argument may claim any number of ranks.
+    places = ((tp, pp) for tp in range(tensor) for pp in range(pipeline))
+    absent = islice((place for place in places if place not in grid), _MOST_NAMED)
+    missing = [_name_of(place, grid, pipeline) for place in absent]
     if missing:
         raise RankFilesError(
             contents.source,
@@ -105,7 +109,7 @@ def _refuse_gaps(
             expected=f"the files of {size}",
             remedy="Get the missing files, or point at the folder that holds all of them.",
         )
-    for place in sorted(grid.keys() - wanted):
+    for place in sorted(p for p in grid if p[0] >= tensor or p[1] >= pipeline):
         raise _wrong(grid[place], "a rank too many", f"the files of {size}")
 
 

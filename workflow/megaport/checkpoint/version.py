@@ -49,8 +49,8 @@ def decide_version(
 ) -> tuple[float | None, Decision]:
     """The version (None where nobody states one) and the QKV order with its reason.
 
-    `UnknownVersionError` for a version outside 0, 1, 2, 3; `AmbiguousVersionError` where guessing could
-    give a silently wrong model.
+    `UnknownVersionError` for a version outside 0, 1, 2, 3; `AmbiguousVersionError` where guessing
+    could give a silently wrong model.
     """
     if override is not None:
         version = _known(source, override)

@@ -1,9 +1,8 @@
 """Zarr v2 arrays as Megatron core 0.4 to 0.8 wrote them: a folder a key, .zarray and chunks."""
 
-import itertools
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -43,12 +42,12 @@ class ZarrArray:
 
     def load(self, files: Mapping[str, Region]) -> Whole:
         """All chunks, as views where they are not compressed; `ZarrError` naming one missing."""
-        pieces = [self._piece(files, index) for index in self._grid()]
+        counts = [-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True)]
+        if prod(counts) > len(files):
+            seen = f"{prod(counts)} chunks of {list(self.chunks)} and fewer files"
+            raise _bad(f"{self.folder}.zarray", seen, "a file a chunk")
+        pieces = [self._piece(files, index) for index in np.ndindex(*counts)]
         return Whole(self.key, self.shape, pieces)
-
-    def _grid(self) -> Iterator[tuple[int, ...]]:
-        counts = (-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
-        return itertools.product(*(range(count) for count in counts))
 
     def _piece(self, files: Mapping[str, Region], index: tuple[int, ...]) -> Piece:
         name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"

@@ -6,6 +6,7 @@ what it holds.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from megaport.checkpoint import canonical
@@ -21,7 +22,7 @@ from megaport.tensors import Tensor
 _LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
 _STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
 # A layer's tensors get the name they would have in a rank file, for one set of names to resolve.
-_RESOLVE = resolver("encoder")
+_RESOLVE = resolver("model")
 Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
 
 
@@ -118,15 +119,15 @@ def _refuse_gaps(grid: Grid, layers: list[int], args: Mapping[str, Any] | None) 
         raise _wrong(grid[min(grid)], "no file that holds a layer", "the layer files of a GPT-2")
     before = [index for index, _ in grid if index < layers[0]]
     after = [index for index, _ in grid if index > layers[-1]]
-    missing = sorted(set(range(layers[0], layers[-1] + 1)) - set(layers))
+    gap = next((here + 1 for here, there in pairwise(layers) if there > here + 1), None)
     stated = (args or {}).get("num_layers")
-    if not missing and stated is None and before and after:
+    if gap is None and stated is None and before and after:
         lead, trail = layers[0] - max(before), min(after) - layers[-1]
-        missing = [layers[-1] + 1] if trail > lead else [layers[0] - 1] if lead > trail else []
-    elif not missing and isinstance(stated, int) and stated > len(layers):
-        missing = list(range(layers[-1] + 1, layers[-1] + 1 + stated - len(layers)))
-    for index in missing:
-        name = re.sub(r"layer_\d+", f"layer_{index:02d}", grid[min(grid)], count=1)
+        gap = layers[-1] + 1 if trail > lead else layers[0] - 1 if lead > trail else None
+    elif gap is None and isinstance(stated, int) and stated > len(layers):
+        gap = layers[-1] + 1
+    if gap is not None:
+        name = re.sub(r"layer_\d+", f"layer_{gap:02d}", grid[min(grid)], count=1)
         raise _wrong(name, f"no layer there, {len(layers)} in all", "layer files without a gap")
 
 
@@ -147,12 +148,12 @@ def _tree(
 
 def _name(leaf: str, tensor: Any, layer: int | None) -> str:
     if layer is not None:
-        return f"encoder.layers.{layer}.{leaf}"
+        return f"model.layers.{layer}.{leaf}"
     if leaf in canonical.FINAL_LEAVES:
-        return f"encoder.{leaf}"
+        return f"model.{leaf}"
     vector = isinstance(tensor, Tensor) and len(tensor.shape) == 1
     if leaf in ("weight", "bias") and vector:
-        return f"encoder.{canonical.FINAL_NORM}.{leaf}"
+        return f"model.{canonical.FINAL_NORM}.{leaf}"
     return canonical.HEAD if leaf in ("lm_head.weight", "weight") else leaf
 
 

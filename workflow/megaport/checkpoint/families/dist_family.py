@@ -9,7 +9,7 @@ from megaport.checkpoint.arena import Arena
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_ignorable, resolver
 from megaport.checkpoint.parts import Parts, Shards, Stage
-from megaport.checkpoint.pieces import Whole, check_cover, shards_of, total_bytes, unstack
+from megaport.checkpoint.pieces import Whole, check_cover, room_for, shards_of, unstack
 from megaport.checkpoint.version import Layout
 
 RESOLVE = resolver("decoder")
@@ -47,23 +47,23 @@ def canonical_key(key: str) -> tuple[str, bool] | None:
 
 def stage_of_keys(
     source: str,
-    shapes: Mapping[str, tuple[int, ...]],
+    keys: Iterable[str],
     load: Load,
     tensor_parallel: int,
     contents: Contents,
+    accounting: Accounting,
 ) -> Stage:
-    """The whole model as one stage; `shapes` by native key without prefix, `load` its pieces."""
-    arena = Arena(contents.spool, total_bytes(shapes) + 1)
+    """The whole model as one stage; `keys` are native, without prefix, `load` gives the pieces."""
+    known = {key: canonical_key(key) for key in keys}
+    wholes = {key: check_cover(load(key)) for key, place in known.items() if place}
+    arena = Arena(contents.spool, room_for(wholes.values()))
     tensors: dict[str, Shards] = {}
-    unknown: list[str] = []
-    for key in shapes:
-        known = canonical_key(key)
-        if known is None:
-            unknown.append(key)
-            continue
-        for name, whole in _named(check_cover(load(key)), *known):
+    for key, place in known.items():
+        for name, whole in _named(wholes[key], *place) if place else ():
+            if name in tensors:
+                accounting.report("twice under different names", name, f"again as {key}")
             tensors[name] = shards_of(whole, name, tensor_parallel, arena)
-    return Stage(source, tensors, tuple(unknown))
+    return Stage(source, tensors, tuple(key for key, place in known.items() if place is None))
 
 
 def _named(whole: Whole, name: str, stacked: bool) -> Iterator[tuple[str, Whole]]:

@@ -11,7 +11,7 @@ from megaport.checkpoint.parts import Stage
 from megaport.tensors import Tensor
 
 Resolve = Callable[[str], str | None]
-_LAYER = re.compile(r"layers\.(\d+)\.(.+)")
+_LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
 _ALONE = frozenset({canonical.WORD, canonical.POSITION, canonical.HEAD, canonical.HEAD_COPY})
 # Buffers that hold no parameter: Transformer Engine's FP8 state.
 _NO_PARAMETER = "_extra_state"

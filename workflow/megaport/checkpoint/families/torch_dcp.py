@@ -30,14 +30,20 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
     """All keys under `model.` (or `model.module.`), with their chunks."""
     name = one_named(contents, ".metadata") or ""
     index = read_index(contents, name)
-    native = {_PREFIX.sub("", key): key for key in index.shapes if not is_training_state(key)}
-    shapes = {key: index.shapes[full] for key, full in native.items()}
+    native: dict[str, str] = {}
+    for key in index.shapes:
+        name_of_core = _PREFIX.sub("", key)
+        if is_training_state(key):
+            continue
+        if name_of_core in native:
+            accounting.report("twice under different names", key, native[name_of_core])
+        native[name_of_core] = key
 
     def load(key: str) -> Whole:
         return index.load(native[key])
 
     def build(tensor_parallel: int) -> Stage:
-        return stage_of_keys(name, shapes, load, tensor_parallel, contents)
+        return stage_of_keys(name, native, load, tensor_parallel, contents, accounting)
 
     return parts_of_keys(
         contents,

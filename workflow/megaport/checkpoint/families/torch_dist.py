@@ -26,10 +26,10 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
     name = one_named(contents, ".metadata") or ""
     index = read_index(contents, name)
     common = one_named(contents, "common.pt")
-    shapes = {key: shape for key, shape in index.shapes.items() if not is_training_state(key)}
+    keys = [key for key in index.shapes if not is_training_state(key)]
 
     def build(tensor_parallel: int) -> Stage:
-        return stage_of_keys(name, shapes, index.load, tensor_parallel, contents)
+        return stage_of_keys(name, keys, index.load, tensor_parallel, contents, accounting)
 
     return parts_of_keys(
         contents,
@@ -39,5 +39,5 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
         serialization="distcp",
         common=contents.state(common) if common else {},
         build=build,
-        ignored=(index.shapes.keys() - shapes.keys()) | set(index.objects),
+        ignored=(index.shapes.keys() - set(keys)) | set(index.objects),
     )

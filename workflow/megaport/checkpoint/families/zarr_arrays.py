@@ -33,8 +33,7 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
         return arrays[key].load(contents.files)
 
     def build(tensor_parallel: int) -> Stage:
-        shapes = {key: array.shape for key, array in arrays.items()}
-        return stage_of_keys(contents.source, shapes, load, tensor_parallel, contents)
+        return stage_of_keys(contents.source, arrays, load, tensor_parallel, contents, accounting)
 
     return parts_of_keys(
         contents,

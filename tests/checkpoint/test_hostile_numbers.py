@@ -1,0 +1,85 @@
+"""Numbers in names, args and metadata that claim absurd sizes end in an error, at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megaport.checkpoint.open import open_checkpoint
+from megaport.errors import MegaportError
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+
+HUGE = 10**9 - 1
+
+
+def refused(tmp_path: Path, **form: Any) -> str:
+    path = write_checkpoint(tmp_path / "c", Model(), **form)
+    with pytest.raises(MegaportError) as caught:
+        open_checkpoint(path, spool=tmp_path)
+    return str(caught.value)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("number", [HUGE, "9" * 5000])
+@pytest.mark.parametrize("layout", ["core", "torch_dist_layers", "bigscience"])
+def test_a_layer_number_that_is_absurd(layout: str, number: object, tmp_path: Path) -> None:
+    name = f"decoder.layers.{number}.input_layernorm.bias"
+
+    def add(file: str, content: dict[str, Any]) -> None:
+        if file == "entries":
+            content[name] = [((0,), torch.ones(16))]
+        elif "model" in content:
+            content["model"][name] = torch.ones(16)
+        elif file.startswith("layer_03"):
+            content[name] = torch.ones(16)
+
+    assert "layers" in refused(tmp_path, layout=layout, edit=add)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("key", ["tensor_model_parallel_size", "pipeline_model_parallel_size"])
+@pytest.mark.parametrize("layout", ["encoder", "core"])
+def test_parallel_sizes_that_are_absurd(layout: str, key: str, tmp_path: Path) -> None:
+    assert "mp_rank_0" in refused(tmp_path, layout=layout, args={key: HUGE})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("key", ["tensor_model_parallel_size", "num_layers"])
+def test_sizes_of_deepspeed_that_are_absurd(key: str, tmp_path: Path) -> None:
+    assert "layer_" in refused(tmp_path, layout="bigscience", args={key: HUGE})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [f"layer_{HUGE}-model_00", f"layer_03-model_{HUGE}"])
+def test_a_file_number_of_deepspeed_that_is_absurd(name: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="bigscience")
+    layer = next(path.rglob("layer_03-*"))
+    layer.rename(layer.with_name(f"{name}-model_states.pt"))
+    with pytest.raises(MegaportError):
+        open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [f"mp_rank_{HUGE}", f"mp_rank_00_{HUGE}"])
+def test_a_rank_number_that_is_absurd(name: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", with_args=False)
+    rank = path / "iter_0000007" / "mp_rank_00"
+    other = rank.with_name(name)
+    other.mkdir()
+    (other / "model_optim_rng.pt").write_bytes((rank / "model_optim_rng.pt").read_bytes())
+    with pytest.raises(MegaportError, match="mp_rank_0"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("shape", [(HUGE, 0), (0, 16), (HUGE, HUGE)])
+def test_a_chunk_that_claims_an_absurd_tensor(shape: tuple[int, ...], tmp_path: Path) -> None:
+    def grow(file: str, content: dict[str, Any]) -> None:
+        if file == "entries":
+            key = "decoder.layers.mlp.linear_fc2.bias"
+            piece = torch.ones(1).expand(1, 1) if all(shape) else torch.empty(0, 16)
+            content[key] = [(tuple(max(0, size - 1) for size in shape), piece)]
+
+    assert "linear_fc2.bias" in refused(tmp_path, layout="torch_dist", edit=grow)

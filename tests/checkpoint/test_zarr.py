@@ -1,0 +1,92 @@
+"""zarr v2 beyond what Megatron writes: compressed chunks, edges, and what is refused by name."""
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.zarr import ZarrError
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+from support.read_back import assert_holds
+
+KEY = "decoder.layers.mlp.linear_fc1.weight"
+
+
+def written(tmp_path: Path, **changes: Any) -> Path:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="zarr", tp=2)
+    array = path / "iter_0000007" / KEY / ".zarray"
+    array.write_text(json.dumps(json.loads(array.read_text()) | changes))
+    return path
+
+
+@pytest.mark.parametrize(("codec", "pack"), [("zlib", zlib.compress), ("gzip", gzip.compress)])
+def test_compressed_chunks_are_read(codec: str, pack: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, compressor={"id": codec, "level": 1})
+    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
+        chunk.write_bytes(pack(chunk.read_bytes()))
+    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
+
+
+def test_chunks_that_reach_over_the_edge_are_cut(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="zarr")
+    folder = path / "iter_0000007" / "embedding.position_embeddings.weight"
+    said = json.loads((folder / ".zarray").read_text())
+    data = (folder / "0.0").read_bytes()
+    (folder / ".zarray").write_text(json.dumps(said | {"chunks": [5, 16]}))
+    (folder / "0.0").write_bytes(data[: 5 * 64])
+    (folder / "1.0").write_bytes(data[5 * 64 :] + bytes(2 * 64))
+    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"compressor": {"id": "blosc", "cname": "lz4"}}, "compressor blosc"),
+        ({"filters": [{"id": "delta"}]}, "filters"),
+        ({"dtype": "<c8"}, "dtype <c8"),
+        ({"dtype": ">f4"}, "dtype >f4"),
+        ({"order": "K"}, "order K"),
+        ({"zarr_format": 3}, "zarr v2"),
+        ({"dimension_separator": "/"}, "dimension_separator /"),
+        ({"chunks": [0, 32, 16]}, "sizes"),
+        ({"chunks": [1, 32]}, "as many"),
+        ({"shape": [2, -64, 16]}, "sizes"),
+        ({"shape": "wide"}, "sizes"),
+        ({"chunks": [1, 16, 16]}, "bytes"),
+    ],
+    ids=str,
+)
+def test_what_is_not_readable_is_refused_by_name(
+    changes: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ZarrError, match=named) as caught:
+        open_checkpoint(written(tmp_path, **changes), spool=tmp_path)
+    assert KEY in str(caught.value)
+
+
+def test_a_huge_grid_is_refused_without_walking_it(tmp_path: Path) -> None:
+    with pytest.raises(ZarrError):
+        open_checkpoint(written(tmp_path, shape=[10**9, 64, 16]), spool=tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x78\x9c\x00", b"not compressed"])
+def test_damaged_compressed_chunks_are_refused(damage: bytes, tmp_path: Path) -> None:
+    path = written(tmp_path, compressor={"id": "zlib"})
+    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
+        chunk.write_bytes(damage)
+    with pytest.raises(ZarrError, match="zlib"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def test_a_bomb_stops_at_the_size_of_its_chunk(tmp_path: Path) -> None:
+    path = written(tmp_path, compressor={"id": "zlib"})
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
+        chunk.write_bytes(bomb)
+    with pytest.raises(ZarrError):
+        open_checkpoint(path, spool=tmp_path)
