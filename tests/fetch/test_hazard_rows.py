@@ -341,6 +341,11 @@ class TestBounds:
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=10000-", "bytes=20000-"]
 
+    def test_a_server_that_hangs_up(self, server: MisbehavingServer, fetch: Fetch) -> None:
+        server.will_always(lambda exchange: None)
+        with pytest.raises(FetchError, match="hung up without an answer"):
+            fetch(server.url())
+
     def test_connection_refused(self, fetch: Fetch) -> None:
         with pytest.raises(FetchError, match="Connection refused"):
             fetch("http://127.0.0.1:1/checkpoint.zip")

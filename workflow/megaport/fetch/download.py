@@ -36,6 +36,7 @@ class Downloaded:
 
     def move(self, target: Path) -> Path:
         """Give the file its name, on the same file system. Raises OSError."""
+        self._partial.restore()
         self.path.replace(target)
         self._partial.discard()
         return target

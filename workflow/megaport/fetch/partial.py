@@ -8,6 +8,7 @@ has to be hashed anyway) and then removed if nobody writes it any more.
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +76,19 @@ class Partial:
         with self._disk():
             os.fsync(self.file.fileno())
         self.complete = True
+        self.restore()
         self.save()
+
+    def restore(self) -> None:
+        """Write the complete file again where another run removed it, deceived by its lock.
+
+        On some network file systems a lock holds on one machine only.
+        """
+        if not self.path.exists():
+            with self._disk(), self.path.open("xb") as copy:
+                self.file.seek(0)
+                shutil.copyfileobj(self.file, copy, BLOCK)
+                os.fsync(copy.fileno())
 
     def close(self) -> None:
         """Keep the bytes for a later run; leave nothing where there are none."""

@@ -1,6 +1,7 @@
 """A network failure in words: the innermost cause, without addresses or queries."""
 
 import ssl
+from http.client import RemoteDisconnected
 
 import requests
 import urllib3
@@ -8,6 +9,7 @@ from urllib3 import exceptions as u
 
 NETWORK = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (RemoteDisconnected, "it hung up without an answer"),
     (u.NameResolutionError, "the host name is not known"),
     (requests.ConnectTimeout, "no connection in time"),
     (u.ReadTimeoutError, "no byte in time"),

@@ -37,14 +37,15 @@ def local_source(source: str) -> Local | None:
     """
     if re.match(r"https?://", source, re.IGNORECASE):
         return None
-    path = _file_url_path(source) if "://" in source else Path(source).expanduser()
     try:
-        found = path.exists()
-    except ValueError as error:  # a NUL character
-        raise SourceError(f"not a path: {error}") from error
-    if not found:
-        raise SourceError("no such file or folder")
-    return Local(path)
+        path = _file_url_path(source) if "://" in source else Path(source).expanduser()
+        if path.exists():
+            return Local(path)
+    except OSError as error:
+        raise SourceError(f"cannot be reached: {error.strerror}") from error
+    except RuntimeError as error:
+        raise SourceError("starts with the home folder of nobody known here") from error
+    raise SourceError("no such file or folder")
 
 
 def _file_url_path(url: str) -> Path:

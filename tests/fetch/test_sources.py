@@ -1,0 +1,95 @@
+"""Local sources are used where they lie; what is no source is said so."""
+
+from pathlib import Path
+
+import pytest
+
+from fetch.conftest import QUICK
+from megaport.errors import MegaportError
+from megaport.fetch.download import download
+from megaport.fetch.errors import FetchError
+from megaport.fetch.sources import Local
+from support import misbehaving_server as bad
+from support.misbehaving_server import MisbehavingServer
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a checkpoint ü.zip"
+    path.write_bytes(b"PK")
+    return path
+
+
+def test_a_path(file: Path, folder: Path) -> None:
+    assert download([str(file)], folder) == Local(file)
+    assert not folder.exists()
+
+
+def test_a_relative_path(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    assert download([file.name], folder) == Local(Path(file.name))
+
+
+def test_a_path_below_home(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(file.parent))
+    assert download([f"~/{file.name}"], folder) == Local(file)
+
+
+def test_a_folder(tmp_path: Path, folder: Path) -> None:
+    assert download([tmp_path.as_uri()], folder) == Local(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://LocalHost"])
+def test_a_file_url(file: Path, folder: Path, start: str) -> None:
+    assert download([file.as_uri().replace("file://", start)], folder) == Local(file)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("/nowhere/at/all.zip", "no such file or folder"),
+        ("file:///nowhere/at/all.zip", "no such file or folder"),
+        ("file://elsewhere/a.zip", "a file on another host, elsewhere"),
+        ("s3://bucket/a.zip", "the scheme s3:// is not supported"),
+        ("file:///a%00b", "no such file or folder"),
+        ("/" + "a" * 300, "cannot be reached: File name too long"),
+        ("~nobody-known/a.zip", "home folder of nobody"),
+        ("http://", "not valid HTTP"),
+        ("http://[bad/", "not valid HTTP"),
+        ("http://a..b/", "host name is not known|not valid HTTP"),
+        ("http://" + "a" * 300 + "/", "not valid HTTP"),
+        ("http://127.0.0.1:99999/", "not valid HTTP"),
+    ],
+)
+def test_no_source(folder: Path, source: str, reason: str) -> None:
+    with pytest.raises(FetchError, match=reason) as failure:
+        download([source], folder, limits=QUICK)
+    assert source in str(failure.value)
+
+
+def test_no_sources_at_all(folder: Path) -> None:
+    with pytest.raises(FetchError, match="no usable source among 0"):
+        download([], folder)
+
+
+def test_a_local_file_after_a_url_that_is_gone(
+    server: MisbehavingServer, file: Path, folder: Path
+) -> None:
+    server.will(bad.status(410))
+    assert download([server.url(), str(file)], folder) == Local(file)
+
+
+def test_a_local_file_that_is_refused_is_left_alone(file: Path, folder: Path) -> None:
+    def refuse(path: Path) -> None:
+        raise MegaportError("bytes", seen="others", expected="these", remedy="Look again.")
+
+    with pytest.raises(FetchError, match="found others; expected these"):
+        download([str(file)], folder, check=refuse)
+    assert file.read_bytes() == b"PK"
+
+
+def test_a_source_named_twice_is_tried_once(server: MisbehavingServer, folder: Path) -> None:
+    server.will_always(bad.status(404))
+    with pytest.raises(FetchError) as failure:
+        download([server.url(), server.url()], folder)
+    assert len(failure.value.reasons) == len(server.requests) == 1
