@@ -1,0 +1,149 @@
+"""The workflow as a user meets it: one command, any form of the checkpoint, clear refusals."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.checkout import checkout, snakemake
+
+ZIP = "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"
+MEMBER = "release/mp_rank_00/model_optim_rng.pt"
+ARCHITECTURE = {"n_head": 4, "n_positions": 256, "vocab_size": 50257}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A checkout in which `generate` has run once."""
+    folder = checkout(tmp_path_factory.mktemp("workflow") / "a place with späces")
+    ran = snakemake(
+        folder, "generate", NGC_API_KEY="nvapi-secret-of-mine", LANG="C", TZ="Asia/Tokyo"
+    )
+    assert ran.status == 0, ran.text
+    return folder, ran
+
+
+def configured(folder: Path, name: str, **model) -> str:
+    """A --configfile for one model of the given settings."""
+    path = folder / f"{name}.yaml"
+    settings = {"architecture": ARCHITECTURE, **model}
+    path.write_text(yaml.safe_dump({"model": name, "models": {name: settings}}))
+    return str(path)
+
+
+def receipt(folder: Path, model: str, rule: str) -> dict:
+    return json.loads((folder / "results" / model / f"{rule}.json").read_text())
+
+
+def test_one_command_gives_text_and_a_second_does_nothing(built):
+    folder, ran = built
+    assert ran.computed == {"download", "checksum", "inspect", "convert", "assemble", "generate"}
+    assert "It is a truth universally acknowledged, that" in ran.text
+    assert snakemake(folder, "generate").nothing
+
+
+def test_the_text_says_where_it_was_made(built):
+    first = (built[0] / "results/austen-tiny/generations.txt").read_text().splitlines()[0]
+    assert first.startswith("device cpu, dtype ")
+
+
+def test_the_key_is_nowhere(built):
+    folder, ran = built
+    small = [p for p in folder.rglob("*") if p.is_file() and p.stat().st_size < 1_000_000]
+    assert "nvapi-secret" not in ran.text
+    assert [p for p in small if b"nvapi-secret" in p.read_bytes()] == []
+
+
+def test_deleted_results_come_back_without_computing(built, tmp_path):
+    folder, _ = built
+    results = folder / "results"
+    before = {p: p.read_bytes() for p in results.glob("austen-tiny/*.json")}
+    results.rename(tmp_path / "away")
+    ran = snakemake(folder, "generate")
+    assert (ran.computed, len(ran.hits)) == (set(), 6)
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("form", ["zip", "pt", "folder with a tracker", "folder of rank files"])
+def test_every_form_of_a_checkpoint_is_the_same_checkpoint(built, tmp_path, form):
+    folder, _ = built
+    with zipfile.ZipFile(folder / ZIP) as archive:
+        for name in archive.namelist():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(archive.read(name))
+    path = {
+        "zip": folder / ZIP,
+        "pt": tmp_path / MEMBER,
+        "folder with a tracker": tmp_path,
+        "folder of rank files": tmp_path / "release",
+    }[form]
+    name = form.replace(" ", "-")
+    config = configured(folder, name, checkpoint={"path": str(path)})
+    ran = snakemake(folder, "convert", "--configfile", config)
+    assert ran.status == 0, ran.text
+    assert receipt(folder, name, "convert")["outputs"] == {
+        **receipt(folder, "austen-tiny", "convert")["outputs"]
+    }
+
+
+def test_first_use_is_trusted_printed_and_then_enforced(built, tmp_path):
+    folder, _ = built
+    with zipfile.ZipFile(folder / ZIP) as archive:
+        (tmp_path / "mine.pt").write_bytes(archive.read(MEMBER))
+    config = configured(folder, "mine", checkpoint={"path": str(tmp_path / "mine.pt")})
+    first = snakemake(folder, "checksum", "--configfile", config)
+    digest = receipt(folder, "mine", "checksum")["facts"]["content"]
+    assert f"sha256: {digest}" in first.text
+    changed = bytearray((tmp_path / "mine.pt").read_bytes())
+    changed[-1] ^= 1
+    (tmp_path / "mine.pt").write_bytes(changed)
+    refused = snakemake(folder, "checksum", "--configfile", config)
+    assert refused.status != 0 and digest in refused.text and "first use" in refused.text
+    assert "Traceback" not in refused.text
+
+
+def test_wrong_pinned_digest_is_refused_and_nothing_is_published(built):
+    folder, _ = built
+    config = configured(folder, "pinned", checkpoint={"path": ZIP, "sha256": "0" * 64})
+    ran = snakemake(folder, "convert", "--configfile", config)
+    assert (
+        ran.status != 0 and "0" * 64 in ran.text and "models.pinned.checkpoint.sha256" in ran.text
+    )
+    assert not (folder / "results/pinned/checksum.json").exists()
+    assert not (folder / "results/pinned/converted").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config", "modle=x"], "modle is not a key"),
+        (["--config", "model=nobody"], "nobody"),
+    ],
+)
+def test_a_mistaken_configuration_is_explained_without_a_traceback(built, arguments, told):
+    ran = snakemake(built[0], "convert", *arguments)
+    assert ran.status != 0 and told in ran.text and "Traceback" not in ran.text
+
+
+def test_a_missing_file_is_explained_without_a_traceback(built):
+    config = configured(built[0], "missing", checkpoint={"path": "/nowhere/model.zip"})
+    ran = snakemake(built[0], "convert", "--configfile", config)
+    assert ran.status != 0 and "/nowhere/model.zip" in ran.text and "Traceback" not in ran.text
+
+
+def test_every_source_failing_is_explained_without_a_traceback(built):
+    url = "http://127.0.0.1:9/model.zip"
+    config = configured(built[0], "gone", checkpoint={"urls": [url]})
+    with Path(config).open("a") as more:
+        more.write("download: {retries: 0}\n")
+    ran = snakemake(built[0], "download", "--configfile", config)
+    assert ran.status != 0 and url in ran.text and "checkpoint: {path: FILE}" in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_an_unreadable_head_count_names_the_key_to_set(built):
+    config = configured(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
+    ran = snakemake(built[0], "convert", "--configfile", config)
+    assert ran.status != 0 and "n_head" in ran.text and "Traceback" not in ran.text
