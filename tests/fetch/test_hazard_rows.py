@@ -1,9 +1,11 @@
 """The download table of hazards, a row after the other, each as an attack."""
 
 import dataclasses
+import gzip
 import hashlib
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -230,6 +232,19 @@ class TestRestarts:
         server.will(bad.cut_after(20_000), long_rest)
         assert fetch(server.url()).sha256 == digest
 
+    def test_a_rest_that_is_only_a_part_of_the_rest(
+        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
+    ) -> None:
+        def some_of_it(exchange: bad.Exchange) -> None:
+            exchange.head(
+                206, ETag=bad.ETAG, Content_Range="bytes 20000-29999/40000", Content_Length=10_000
+            )
+            exchange.write(content[20_000:30_000])
+
+        server.will(bad.cut_after(20_000), some_of_it)
+        assert fetch(server.url()).sha256 == digest
+        assert server.ranges == [None, "bytes=20000-", "bytes=30000-"]
+
     def test_a_rest_of_unknown_total(
         self, server: MisbehavingServer, fetch: Fetch, digest: str
     ) -> None:
@@ -419,6 +434,19 @@ class TestEncodings:
         server.will(answer)
         assert fetch(server.url()).sha256 == digest
         assert len(server.requests) == 1
+
+    def test_a_body_of_several_gzip_members(
+        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
+    ) -> None:
+        packed = gzip.compress(content[:15_000]) + gzip.compress(content[15_000:])
+        server.will(bad.body(packed, Content_Encoding="x-gzip"))
+        assert fetch(server.url()).sha256 == digest
+
+    def test_a_deflated_body(
+        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
+    ) -> None:
+        server.will(bad.body(zlib.compress(content), Content_Encoding="deflate"))
+        assert fetch(server.url()).sha256 == digest
 
     def test_a_cut_compressed_body(
         self, server: MisbehavingServer, fetch: Fetch, digest: str
