@@ -16,7 +16,7 @@ include: "workflow/rules/common.smk"
 rule all:
     """Everything for every model named by `model:`, and the report over all of it."""
     input:
-        [PLAN.receipts(rule) for rule in RULES],
+        [PLAN.receipts(rule) for rule in BUILT],
         "results/report.html",
 
 
@@ -30,3 +30,4 @@ include: "workflow/rules/generate.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/parity.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"

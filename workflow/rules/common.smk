@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
-from megaport.plan.plan import RULES, Plan, forced, workers
+from megaport.plan.plan import BUILT, Plan, forced, workers
 from megaport.store.step import FORCE_VARIABLE
 
 try:

@@ -166,6 +166,16 @@ class Parity(Strict):
     seed: int = Field(0, description="Of the random token ids.")
 
 
+class Export(Strict):
+    form: Literal["ngc", "v3", "core"] = Field(
+        "ngc",
+        description="ngc: a zip like NVIDIA's 345M; v3: rank files of Megatron-LM since 2021; "
+        "core: of Megatron core.",
+    )
+    tensor_parallel: Positive = Field(1, description="Ranks a layer is cut into (v3, core).")
+    pipeline_parallel: Positive = Field(1, description="Stages of layers (v3, core).")
+
+
 class Config(Strict):
     """The whole configuration."""
 
@@ -185,6 +195,7 @@ class Config(Strict):
     download: Download = Field(Download(), description="Limits of a download.")
     generate: Generate = Field(Generate(), description="How text is generated.")
     benchmark: Benchmark = Field(Benchmark(), description="What `benchmark` measures.")
+    export: Export = Field(Export(), description="The Megatron checkpoint that `export` writes.")
     parity: Parity = Field(Parity(), description="How `parity` compares.")
     models: dict[ModelName, Model] = Field(
         {name: Model.model_validate(model) for name, model in MODELS.items()},

@@ -73,6 +73,9 @@ class Parameterizer:
     def _benchmark(self, name: str, model: Model) -> Parameters:
         return self.config.benchmark.model_dump(mode="json")
 
+    def _export(self, name: str, model: Model) -> Parameters:
+        return {"name": name} | self.config.export.model_dump(mode="json")
+
     def _parity(self, name: str, model: Model) -> Parameters:
         read = {
             "dtype": model.dtype,

@@ -1,0 +1,26 @@
+# The way back: a Megatron checkpoint from the assembled model, for tools that read only those.
+#   in:  results/<model>/model/, config `export`
+#   out: results/<model>/export/ (NGC's zip, or a folder of rank files), receipt export.json
+
+
+rule export:
+    """The Megatron checkpoint of every model named by `model:`."""
+    input:
+        PLAN.receipts("export"),
+    localrule: True
+
+
+rule export_model:
+    """Write the model as a Megatron checkpoint; converting it again gives the same tensors."""
+    input:
+        assemble="results/{model}/assemble.json",
+    output:
+        receipt="results/{model}/export.json",
+    log:
+        "results/{model}/run/export.log",
+    conda:
+        "../../envs/convert.yaml"
+    params:
+        fingerprint=fingerprint("export"),
+    script:
+        "../scripts/export.py"
