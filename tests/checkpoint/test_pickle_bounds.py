@@ -194,6 +194,22 @@ def test_constructors_that_copy_a_long_list_again_and_again_bounded() -> None:
     refused(pickle(b"(", encode, again, b"t"), "copies itself", PickleTooLargeError)
 
 
+def test_values_from_the_file_are_never_shown_whole() -> None:
+    """The text of 2^60 nested tuples, or of one a hundred thousand deep, would never end."""
+    laughs = text("lol") + b"2\x86" * 60
+    deep = b"(" * 20_000 + b"t" * 20_000
+    for bad in (laughs, deep):
+        for call in (
+            reduce(global_("_codecs", "encode"), text("x"), bad),
+            reduce(bad, text("x")),
+            reduce(global_("collections", "OrderedDict"), b"(" + bad + b"l"),
+            reduce(global_("torch._utils", "_rebuild_tensor_v2"), bad, bad, bad, bad),
+            bad + b"Q",
+            bad + text("x") + b"\x93",
+        ):
+            refused(pickle(call, protocol=4), "found")
+
+
 @pytest.mark.parametrize("name", ["bytes", "bytearray"])
 def test_bytes_of_a_huge_length_refused(name: str) -> None:
     refused(pickle(reduce(global_("builtins", name), number(1 << 40))), "bytes made of")

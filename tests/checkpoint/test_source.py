@@ -114,7 +114,7 @@ def test_only_files_that_carry_the_model_count() -> None:
         *("mp_rank_00/model_optim_rng.pt", "mp_rank_01_002/model_rng.pt", "common.pt", ".metadata"),
         *("mp_rank_00_000_001/model_optim_rng.pt", "__3_1.distcp", "metadata.json"),
         *("decoder.final_layernorm.weight/.zarray", "decoder.final_layernorm.weight/0"),
-        *("decoder.layers.self_attention.linear_qkv.weight/3.0.0", "mp_rank_00_model_states.pt"),
+        *("linear_qkv.weight/3.0.0", "linear_qkv.weight/.zarray", "mp_rank_00_model_states.pt"),
         "layer_103-model_07-model_states.pt",
     ]
     others = [
@@ -124,6 +124,7 @@ def test_only_files_that_carry_the_model_count() -> None:
         *("decoder.layers.mlp.linear_fc1._extra_state/shard_0_4.pt", "latest", "README.md"),
     ]
     assert content_files(content + others) == sorted(content)
+    assert content_files(["images/1", "logs/0.0"]) == []
     assert content_files(["megatron_345m.pt", "notes.txt"]) == ["megatron_345m.pt"]
     assert content_files(["a.pt", "b.pt"]) == []
     for name in ("optim.pt", "distrib_optim.pt", "opt_param_scheduler.pt", "rng.pt"):

@@ -54,6 +54,8 @@ IDENTITIES = {
     "fork's": identity(
         text("storage"), global_("fork", "FloatStorage"), *[text("0")] * 2, number(6)
     ),
+    "class nested": identity(text("storage"), b")" + b"2\x86" * 60, *[text("0")] * 2, number(6)),
+    "all nested": identity(*[b")" + b"2\x86" * 60] * 5),
     "too long": identity(text("storage"), FLOATS, *[text("0")] * 2, number(6), b"N", b"N"),
 }
 

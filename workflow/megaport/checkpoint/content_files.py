@@ -8,7 +8,7 @@ _CONTENT = re.compile(
     r"""
     (mp_rank_\d+(_\d+){0,2}/)?(model_optim_rng|model_rng)\.pt   # Megatron, one file a rank
     | (\.metadata|[^/]+\.distcp|common\.pt|metadata\.json)      # torch_dist, torch_dcp
-    | (?!optimizer\.)[^/]+/(\.zarray|\d+(\.\d+)*)               # zarr: a directory a key
+    | (?P<zarr>(?!optimizer\.)[^/]+/)(\.zarray|\d+(\.\d+)*)               # zarr: a directory a key
     | layer_\d+-model_\d+-model_states\.pt                      # DeepSpeed's pipeline
     | mp_rank_\d+_model_states\.pt
     """,
@@ -24,6 +24,11 @@ def content_files(names: Iterable[str]) -> list[str]:
     says that it holds an optimizer, a scheduler or random states.
     """
     every = sorted(names)
-    known = [name for name in every if _CONTENT.fullmatch(name)]
+    arrays = {name.removesuffix(".zarray") for name in every if name.endswith("/.zarray")}
+    known = [
+        name
+        for name in every
+        if (found := _CONTENT.fullmatch(name)) and (not found["zarr"] or found["zarr"] in arrays)
+    ]
     lone = [name for name in every if _LONE.fullmatch(name)]
     return known or (lone if len(lone) == 1 else [])

@@ -61,8 +61,10 @@ def _enter(where: str, node: Any, path: _Path, on_path: dict[int, int]) -> None:
         return
     if len(path) >= MOST_DEPTH:
         raise too_large(where, f"values nested over {MOST_DEPTH} deep", "shallow data")
-    on_path[id(node)] = len(path)
-    path.append((node, [part for part in _parts(node) if type(part) not in _SCALARS]))
+    parts = _parts(node)
+    if parts:
+        on_path[id(node)] = len(path)
+        path.append((node, [part for part in parts if type(part) not in _SCALARS]))
 
 
 def _parts(node: Any) -> list[Any]:
@@ -71,7 +73,7 @@ def _parts(node: Any) -> list[Any]:
     if type(node) is list or type(node) is tuple:
         return list(node)
     if isinstance(node, Record):
-        return [node.args, node.state, node.contents]
+        return [part for part in (node.args, node.state, node.contents) if part]
     return []
 
 

@@ -84,12 +84,13 @@ def _bytes(context: Context, args: tuple[Any, ...]) -> bytes:
     context.charge(len(source))
     if isinstance(source, bytes):
         return source
-    if len(args) < 2 or str(args[1]).lower().replace("-", "") not in ("latin1", "ascii", "utf8"):
+    encoding = args[1] if len(args) > 1 else None
+    if not isinstance(encoding, str) or encoding.lower() not in _ENCODINGS:
         raise damaged(context.where, "text to bytes by an unusual encoding", "latin1")
     try:
-        return source.encode("utf-8" if str(args[1]).lower().startswith("u") else "latin-1")
+        return source.encode(encoding)
     except UnicodeEncodeError:
-        raise damaged(context.where, "text that latin1 has no bytes for", "latin1") from None
+        raise damaged(context.where, "text that its encoding has no bytes for", "latin1") from None
 
 
 def _path(context: Context, args: tuple[Any, ...]) -> str:
@@ -149,6 +150,7 @@ def _from_type(context: Context, args: tuple[Any, ...]) -> Any:
     return call(context, args[0], args[2])
 
 
+_ENCODINGS = frozenset({"latin1", "latin-1", "ascii", "utf8", "utf-8"})
 _PLAIN_TENSORS = frozenset({"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"})
 _REBUILDS: dict[str, Constructor] = {
     "torch._utils._rebuild_tensor": lambda context, args: rebuild_tensor(context.where, args),

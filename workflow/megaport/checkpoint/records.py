@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Record:
     """An object of class `name` (module.qualname) that was never imported nor made.
 
@@ -25,3 +25,5 @@ class Record:
 
 class Reference(Record):
     """A class, function or constant that the pickle mentions by name, such as `torch.float16`."""
+
+    __slots__ = ()

@@ -52,7 +52,7 @@ DTYPES: dict[str, str] = {
 _MOST_BYTES = 1 << 62
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Storage(Record):
     """`numel` elements of `dtype` (None: of a kind we cannot name) in `body`, `itemsize` each."""
 
@@ -130,7 +130,7 @@ def _view(where: str, storage: StorageId, persistent_id: tuple[Any, ...]) -> tup
 def _kind(where: str, kind: Any) -> str:
     module, _, name = kind.name.rpartition(".") if isinstance(kind, Reference) else ("", "", "")
     if module not in _MODULES or name not in _KINDS:
-        raise _bad_id(where, f"a storage of class {kind!r}"[:120])
+        raise _bad_id(where, f"a storage of class {shown(name or kind)}")
     return name
 
 

@@ -1,0 +1,95 @@
+"""Files whose checksums are right and whose pickle is not: what an attacker would write."""
+
+import random
+
+from megaport.checkpoint.zip_members import read_members
+from support.payloads import PAYLOADS, split
+from support.pickles import ROUTES, global_, number, raw, region, text, tuple_of
+from support.torchfiles import legacy_file, sizes, storage, tensor
+from support.zips import File, zipped
+
+RECORD = bytes(range(24))
+_MODULES = ("collections.OrderedDict", "argparse.Namespace", "fork.Thing", "torch.Size")
+
+
+def rezipped(data: bytes, change: "Change") -> bytes:
+    """A zip of torch's with its pickle changed, and every header and CRC made to fit."""
+    files = []
+    for name, member in read_members(region(data)).items():
+        body = bytes(member.body.view)
+        files.append(File(name.encode(), change(body) if name.endswith("data.pkl") else body))
+    return zipped(*files)
+
+
+class Change:
+    """A seeded mutation as a function of bytes."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(self, data: bytes) -> bytes:
+        from fuzz.mutate import mutated
+
+        return mutated(self.seed, data)
+
+
+_JUGGLING = (b"2", b"0", b"(", b"t", b"a", b"s", b"u", b"R", b"Q", b"b", b"\x81", b"\x92", b"1")
+
+
+def _hostile(rng: random.Random, view: bytes | None) -> bytes:
+    """Numbers, storages and names at the edge, or an opcode where it does not belong."""
+    big = rng.choice((-1, 7, 1 << 31, 1 << 61, 1 << 64, -(1 << 63)))
+    source = storage("FloatStorage", rng.choice(("0", "9")), rng.choice((6, 12, big)), view)
+    return rng.choice(
+        (
+            tensor(source, rng.choice((0, 6, big))),
+            tensor(
+                storage(view=view),
+                0,
+                sizes(rng.choice((1, 6, big))),
+                sizes(rng.choice((0, 9, big))),
+            ),
+            ROUTES[rng.choice(list(ROUTES))](*split(rng.choice(PAYLOADS)), text("id")),
+            b"h" + bytes([rng.randrange(9)]),
+            b"N" + rng.choice(_JUGGLING),
+        )
+    )
+
+
+def _value(rng: random.Random, view: bytes | None, depth: int = 0) -> bytes:
+    """Opcodes that push one value: plain, a tensor, an inert object or a container of values."""
+    if rng.random() < 0.02:
+        return _hostile(rng, view)
+    if depth > 3 or rng.random() < 0.3:
+        leaf = (
+            number(rng.randrange(-9, 9)),
+            text("x" * rng.randrange(9)),
+            raw(b"b"),
+            b"N",
+            b"\x88",
+        )
+        return rng.choice((*leaf, tensor(storage(view=view)), global_("torch", "float16")))
+    inner = [_value(rng, view, depth + 1) for _ in range(rng.randrange(4))]
+    module, name = rng.choice(_MODULES).rsplit(".", 1)
+    pairs = b"".join(text(str(i)) + value for i, value in enumerate(inner))
+    return rng.choice(
+        (
+            b"](" + b"".join(inner) + b"e",
+            b"}(" + pairs + b"u",
+            tuple_of(*inner),
+            tuple_of(*inner) + b"q\x01" + b"0h\x01",
+            ROUTES[rng.choice(list(ROUTES))](module, name, *inner) + b"}(" + pairs + b"ub",
+            global_(module, name) + b")R",
+        )
+    )
+
+
+def generated(seed: int, serialization: str) -> bytes:
+    """A well-formed file around a pickle that is nearly well-formed, too."""
+    rng = random.Random(seed)
+    view = None if serialization == "zip" else b"N"
+    body = tuple_of(tensor(storage(view=view)), _value(rng, view), _value(rng, view))
+    if serialization == "legacy":
+        return legacy_file(body, {"0": RECORD})
+    pickled = File(b"m/data.pkl", b"\x80\x02" + body + b".")
+    return zipped(pickled, File(b"m/data/0", RECORD))

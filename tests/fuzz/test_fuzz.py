@@ -1,0 +1,78 @@
+"""A mutation fuzzer over archives, both serializations and pickles, and its past findings."""
+
+from pathlib import Path
+
+import pytest
+
+from fuzz.forge import Change, generated, rezipped
+from fuzz.harness import outcome
+from fuzz.mutate import mutated
+from fuzz.seeds import seeds
+
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.bin"))
+FEW, MANY = 250, 20_000
+# Nothing in a bare legacy file can tell a changed weight; only the pinned digest does.
+UNGUARDED = "legacy"
+
+
+def fuzz(name: str, count: int, folder: Path) -> int:
+    """Read `count` mutations of a seed; how many were refused."""
+    expected = outcome(seeds()[name], folder)
+    refused = 0
+    for number in range(count):
+        data = mutated(seed_of(name, number), seeds()[name])
+        found = outcome(data, folder)
+        refused += found is None
+        assert found is None or name == UNGUARDED or found == expected, f"{name}:{number}"
+    return refused
+
+
+def seed_of(name: str, number: int) -> int:
+    return int.from_bytes(f"{name}:{number}".encode(), "big")
+
+
+def forge(count: int, folder: Path) -> int:
+    """Read files with right checksums and `count` mutated, then `count` generated pickles."""
+    refused = 0
+    for number in range(count):
+        forged = rezipped(seeds()["zip"], Change(seed_of("forged", number)))
+        refused += outcome(forged, folder) is None
+        for serialization in ("legacy", "zip"):
+            data = generated(seed_of(serialization, number), serialization)
+            refused += outcome(data, folder) is None
+    return refused
+
+
+@pytest.mark.parametrize("name", seeds())
+def test_unmutated_seeds_are_read_alike_in_every_form(name: str, tmp_path: Path) -> None:
+    found = outcome(seeds()[name], tmp_path)
+    assert found == outcome(seeds()["zip"], tmp_path)
+    assert found is not None
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
+def test_past_findings_stay_refused_by_name(path: Path, tmp_path: Path) -> None:
+    assert outcome(path.read_bytes(), tmp_path) is None
+
+
+@pytest.mark.parametrize("name", seeds())
+def test_mutated_files_give_the_same_tensors_or_a_named_error(name: str, tmp_path: Path) -> None:
+    assert fuzz(name, FEW, tmp_path) > FEW // 4
+
+
+def test_forged_pickles_behind_right_checksums_give_tensors_or_a_named_error(tmp_path) -> None:
+    assert FEW // 2 < forge(FEW // 2, tmp_path) < FEW
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_forged_pickles_give_tensors_or_a_named_error(tmp_path: Path) -> None:
+    assert MANY < forge(MANY, tmp_path) < 2 * MANY
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", seeds())
+def test_many_mutated_files_give_the_same_or_a_named_error(name: str, tmp_path: Path) -> None:
+    assert fuzz(name, MANY, tmp_path) > MANY // 4
