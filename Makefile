@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test lint format config clean
+.PHONY: help generate test lint format config sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -41,6 +41,10 @@ format: $(DEVELOPMENT) ## format Python and Snakemake files
 
 config: $(DEVELOPMENT) ## write config.yaml and its schema from workflow/megaport/config
 	PYTHONPATH=workflow $(BIN)/python -m megaport.config.render
+
+sbom: $(DEVELOPMENT) ## write build/sbom.json, what is installed, in CycloneDX's format
+	mkdir -p build
+	cat locks/base.lock locks/cpu.lock | $(BIN)/cyclonedx-py requirements --output-reproducible -o build/sbom.json -
 
 clean: ## remove results, the store and the environment
 	rm -rf results .store .snakemake $(VENV)
