@@ -1,8 +1,8 @@
-"""Text for every prompt of a model directory, by one engine on one placement."""
+"""From prompts to texts: tokenize, run an engine, decode."""
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,119 +11,140 @@ from tqdm import tqdm
 
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Engine, Job
-from megaport.generate.engines.registry import load_engine
-from megaport.generate.model_files import read_shape
+from megaport.generate.engines.registry import open_engine
+from megaport.generate.model_files import Shape, read_shape
 from megaport.generate.prompts import PromptError, PromptRequest
 from megaport.generate.sampling import Sampling
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One text: `text` holds the prompt and what follows (None without a tokenizer), `token_ids`
-    the same as ids, `prompt_tokens` how many of them are the prompt."""
+    """One sequence. `text` and `prompt` are None where there are only token ids; `token_ids` begins
+    with the `prompt_tokens` ids it was given; `settings` is what PromptRequest asked for."""
 
     prompt: str | None
-    prompt_tokens: int
     text: str | None
-    token_ids: tuple[int, ...]
+    token_ids: list[int]
+    prompt_tokens: int
     settings: dict[str, Any]
+    device: str
+    dtype: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    request: PromptRequest
+    token_ids: list[int]
+
+    @property
+    def form(self) -> tuple[int, Sampling]:
+        r = self.request
+        greedy = Sampling() if not r.do_sample else None
+        return r.max_length, greedy or Sampling(False, r.temperature, r.top_k, r.top_p)
 
 
 def generate_texts(
-    model_dir: Path, requests: Sequence[PromptRequest], placement: Placement, engine: str
+    model_dir: Path,
+    requests: Sequence[PromptRequest],
+    placement: Placement,
+    engine: str = "fast",
+    *,
+    batch_size: int = 1,
 ) -> list[Generation]:
-    """A Generation for every sequence of every request, in order; seeded, so repeatable.
+    """Every sequence of every request, in order.
 
-    Raises PromptError where a prompt cannot be put in tokens of this model, and what the engine
-    raises (EngineError, NonFiniteLogitsError, OutOfMemoryError).
+    Rows that follow each other with equal settings run up to `batch_size` at a time; in 16-bit
+    dtypes a larger batch can turn a near tie, so 1 keeps prompts independent of each other.
+    Raises PromptError, EngineError, NonFiniteLogitsError, OutOfMemoryError.
     """
-    vocabulary = _Vocabulary(model_dir)
-    prompts = [vocabulary.encode(request) for request in requests]
-    loaded = load_engine(engine, model_dir, placement)
+    shape = read_shape(model_dir)
+    tokenizer = open_tokenizer(model_dir)
+    rows = [row for request in requests for row in _rows(request, shape, tokenizer)]
+    running = open_engine(engine, model_dir, placement)
     texts: list[Generation] = []
-    quiet = not sys.stderr.isatty()
-    pairs = list(zip(requests, prompts, strict=True))
-    for request, prompt in tqdm(pairs, desc="generate", unit="prompt", disable=quiet):
-        texts += _generate(loaded, vocabulary, request, prompt)
+    with tqdm(total=len(rows), desc="generate", unit="text", disable=None) as bar:
+        for batch in _batches(rows, batch_size):
+            for row, ids in zip(batch, _run(running, batch, shape), strict=True):
+                texts.append(_generation(row, ids, tokenizer, placement, running.name))
+            bar.update(len(batch))
     return texts
 
 
-def _generate(
-    engine: Engine, vocabulary: "_Vocabulary", request: PromptRequest, prompt: list[int]
-) -> list[Generation]:
-    count = request.num_return_sequences
-    sampling = Sampling(
-        greedy=not request.do_sample,
-        temperature=request.temperature,
-        top_k=request.top_k,
-        top_p=request.top_p,
-    )
-    job = Job(
-        prompts=[prompt] * count,
-        max_length=request.max_length,
-        sampling=sampling,
-        seeds=[request.seed + index for index in range(count)],
-        stop=vocabulary.stop,
-    )
-    rows = engine.generate(job)
-    return [
-        Generation(
-            prompt=request.prompt,
-            prompt_tokens=len(prompt),
-            text=vocabulary.decode(row),
-            token_ids=tuple(row),
-            settings=_settings(request, index),
+def open_tokenizer(model_dir: Path) -> Tokenizer | None:
+    """The tokenizer of a model directory; None where prompts are token ids."""
+    path = model_dir / "tokenizer.json"
+    return Tokenizer.from_file(str(path)) if path.is_file() else None
+
+
+def _rows(request: PromptRequest, shape: Shape, tokenizer: Tokenizer | None) -> Iterator[_Row]:
+    ids = _token_ids(request, shape, tokenizer)
+    if wrong := [token for token in ids if token >= shape.vocabulary]:
+        raise _refused("token_ids", wrong[:5], f"ids below {shape.vocabulary}", "Correct the ids.")
+    if not len(ids) < request.max_length <= shape.positions:
+        raise _refused(
+            "max_length",
+            f"{request.max_length} for a prompt of {len(ids)} tokens",
+            f"more than the prompt, at most the model's {shape.positions} positions",
+            "Correct `max_length`, or shorten the prompt.",
         )
-        for index, row in enumerate(rows)
-    ]
+    for number in range(request.num_return_sequences):
+        yield _Row(replace(request, seed=request.seed + number), ids)
 
 
-def _settings(request: PromptRequest, index: int) -> dict[str, Any]:
-    settings = request.settings()
-    return settings | ({"seed": request.seed + index} if request.do_sample else {})
+def _token_ids(request: PromptRequest, shape: Shape, tokenizer: Tokenizer | None) -> list[int]:
+    if request.token_ids is not None:
+        return list(request.token_ids)
+    if request.prompt is None:
+        if shape.bos is None:
+            raise _refused(
+                "unconditional prompt", "a model without bos_token_id", "one", "Give token_ids."
+            )
+        return [shape.bos]
+    if tokenizer is None:
+        raise _refused(
+            f"prompt {request.prompt!r}",
+            "a model without tokenizer",
+            "token_ids",
+            "Give `token_ids`, or set the model's `tokenizer`.",
+        )
+    ids: list[int] = tokenizer.encode(request.prompt).ids
+    return ids
 
 
-class _Vocabulary:
-    """Text to ids and back where the model has a tokenizer; ids as they are where it has none."""
-
-    def __init__(self, model_dir: Path) -> None:
-        file = model_dir / "tokenizer.json"
-        self.tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
-        shape = read_shape(model_dir)
-        self.start, self.stop, self.size = shape.bos, shape.eos, shape.vocabulary
-        self.positions = shape.positions
-
-    def encode(self, request: PromptRequest) -> list[int]:
-        ids = self._ids(request)
-        if max(ids) >= self.size:
-            raise _refused(request, f"token id {max(ids)}", f"ids below {self.size}")
-        if not len(ids) < request.max_length <= self.positions:
-            seen = f"{len(ids)} tokens of prompt and max_length {request.max_length}"
-            raise _refused(request, seen, f"prompt < max_length <= {self.positions} positions")
-        return ids
-
-    def _ids(self, request: PromptRequest) -> list[int]:
-        if request.token_ids is not None:
-            return list(request.token_ids)
-        if request.prompt is None:
-            if self.start is None:
-                raise _refused(request, "no start token in this model", "token_ids")
-            return [self.start]
-        if self.tokenizer is None:
-            raise _refused(request, "text, for a model without a tokenizer", "token_ids")
-        return list(self.tokenizer.encode(request.prompt).ids)
-
-    def decode(self, ids: list[int]) -> str | None:
-        if self.tokenizer is None:
-            return None
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+def _batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:
+    for _, group in groupby(rows, key=lambda row: row.form):
+        alike = list(group)
+        yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def _refused(request: PromptRequest, seen: str, expected: str) -> PromptError:
-    named = repr(request.prompt) if request.prompt is not None else str(request.token_ids)
-    return PromptError(
-        f"prompt {named}",
-        seen=seen,
-        expected=expected,
-        remedy="Correct `generate.prompts`, or give the model `prompts` of its own.",
+def _run(engine: Engine, batch: list[_Row], shape: Shape) -> list[list[int]]:
+    max_length, sampling = batch[0].form
+    return engine.generate(
+        Job(
+            [row.token_ids for row in batch],
+            max_length,
+            sampling,
+            seeds=[row.request.seed for row in batch],
+            stop=shape.eos,
+        )
     )
+
+
+def _generation(
+    row: _Row, ids: list[int], tokenizer: Tokenizer | None, placement: Placement, engine: str
+) -> Generation:
+    return Generation(
+        prompt=row.request.prompt,
+        text=tokenizer.decode(ids) if tokenizer else None,
+        token_ids=ids,
+        prompt_tokens=len(row.token_ids),
+        settings=row.request.settings(),
+        device=placement.device,
+        dtype=placement.dtype,
+        engine=engine,
+    )
+
+
+def _refused(thing: str, seen: object, expected: str, remedy: str) -> PromptError:
+    return PromptError(thing, seen=seen, expected=expected, remedy=remedy)

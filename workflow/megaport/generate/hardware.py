@@ -1,4 +1,4 @@
-"""What this machine is, read from the kernel: cheap, and without torch, so that keys can hold it."""
+"""What this machine is, read from the kernel: cheap and without torch, so keys can hold it."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""A GPT-2 model directory as engines of ours read it: config.json and safetensors, no transformers."""
+"""A GPT-2 model directory read without transformers: config.json and safetensors."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ModelFilesError(MegaportError):
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of one GPT-2 and what it starts and ends with (token ids, None where it has none)."""
+    """The sizes of one GPT-2, and the token ids it starts and ends with (None: it has none)."""
 
     layers: int
     heads: int
@@ -41,7 +41,7 @@ class Shape:
         return 2 * self.layers * self.hidden * itemsize
 
     def weight_bytes(self, itemsize: int) -> int:
-        """Bytes of weights that one decode step must read: all but the embedding tables' lookups."""
+        """Bytes of weights that one decode step must read: all but the lookups in embeddings."""
         h, i = self.hidden, self.inner
         layer = 4 * h + (3 * h * h + 3 * h) + (h * h + h) + (2 * h * i + i + h)
         return (self.layers * layer + 2 * h + self.vocabulary * h) * itemsize
@@ -67,7 +67,7 @@ def read_shape(model_dir: Path) -> Shape:
 
 
 def read_weights(model_dir: Path) -> dict[str, Tensor]:
-    """Every tensor by its GPT-2 name without `transformer.`, in the dtype stored (memory mapped)."""
+    """Every tensor by its GPT-2 name without `transformer.`, in the dtype stored."""
     index = model_dir / "model.safetensors.index.json"
     names = sorted(set(_json(index)["weight_map"].values())) if index.is_file() else []
     weights: dict[str, Tensor] = {}
@@ -95,10 +95,11 @@ def _refuse_unsupported(config: dict[str, Any]) -> None:
     missing = {"n_layer", "n_head", "n_embd", "n_positions", "vocab_size"} - set(config)
     if config.get("activation_function", "gelu_new") not in GELU:
         seen["activation_function"] = config["activation_function"]
-    if seen or missing:
+    seen |= dict.fromkeys(sorted(missing), "absent")
+    if seen:
         raise ModelFilesError(
             "config.json",
-            seen=f"{seen or ''}{' without ' + ', '.join(sorted(missing)) if missing else ''}".strip(),
+            seen=", ".join(f"{key} {value}" for key, value in seen.items()),
             expected=f"a GPT-2 with one of {', '.join(GELU)}, no cross attention",
             remedy="Use the model/ directory that `assemble` made, or `engine: eager`.",
         )

@@ -1,4 +1,4 @@
-"""Generations as files: JSON lines for programs, a readable page for people."""
+"""What `generate` leaves: JSON lines for programs, text for people, the same bytes every time."""
 
 import json
 from collections.abc import Sequence
@@ -8,24 +8,27 @@ from pathlib import Path
 from megaport.generate.device import Placement
 from megaport.generate.generate import Generation
 
-RULER = "-" * 80
-
 
 def write_generations(
-    texts: Sequence[Generation], placement: Placement, engine: str, out: Path
+    generations: Sequence[Generation], placement: Placement, engine: str, out: Path
 ) -> None:
-    """Write out/generations.jsonl (one JSON object a text) and out/generations.txt, whose first
-    line says where and in what dtype the text was made, and why."""
-    where = {"device": placement.device, "dtype": placement.dtype, "engine": engine}
-    lines = [json.dumps(asdict(text) | where, ensure_ascii=False) + "\n" for text in texts]
-    (out / "generations.jsonl").write_text("".join(lines), encoding="utf-8")
-    first = f"{placement.dtype} on {placement.device}, engine {engine}: {placement.reason}\n"
-    page = [first, *(_readable(text) for text in texts)]
-    (out / "generations.txt").write_text("\n".join(page), encoding="utf-8")
+    """Write out/generations.jsonl and out/generations.txt; the text says first where it ran."""
+    lines = [json.dumps(asdict(g), ensure_ascii=False, sort_keys=True) for g in generations]
+    _write(out / "generations.jsonl", "".join(line + "\n" for line in lines))
+    header = f"device {placement.device}, dtype {placement.dtype}, engine {engine}"
+    blocks = [f"{header}: {placement.reason}\n", *map(_block, generations)]
+    _write(out / "generations.txt", "\n".join(blocks))
 
 
-def _readable(text: Generation) -> str:
-    told = ", ".join(f"{key} {value}" for key, value in text.settings.items())
-    prompt = "(no prompt)" if text.prompt is None else text.prompt
-    shown = text.text if text.text is not None else " ".join(map(str, text.token_ids))
-    return f"{RULER}\n{prompt}  [{told}]\n\n{shown}\n"
+def _block(generation: Generation) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in generation.settings.items())
+    prompt = "unconditional" if generation.prompt is None else repr(generation.prompt)
+    if generation.prompt is None and generation.prompt_tokens > 1:
+        prompt = f"{generation.prompt_tokens} token ids"
+    text = generation.text
+    body = text if text is not None else " ".join(map(str, generation.token_ids))
+    return f"--- {prompt} ({settings})\n{body}\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -18,8 +18,8 @@ class PromptRequest:
     """One prompt and how to continue it.
 
     `prompt` is text, `token_ids` are ids; neither means unconditional (from the BOS token).
-    `max_length` counts the prompt, as in the model card. With `do_sample` the returned sequences use
-    seeds `seed`, `seed + 1`, ...; without, `num_return_sequences` must be 1.
+    `max_length` counts the prompt, as in the model card. With `do_sample` the returned sequences
+    use seeds `seed`, `seed + 1`, ...; without, `num_return_sequences` must be 1.
     """
 
     prompt: str | None = None
@@ -42,7 +42,7 @@ class PromptRequest:
 
 
 def parse_prompts(entries: Sequence[Mapping[str, Any]], where: str) -> list[PromptRequest]:
-    """Requests from JSON objects with PromptRequest's fields. Raises PromptError naming the entry."""
+    """Requests from objects with PromptRequest's fields. Raises PromptError naming the entry."""
     if not entries:
         raise _error(where, "no prompt", "at least one", "Add an entry; {} means unconditional.")
     return [_parse(entry, f"{where}[{number}]") for number, entry in enumerate(entries)]

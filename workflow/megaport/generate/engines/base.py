@@ -74,6 +74,17 @@ def finish(job: Job, columns: Sequence[Sequence[int]]) -> list[list[int]]:
     return rows
 
 
+def check_length(job: Job, positions: int) -> None:
+    """Raise EngineError unless the job adds a token and stays within the model's positions."""
+    if job.width >= job.max_length or job.max_length > positions:
+        raise EngineError(
+            "max_length",
+            seen=f"{job.max_length} with a prompt of {job.width} tokens",
+            expected=f"more than the prompt, at most the model's {positions} positions",
+            remedy="Correct `max_length`, or shorten the prompt.",
+        )
+
+
 def non_finite(engine: str, dtype: str) -> NonFiniteLogitsError:
     return NonFiniteLogitsError(
         f"logits of engine {engine}",

@@ -1,97 +1,140 @@
-"""The model card's way: `model.generate` of transformers."""
+"""transformers' `model.generate`, as the model card has it: the reference for all others."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LogitsProcessor
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
+from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Job, finish, non_finite, out_of_memory
+from megaport.generate.engines.base import (
+    EngineError,
+    Job,
+    check_length,
+    finish,
+    non_finite,
+    out_of_memory,
+)
+from megaport.generate.sampling import choose, uniforms
 
 
 class EagerEngine:
-    """One transformers model on its device."""
+    """A GPT2LMHeadModel and its own generation loop."""
 
     name = "eager"
-    note = "model.generate of transformers"
+    options: dict[str, Any] = {}  # noqa: RUF012 - never changed, only overridden
 
-    def __init__(self, model: Any, placement: Placement) -> None:
-        self.model, self.placement = model, placement
+    def __init__(self, model: Any, placement: Placement, note: str = "model.generate") -> None:
+        self.model, self.placement, self.note = model, placement, note
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
-        logging.disable_progress_bar()
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 model_dir, dtype=placement.torch_dtype, local_files_only=True
             )
-            return cls(model.to(torch.device(placement.device)), placement)
+            model = model.to(placement.device).eval()
         except torch.OutOfMemoryError as error:
-            raise out_of_memory("engine eager, weights", placement.device, error) from error
+            raise out_of_memory(f"engine {cls.name}", placement.device, error) from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _unloadable(model_dir, error) from error
+        # Only what a job says counts: a stop token of the model's own would cut measurements.
+        model.generation_config = GenerationConfig(pad_token_id=0)
+        return cls(model, placement)
 
     @torch.inference_mode()
     def generate(self, job: Job) -> list[list[int]]:
-        """One batch; sampled rows one by one, as transformers draws from one generator for all."""
-        try:
-            if job.sampling.greedy:
-                return finish(job, self._run(job, list(job.prompts), seed=0))
-            rows = [
-                self._run(job, [prompt], seed)[0]
-                for prompt, seed in zip(job.prompts, job.seeds, strict=True)
-            ]
-            return finish(job, rows)
-        except torch.OutOfMemoryError as error:
-            what = f"engine eager, {len(job.prompts)} rows of {job.max_length} tokens"
-            raise out_of_memory(what, self.placement.device, error) from error
-
-    def _run(self, job: Job, prompts: list[Any], seed: int) -> list[list[int]]:
-        """New tokens of each row."""
-        width = max(len(prompt) for prompt in prompts)
-        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts])
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-        watch = _Watch(job)
-        devices = [self.placement.device] if self.placement.device == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            made = self.model.generate(
-                ids.to(self.placement.device),
-                attention_mask=mask.to(self.placement.device),
-                logits_processor=[watch],
-                **_settings(job, job.max_length - min(len(p) for p in prompts)),
+        self._check(job)
+        watch = _Watch(job, self.placement.device)
+        with _clear_errors(self.name, job, self.placement.device):
+            ids, seen = _padded(job, self.placement.device)
+            whole = self.model.generate(
+                ids,
+                attention_mask=seen,
+                generation_config=GenerationConfig(
+                    max_new_tokens=job.steps,
+                    do_sample=False,
+                    eos_token_id=job.stop,
+                    pad_token_id=0,
+                    **self.options,
+                ),
+                logits_processor=LogitsProcessorList([watch]),
+                stopping_criteria=StoppingCriteriaList([_Mark(job)]),
             )
-        if not watch.finite:
+        if not watch.finite.all():
             raise non_finite(self.name, self.placement.dtype)
-        new: list[list[int]] = made[:, width:].tolist()
-        return new
+        return finish(job, whole[:, job.width :].tolist())
+
+    def _check(self, job: Job) -> None:
+        positions = self.model.config.n_positions
+        check_length(job, positions)
+        # Its rows all run the same number of steps, the longest one past max_length.
+        if job.width + job.steps > positions:
+            raise EngineError(
+                f"engine {self.name}",
+                seen=f"{job.width} + {job.steps} positions for prompts of unequal length",
+                expected=f"at most {positions}",
+                remedy="Use a batch size of 1, or `engine: fast`.",
+            )
 
 
 class _Watch(LogitsProcessor):
-    """Sees every step's logits: marks the step, remembers whether all were finite."""
+    """Notes logits that are not finite; when sampling, leaves only our sampler's token."""
+
+    def __init__(self, job: Job, device: str) -> None:
+        self.sampling, self.step = job.sampling, 0
+        self.finite = torch.ones(len(job.prompts), dtype=torch.bool, device=device)
+        draws = None if job.sampling.greedy else uniforms(job.seeds, job.steps)
+        self.draws = None if draws is None else draws.to(device)
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self.finite.logical_and_(torch.isfinite(scores.amax(-1)))
+        if self.draws is None:
+            return scores
+        chosen = choose(scores, self.sampling, self.draws[self.step])[:, None]
+        self.step += 1
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+class _Mark(StoppingCriteria):
+    """Never stops; tells the measurement that one more token has been submitted."""
 
     def __init__(self, job: Job) -> None:
         self.mark = job.mark
-        self.seen: Tensor | None = None
+        self.rows = len(job.prompts)
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        finite = torch.isfinite(scores.amax(-1)).all()
-        self.seen = finite if self.seen is None else self.seen & finite
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         if self.mark:
             self.mark()
-        return scores
-
-    @property
-    def finite(self) -> bool:
-        return self.seen is None or bool(self.seen)
+        return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
 
 
-def _settings(job: Job, new_tokens: int) -> dict[str, Any]:
-    stop = {"eos_token_id": job.stop, "pad_token_id": job.stop or 0}
-    length = {"max_new_tokens": new_tokens, "use_cache": True}
-    if job.sampling.greedy:
-        return {**stop, **length, "do_sample": False}
-    chosen = job.sampling
-    sampled = {"temperature": chosen.temperature, "top_k": chosen.top_k, "top_p": chosen.top_p}
-    return {**stop, **length, **sampled, "do_sample": True}
+def _padded(job: Job, device: str) -> tuple[Tensor, Tensor]:
+    pads = [job.width - len(prompt) for prompt in job.prompts]
+    rows = [[0] * pad + list(prompt) for pad, prompt in zip(pads, job.prompts, strict=True)]
+    seen = [[0] * pad + [1] * (job.width - pad) for pad in pads]
+    return torch.tensor(rows, device=device), torch.tensor(seen, device=device)
+
+
+@contextmanager
+def _clear_errors(name: str, job: Job, device: str) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        what = f"engine {name}, {len(job.prompts)} rows of {job.max_length} tokens"
+        raise out_of_memory(what, device, error) from error
+
+
+def _unloadable(model_dir: Path, error: Exception) -> EngineError:
+    return EngineError(
+        f"model directory {model_dir}",
+        seen=str(error).splitlines()[0],
+        expected="what AutoModelForCausalLM reads",
+        remedy="Build it again with `snakemake -c1 assemble`.",
+    )

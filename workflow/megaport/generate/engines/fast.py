@@ -6,7 +6,14 @@ from typing import Self
 import torch
 
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import EngineError, Job, finish, non_finite, out_of_memory
+from megaport.generate.engines.base import (
+    EngineError,
+    Job,
+    check_length,
+    finish,
+    non_finite,
+    out_of_memory,
+)
 from megaport.generate.engines.network import Network
 from megaport.generate.engines.session import Session
 from megaport.generate.model_files import Shape, read_shape, read_weights
@@ -36,7 +43,7 @@ class FastEngine:
 
     @torch.inference_mode()
     def generate(self, job: Job) -> list[list[int]]:
-        self._check_length(job)
+        check_length(job, self.network.shape.positions)
         try:
             session = self._open(job)
             self._run(session, job)
@@ -66,16 +73,6 @@ class FastEngine:
             session = Session(self.network, job)
             self._session = session
         return session
-
-    def _check_length(self, job: Job) -> None:
-        longest = self.network.shape.positions
-        if job.max_length > longest or job.steps < 1:
-            raise EngineError(
-                "max_length",
-                seen=f"{job.max_length} with a prompt of {job.width} tokens",
-                expected=f"more than the prompt, at most the model's {longest} positions",
-                remedy="Correct `max_length`, or shorten the prompt.",
-            )
 
 
 def _network(shape: Shape, model_dir: Path, placement: Placement) -> Network:

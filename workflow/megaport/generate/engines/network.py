@@ -58,9 +58,9 @@ class Network:
     ) -> Tensor:
         """Logits [rows, vocabulary] after the last of `tokens` int64 [rows, n].
 
-        `positions` int64 [rows, n]; `slots` int64 [n] is where the cache takes the new keys and values;
-        `mask` [rows, 1, n, span] is added to the scores (None: causal among the n); attention reads
-        the first `span` slots.
+        `positions` int64 [rows, n]; `slots` int64 [n] is where the cache takes their keys and
+        values; `mask` [rows, 1, n, span] is added to the scores (None: causal among the n);
+        attention reads the first `span` slots.
         """
         x = functional.embedding(tokens, self.tokens) + functional.embedding(
             positions, self.positions

@@ -1,26 +1,30 @@
-"""The engines by name; each is imported only when it is asked for."""
+"""Engines by the name that config gives them. Only the chosen one's modules are imported."""
 
 from pathlib import Path
 
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Engine, EngineError
 
-NAMES = ("eager", "fast")
+ENGINES = ("fast", "eager", "static")
 
 
-def load_engine(name: str, model_dir: Path, placement: Placement) -> Engine:
-    """The engine `name`, loaded. Raises EngineError for a name nobody has."""
-    if name == "eager":
-        from megaport.generate.engines.eager import EagerEngine
-
-        return EagerEngine.load(model_dir, placement)
+def open_engine(name: str, model_dir: Path, placement: Placement) -> Engine:
+    """A loaded engine. Raises EngineError for an unknown name or an engine that cannot run here."""
     if name == "fast":
         from megaport.generate.engines.fast import FastEngine
 
         return FastEngine.load(model_dir, placement)
+    if name == "eager":
+        from megaport.generate.engines.eager import EagerEngine
+
+        return EagerEngine.load(model_dir, placement)
+    if name == "static":
+        from megaport.generate.engines.static import StaticEngine
+
+        return StaticEngine.load(model_dir, placement)
     raise EngineError(
-        f"engine {name}",
-        seen="no engine of that name",
-        expected=f"one of {', '.join(NAMES)}",
-        remedy="Correct `engine` in config.yaml.",
+        "config key engine",
+        seen=repr(name),
+        expected=f"one of {', '.join(ENGINES)}",
+        remedy="Correct the name.",
     )

@@ -1,0 +1,251 @@
+"""Every engine is the same function: FP32 greedy tokens of model.generate, token by token."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+from megaport.generate.device import Placement
+from megaport.generate.engines import fast, network, session
+from megaport.generate.engines.base import (
+    Engine,
+    EngineError,
+    Job,
+    NonFiniteLogitsError,
+    OutOfMemoryError,
+)
+from megaport.generate.engines.registry import open_engine
+from megaport.generate.engines.static import missing_compiler
+from megaport.generate.model_files import ModelFilesError, read_shape
+from megaport.generate.sampling import Sampling
+from support.tiny_gpt2 import END, POSITIONS, write_tiny_gpt2
+
+FP32 = Placement("cpu", "float32", "a test")
+PROMPTS = [[1, 2, 3], [END], [7] * 40, [200, 5]]
+
+
+@pytest.fixture(scope="module")
+def eager(tiny: Path) -> Engine:
+    return open_engine("eager", tiny, FP32)
+
+
+@pytest.fixture(scope="module")
+def ours(tiny: Path) -> Engine:
+    return open_engine("fast", tiny, FP32)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_fast_gives_the_greedy_tokens_of_eager(
+    eager: Engine, ours: Engine, prompt: list[int]
+) -> None:
+    job = Job([prompt], POSITIONS)
+    expected = eager.generate(job)
+    assert ours.generate(job) == expected
+    assert len(set(expected[0])) > 20, "a text that stands still proves nothing"
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+def test_a_left_padded_batch_gives_each_row_its_own_text(tiny: Path, engine: str) -> None:
+    running = open_engine(engine, tiny, FP32)
+    alone = [running.generate(Job([prompt], 50))[0] for prompt in PROMPTS]
+    assert running.generate(Job(PROMPTS, 50)) == alone
+
+
+def test_a_batch_whose_longest_prompt_is_nearly_full_runs_its_shortest_to_the_end(
+    ours: Engine,
+) -> None:
+    rows = ours.generate(Job([[3] * (POSITIONS - 1), [4]], POSITIONS))
+    assert [len(row) for row in rows] == [POSITIONS, POSITIONS]
+
+
+def test_eager_refuses_a_batch_that_would_run_past_the_positions(eager: Engine) -> None:
+    with pytest.raises(EngineError, match=r"40 \+ 79 positions.*engine: fast"):
+        eager.generate(Job([[3] * 40, [4]], 80))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_activation_and_head_agrees(tmp_path: Path, activation: str, tied: bool) -> None:
+    changes = {"activation_function": activation, "tie_word_embeddings": tied, "n_inner": 48}
+    model = write_tiny_gpt2(tmp_path, tokenizer=False, **changes)
+    job = Job([[1, 2, 3]], 48)
+    assert open_engine("fast", model, FP32).generate(job) == open_engine(
+        "eager", model, FP32
+    ).generate(job)
+
+
+def test_plain_linear_layers_agree_with_packed_ones(
+    tiny: Path, ours: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    job = Job(PROMPTS, 64)
+    assert open_engine("fast", tiny, FP32).generate(job) == ours.generate(job)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_sixteen_bits_stay_close_to_float32(tiny: Path, ours: Engine, dtype: str) -> None:
+    low = open_engine("fast", tiny, Placement("cpu", dtype, "a test"))
+    job = Job([[1, 2, 3]], 8)
+    assert low.generate(job)[0][:5] == ours.generate(job)[0][:5]
+
+
+def test_sharded_weights_are_read(tmp_path: Path, tiny: Path, ours: Engine) -> None:
+    model = GPT2LMHeadModel.from_pretrained(tiny)
+    model.save_pretrained(tmp_path, max_shard_size="40kB")
+    assert not (tmp_path / "model.safetensors").exists()
+    job = Job([[1]], 24)
+    assert open_engine("fast", tmp_path, FP32).generate(job) == ours.generate(job)
+
+
+SAMPLED = Sampling(greedy=False, temperature=0.8, top_k=40, top_p=0.9)
+
+
+def test_one_sampler_serves_every_engine(eager: Engine, ours: Engine) -> None:
+    job = Job([[1, 2, 3], [9]], 60, SAMPLED, seeds=[5, 6])
+    assert ours.generate(job) == eager.generate(job)
+
+
+def test_a_sampled_row_depends_on_its_seed_and_not_on_its_batch(ours: Engine) -> None:
+    together = ours.generate(Job([[1], [1]], 60, SAMPLED, seeds=[5, 6]))
+    alone = [ours.generate(Job([[1]], 60, SAMPLED, seeds=[seed]))[0] for seed in (5, 6)]
+    assert together == alone
+    assert alone[0] != alone[1]
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+def test_a_row_ends_with_its_stop_token_and_others_go_on(tiny: Path, engine: str) -> None:
+    running = open_engine(engine, tiny, FP32)
+    whole = running.generate(Job([[1], [2]], 64))
+    stop = whole[0][9]
+    cut = running.generate(Job([[1], [2]], 64, stop=stop))
+    assert cut[0] == whole[0][: whole[0].index(stop, 1) + 1]
+    longer = whole[1][1:]
+    end = longer.index(stop) + 2 if stop in longer else 64
+    assert cut[1] == whole[1][:end]
+
+
+def test_the_stop_is_looked_for_only_now_and_then(
+    ours: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    inspect = session.Session.inspect
+    monkeypatch.setattr(
+        session.Session, "inspect", lambda s: (looked.append(s.filled), inspect(s))[1]
+    )
+    ours.generate(Job([[1]], 1 + 2 * fast.CHECK_EVERY + 1, stop=-2))
+    assert len(looked) == 3
+
+
+def test_buffers_serve_every_job_of_their_form(ours: Engine) -> None:
+    first = ours.generate(Job([[1, 2]], 40))
+    kept = ours._session  # type: ignore[attr-defined]
+    ours.generate(Job([[9]], 40))
+    assert ours.generate(Job([[1, 2]], 40)) == first
+    assert ours._session is kept  # type: ignore[attr-defined]
+    ours.generate(Job([[1], [2]], 40))
+    assert ours._session is not kept  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+def test_every_new_token_is_marked_once(tiny: Path, engine: str) -> None:
+    marks: list[None] = []
+    job = Job([[1, 2], [3]], 20, mark=lambda: marks.append(None))
+    open_engine(engine, tiny, FP32).generate(job)
+    assert len(marks) == job.steps == 19
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+@pytest.mark.parametrize("sampling", [Sampling(), SAMPLED], ids=["greedy", "sampled"])
+def test_fp16_overflow_is_an_error_that_says_so(
+    tmp_path: Path, tiny: Path, engine: str, sampling: Sampling
+) -> None:
+    model = GPT2LMHeadModel.from_pretrained(tiny)
+    with torch.no_grad():
+        model.transformer.wte.weight.fill_(60000.0)
+        model.transformer.wpe.weight.fill_(60000.0)
+    model.save_pretrained(tmp_path)
+    running = open_engine(engine, tmp_path, Placement("cpu", "float16", "a test"))
+    with pytest.raises(NonFiniteLogitsError, match=r"float16.*bfloat16"):
+        running.generate(Job([[1]], 20, sampling, seeds=[0]))
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+def test_out_of_memory_names_the_batch_and_the_remedy(
+    tiny: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = open_engine(engine, tiny, FP32)
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nand a table")
+
+    target = (network.Network, "cache") if engine == "fast" else (GPT2LMHeadModel, "forward")
+    monkeypatch.setattr(*target, full)
+    with pytest.raises(OutOfMemoryError, match=r"2 rows of 40 tokens.*smaller batch") as caught:
+        running.generate(Job([[1], [2]], 40))
+    assert "and a table" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ["eager", "fast"])
+@pytest.mark.parametrize("length", [3, POSITIONS + 1])
+def test_a_length_that_cannot_be_is_refused(tiny: Path, engine: str, length: int) -> None:
+    with pytest.raises(EngineError, match="max_length"):
+        open_engine(engine, tiny, FP32).generate(Job([[1, 2, 3]], length))
+
+
+def test_an_unknown_engine_is_refused_by_name(tiny: Path) -> None:
+    with pytest.raises(EngineError, match=r"'fats'.*fast, eager, static"):
+        open_engine("fats", tiny, FP32)
+
+
+def test_static_without_a_compiler_says_what_to_install(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert "C++ compiler" in missing_compiler("cpu")
+    with pytest.raises(EngineError, match=r"C\+\+ compiler.*engine: fast"):
+        open_engine("static", tiny, FP32)
+
+
+@pytest.mark.slow
+def test_static_gives_the_greedy_tokens_of_eager(tiny: Path, eager: Engine) -> None:
+    job = Job([[1, 2, 3]], 24)
+    assert open_engine("static", tiny, FP32).generate(job) == eager.generate(job)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model_type", "llama"),
+        ("activation_function", "relu"),
+        ("add_cross_attention", True),
+        ("n_head", None),
+    ],
+)
+def test_what_is_not_gpt2_is_refused_by_name(tmp_path: Path, tiny: Path, key: str, value: object):
+    config = json.loads((tiny / "config.json").read_text())
+    config = {**config, key: value} if value else {k: v for k, v in config.items() if k != key}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFilesError, match=key):
+        read_shape(tmp_path)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, tiny: Path) -> None:
+    with pytest.raises(ModelFilesError, match=r"config\.json"):
+        open_engine("fast", tmp_path, FP32)
+    shutil.copy(tiny / "config.json", tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"short")
+    with pytest.raises(ModelFilesError, match=r"model\.safetensors"):
+        open_engine("fast", tmp_path, FP32)
+    with pytest.raises(EngineError, match="AutoModelForCausalLM"):
+        open_engine("eager", tmp_path, FP32)
+
+
+def test_the_weights_read_per_token_are_those_of_the_real_345m(tmp_path: Path) -> None:
+    config = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 50257}))
+    shape = read_shape(tmp_path)
+    assert shape.weight_bytes(2) == 2 * (354_823_168 - 1024 * 1024)
+    assert shape.kv_bytes(2) == 98_304

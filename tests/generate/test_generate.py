@@ -1,0 +1,105 @@
+"""Texts from a model directory, and the files that hold them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from megaport.generate.device import Placement
+from megaport.generate.generate import generate_texts
+from megaport.generate.output import write_generations
+from megaport.generate.prompts import PromptError, PromptRequest
+from support.tiny_gpt2 import END
+
+FP32 = Placement("cpu", "float32", "no CUDA device; a test")
+REQUESTS = [
+    PromptRequest(max_length=12),
+    PromptRequest(prompt="It is", max_length=24),
+    PromptRequest(token_ids=(1, 2, 3), max_length=24),
+    PromptRequest("It", do_sample=True, seed=7, top_k=50, max_length=24, num_return_sequences=2),
+]
+
+
+def test_every_sequence_comes_in_order_with_what_made_it(tiny: Path) -> None:
+    made = generate_texts(tiny, REQUESTS, FP32)
+    assert [g.prompt for g in made] == [None, "It is", None, "It", "It"]
+    assert made[0].token_ids[0] == END
+    assert made[1].text is not None
+    assert made[1].text.startswith("It is")
+    assert made[1].prompt_tokens == 5
+    assert made[2].token_ids[:3] == [1, 2, 3]
+    assert [g.settings.get("seed") for g in made] == [None, None, None, 7, 8]
+    assert made[3].token_ids != made[4].token_ids
+    assert all(len(g.token_ids) <= 24 for g in made)
+    assert {(g.device, g.dtype, g.engine) for g in made} == {("cpu", "float32", "fast")}
+
+
+@pytest.mark.parametrize("engine", ["fast", "eager"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_neither_engine_nor_batch_changes_float32_texts(
+    tiny: Path, engine: str, batch_size: int
+) -> None:
+    made = generate_texts(tiny, REQUESTS, FP32, engine, batch_size=batch_size)
+    expected = generate_texts(tiny, REQUESTS, FP32)
+    assert [g.token_ids for g in made] == [g.token_ids for g in expected]
+
+
+def test_a_seed_gives_its_text_again_beside_any_other_prompt(tiny: Path) -> None:
+    alone = generate_texts(tiny, REQUESTS[3:], FP32)
+    assert alone == generate_texts(tiny, REQUESTS, FP32)[3:]
+
+
+def test_without_a_tokenizer_prompts_are_ids_and_text_is_null(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    (made,) = generate_texts(tmp_path / "model", [REQUESTS[2]], FP32)
+    assert made.text is None
+    with pytest.raises(PromptError, match="without tokenizer"):
+        generate_texts(tmp_path / "model", [REQUESTS[1]], FP32)
+
+
+def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token_id": None}))
+    with pytest.raises(PromptError, match="bos_token_id"):
+        generate_texts(tmp_path / "model", [PromptRequest()], FP32)
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        (PromptRequest(token_ids=(257,)), "ids below 257"),
+        (PromptRequest(token_ids=(1,) * 32, max_length=32), "32 for a prompt of 32"),
+        (PromptRequest(max_length=97), "at most the model's 96 positions"),
+    ],
+)
+def test_a_request_the_model_cannot_serve_is_refused_before_it_loads(
+    tiny: Path, tmp_path: Path, request_: PromptRequest, named: str
+) -> None:
+    shutil.copy(tiny / "config.json", tmp_path)
+    with pytest.raises(PromptError, match=named):
+        generate_texts(tmp_path, [request_], FP32)
+
+
+def test_files_are_the_same_bytes_and_say_where_they_come_from(tiny: Path, tmp_path: Path) -> None:
+    contents = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        made = generate_texts(tiny, REQUESTS, FP32)
+        write_generations(made, FP32, "fast", tmp_path / folder)
+        contents.append({p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()})
+    assert contents[0] == contents[1]
+    lines = contents[0]["generations.jsonl"].decode().splitlines()
+    assert [json.loads(line)["token_ids"] for line in lines] == [g.token_ids for g in made]
+    text = contents[0]["generations.txt"].decode()
+    first = "device cpu, dtype float32, engine fast: no CUDA device; a test"
+    assert text.splitlines()[0] == first
+    assert text.count("\n--- ") == 5
+    assert "--- 3 token ids (do_sample False, max_length 24)" in text
+
+
+def test_the_bar_shows_on_a_terminal_only(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generate_texts(tiny, REQUESTS[:1], FP32)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,42 @@
+"""A GPT-2 of a few thousand weights with a byte-level tokenizer, made by transformers itself."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel
+
+VOCABULARY = 257  # every byte, and the token that begins and ends a text
+END = 256
+POSITIONS = 96
+
+
+def write_tiny_gpt2(folder: Path, *, tokenizer: bool = True, **changes: object) -> Path:
+    """Save a seeded random model whose greedy texts wander; `changes` go to GPT2Config."""
+    torch.manual_seed(20)
+    settings = {
+        "n_layer": 2,
+        "n_head": 4,
+        "n_embd": 32,
+        "n_positions": POSITIONS,
+        "vocab_size": VOCABULARY,
+        "bos_token_id": END,
+        "eos_token_id": END,
+        "initializer_range": 0.3,
+        "tie_word_embeddings": False,
+    }
+    model = GPT2LMHeadModel(GPT2Config(**{**settings, **changes}))
+    model.save_pretrained(folder)
+    if tokenizer:
+        _write_tokenizer(folder)
+    return folder
+
+
+def _write_tokenizer(folder: Path) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: number for number, symbol in enumerate(alphabet)} | {"<end>": END}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.save(str(folder / "tokenizer.json"))

@@ -1,0 +1,1 @@
+"""Other people's engines, measured beside ours where they are installed."""
