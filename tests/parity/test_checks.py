@@ -283,6 +283,25 @@ def test_published_logits_settle_the_activation(activation: str) -> None:
     assert result.measures[1].seen == activation
 
 
+def test_published_logits_too_coarse_to_settle_the_activation_say_so() -> None:
+    subject = random_subject()
+    golden = golden_of(subject)
+    coarse = replace(
+        golden, logits=tuple(round(value, 1) for value in golden.logits), tolerance=0.1
+    )
+    result = check_golden(subject, coarse)
+    assert result.verdict == "passed"
+    assert result.measures[1].seen == "undecided"
+
+
+def test_the_345ms_published_logits_are_where_the_source_says() -> None:
+    """Row 8i//17 and column 2792i for i in 0..18 (transformers' MegatronGPT2 test)."""
+    golden = read_golden(ROOT / "resources" / "golden" / "megatron-gpt2-345m.json")
+    assert golden.rows == tuple(8 * i // 17 for i in range(19))
+    assert golden.columns == tuple(2792 * i for i in range(19))
+    assert len(golden.input_ids) == 9 and golden.logits[-1] == 4.3867
+
+
 def test_published_logits_that_no_activation_gives_fail() -> None:
     subject = random_subject()
     result = check_golden(subject, golden_of(subject, error=0.5))

@@ -128,7 +128,7 @@ def load_converted(model_dir: Path, *, dtype: str, device: str) -> Converted:
     ModelUnreadableError when transformers refuses it, or when tensors are missing, left over or of
     the wrong shape: transformers would go on with random numbers and a warning.
     """
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     try:
         loaded: Any = GPT2LMHeadModel.from_pretrained(
             model_dir,
