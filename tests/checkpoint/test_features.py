@@ -1,0 +1,119 @@
+"""Not GPT-2, BERT or T5: refused with the feature that GPT-2 cannot express, and no false alarm."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megaport.checkpoint.features import NotGPT2Error
+from megaport.checkpoint.open import open_checkpoint
+from megaport.errors import MegaportError
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+from support.refusing import refused
+
+FEATURES = [
+    ({"position_embedding_type": "rope"}, "rotary position embeddings"),
+    ({"use_rotary_position_embeddings": True}, "rotary position embeddings"),
+    ({"position_embedding_type": "none"}, "no learned absolute position"),
+    ({"normalization": "RMSNorm"}, "RMSNorm"),
+    ({"swiglu": True}, "SwiGLU"),
+    ({"add_bias_linear": False}, "linear layers without biases"),
+    ({"group_query_attention": True, "num_query_groups": 2}, "GQA/MQA"),
+    ({"apply_residual_connection_post_layernorm": True}, "post-LayerNorm residual"),
+    ({"num_experts": 8}, "MoE"),
+    ({"kv_channels": 8}, "attention heads unlike"),
+    ({"qk_layernorm": True}, "LayerNorm on queries and keys"),
+    ({"num_unique_layers": 1}, "layers that share parameters"),
+]
+
+
+@pytest.mark.parametrize(("args", "feature"), FEATURES, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist", "bigscience"])
+def test_not_gpt2_is_refused_by_feature_from_args(
+    layout: str, args: dict[str, Any], feature: str, tmp_path: Path
+) -> None:
+    message = refused(tmp_path, Model(), NotGPT2Error, layout=layout, args=args)
+    assert feature in message
+    assert any(argument in message for argument in args)
+
+
+ORDINARY = [
+    {"num_query_groups": 1, "group_query_attention": False},
+    {"apply_query_key_layer_scaling": True, "add_qkv_bias": False},
+    {"num_experts": [1], "rotary_percent": 1.0, "kv_channels": 4},
+    {"normalization": "LayerNorm", "position_embedding_type": "learned_absolute"},
+    {"vocab_size": None, "untie_embeddings_and_output_weights": None},
+]
+
+
+@pytest.mark.parametrize("args", ORDINARY, ids=str)
+def test_ordinary_args_are_no_false_alarm(args: dict[str, Any], tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", args=args)
+    assert open_checkpoint(path, spool=tmp_path).layers == 2
+
+
+TENSOR_FEATURES = [
+    ("language_model.embedding.tokentype_embeddings.weight", "BERT"),
+    ("lm_head.dense.weight", "BERT"),
+    ("language_model.pooler.dense.weight", "BERT"),
+    ("language_model.decoder.layers.0.inter_attention.dense.weight", "T5"),
+    ("language_model.encoder.layers.0.mlp.local_experts.0.dense.weight", "MoE"),
+    ("language_model.encoder.layers.0.self_attention.rotary_emb.inv_freq", "rotary"),
+    ("language_model.embedding.word_embeddings.norm.weight", "LayerNorm on the embedding"),
+]
+
+
+@pytest.mark.parametrize(("name", "feature"), TENSOR_FEATURES)
+def test_not_gpt2_is_refused_by_feature_from_tensors(
+    name: str, feature: str, tmp_path: Path
+) -> None:
+    def add(_: str, state: dict[str, Any]) -> None:
+        state["model"][name] = torch.ones(3)
+
+    message = refused(tmp_path, Model(), NotGPT2Error, layout="encoder", edit=add, with_args=False)
+    assert feature in message
+    assert name in message
+
+
+def shaped(**shapes: tuple[int, ...] | None) -> Model:
+    """A model whose leaves (`__` for `.`) have other shapes, or are gone, in every layer."""
+    model = Model()
+    names = dict(model.tensors)
+    for key, shape in shapes.items():
+        for name in [n for n in names if n.endswith(key.replace("__", "."))]:
+            if shape is None:
+                del names[name]
+            else:
+                names[name] = torch.ones(shape)
+    object.__setattr__(model, "tensors", names)
+    return model
+
+
+SHAPE_FEATURES = [
+    (shaped(mlp__dense_h_to_4h__weight=(128, 16), mlp__dense_h_to_4h__bias=(128,)), "SwiGLU"),
+    (shaped(attention__dense__bias=None, mlp__dense_h_to_4h__bias=None,
+            mlp__dense_4h_to_h__bias=None, query_key_value__bias=None), "without biases"),
+    (shaped(layernorm__bias=None), "RMSNorm"),
+    (shaped(position_embeddings__weight=None), "position"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "feature"), SHAPE_FEATURES, ids=lambda v: str(v)[:15])
+@pytest.mark.parametrize("layout", ["transformer", "core", "torch_dist", "deepspeedai"])
+def test_not_gpt2_is_refused_by_feature_from_shapes(
+    layout: str, model: Model, feature: str, tmp_path: Path
+) -> None:
+    message = refused(tmp_path, model, MegaportError, layout=layout)
+    assert feature in message
+
+
+def test_grouped_queries_are_refused_without_args(tmp_path: Path) -> None:
+    def group(name: str, state: dict[str, Any]) -> None:
+        for key, tensor in state["model"].items():
+            if "linear_qkv" in key and tensor is not None:
+                state["model"][key] = tensor[:32].clone()
+
+    message = refused(tmp_path, Model(), NotGPT2Error, layout="core", edit=group, with_args=False)
+    assert "GQA/MQA" in message

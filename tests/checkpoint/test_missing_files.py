@@ -1,0 +1,98 @@
+"""Missing rank files, ranks of different iterations, gaps in layers: refused, naming the file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaport.checkpoint.accounting import CheckpointMismatchError
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.ranks import RankFilesError
+from support.megatron_files import CORE, LEGACY, write_checkpoint
+from support.megatron_model import Model
+from support.refusing import UNSTACKED, refused, without
+
+RANKED = (*LEGACY, *CORE)
+
+
+@pytest.mark.parametrize("layout", UNSTACKED)
+def test_gap_in_layers_is_named(layout: str, tmp_path: Path) -> None:
+    expected = RankFilesError if layout in ("bigscience", "deepspeedai") else None
+    message = refused(
+        tmp_path, without("layers.1."), expected or CheckpointMismatchError, layout=layout
+    )
+    assert "layers.1" in message or "layer_0" in message
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+@pytest.mark.parametrize("with_args", [True, False])
+@pytest.mark.parametrize("layout", ["bigscience", "deepspeedai"])
+def test_deepspeed_layer_file_that_is_lost_at_an_end_is_noticed(
+    layout: str, with_args: bool, lost: int, tmp_path: Path
+) -> None:
+    message = refused(
+        tmp_path, without(f"layers.{lost}."), RankFilesError, layout=layout, with_args=with_args
+    )
+    assert "layer_" in message
+
+
+@pytest.mark.parametrize("layout", RANKED)
+def test_last_layer_that_is_lost_disagrees_with_the_args(layout: str, tmp_path: Path) -> None:
+    message = refused(tmp_path, without("layers.2."), CheckpointMismatchError, layout=layout)
+    assert "num_layers (3, but 2: files hold 2)" in message
+
+
+@pytest.mark.parametrize("layout", RANKED)
+@pytest.mark.parametrize("lost", [(0, 1), (1, 0), (1, 1)])
+def test_missing_rank_file_is_named(layout: str, lost: tuple[int, int], tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=4), layout=layout, tp=2, pp=2)
+    name = f"mp_rank_{lost[0]:02d}_{lost[1]:03d}/model_optim_rng.pt"
+    (path / "iter_0000007" / name).unlink()
+    with pytest.raises(RankFilesError, match=name):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def test_missing_rank_file_is_named_where_one_rank_alone_is_given(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", tp=2)
+    with pytest.raises(RankFilesError, match="mp_rank_01"):
+        open_checkpoint(path / "iter_0000007" / "mp_rank_00" / "model_optim_rng.pt", spool=tmp_path)
+
+
+def test_missing_rank_without_args_shows_in_the_shapes(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="transformer", tp=2, with_args=False)
+    (path / "iter_0000007" / "mp_rank_01" / "model_optim_rng.pt").unlink()
+    with pytest.raises(CheckpointMismatchError, match="1 of 2 tensor-parallel rank files"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["layer_03-model_01", "layer_01-model_00"])
+def test_missing_deepspeed_rank_file_is_named(lost: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="bigscience", tp=2)
+    next(path.rglob(f"{lost}*")).unlink()
+    with pytest.raises(RankFilesError, match=lost):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def _later(name: str, state: dict[str, Any]) -> None:
+    if name.startswith(("mp_rank_01", "mp_rank_00_001")):
+        state["iteration"] = 8
+
+
+@pytest.mark.parametrize("form", [{"tp": 2}, {"pp": 2}])
+def test_ranks_of_different_iterations_are_named(form: dict[str, int], tmp_path: Path) -> None:
+    message = refused(tmp_path, Model(), RankFilesError, layout="encoder", edit=_later, **form)
+    assert "mp_rank_0" in message
+    assert "iteration 8" in message
+
+
+def test_deepspeed_ranks_of_different_iterations_are_named(tmp_path: Path) -> None:
+    message = refused(tmp_path, Model(), RankFilesError, layout="deepspeedai", tp=2, edit=_later)
+    assert "mp_rank_01_model_states.pt: found iteration 8" in message
+
+
+def test_rank_files_of_experts_are_refused_as_moe(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", pp=2)
+    for rank in (path / "iter_0000007").iterdir():
+        rank.rename(rank.with_name(f"{rank.name}_000"))
+    with pytest.raises(RankFilesError, match="MoE"):
+        open_checkpoint(path, spool=tmp_path)
