@@ -1,0 +1,72 @@
+"""Remove what no named result reaches: blobs, actions, remembered digests, left-over workspaces."""
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from megaport.store.locks import is_held
+from megaport.store.receipts import read_receipt
+from megaport.store.store import Store
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What may go: files and folders, and how many bytes they hold."""
+
+    paths: list[Path]
+    size: int
+
+
+def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) -> Garbage:
+    """What none of the receipts under `results` reaches and nobody touched for `grace_seconds`.
+
+    Trust records stay. Workspaces whose owner lives stay. The grace keeps what a run has made and
+    not named yet. Raises ReceiptError for a receipt that cannot be read: its content would go.
+    """
+    blobs, keys = _reached(results)
+    candidates = [path for path in store.blobs if path.name not in blobs]
+    candidates += [store.actions.path(key) for key in store.actions if key not in keys]
+    candidates += _abandoned(store.root / "tmp")
+    candidates += [p for p in (store.root / "stat").glob("??/*") if p.is_file()]
+    youngest = time.time() - grace_seconds
+    paths = [path for path in candidates if path.lstat().st_ctime <= youngest]
+    return Garbage(paths, sum(_size(path) for path in paths))
+
+
+def remove(garbage: Garbage) -> None:
+    """Remove it. What somebody else removed meanwhile is as good as removed."""
+    for path in garbage.paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _reached(results: Iterable[Path]) -> tuple[set[str], set[str]]:
+    blobs: set[str] = set()
+    keys: set[str] = set()
+    for path in _receipts(results):
+        receipt = read_receipt(path)
+        keys.add(receipt.key)
+        for files in (receipt.outputs, *receipt.inputs.values()):
+            blobs.update(content.sha256 for content in files.values())
+    return blobs, keys
+
+
+def _receipts(results: Iterable[Path]) -> Iterator[Path]:
+    for folder in results:
+        yield from sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
+
+
+def _abandoned(folder: Path) -> list[Path]:
+    works = [path for path in folder.glob("*") if path.suffix != ".lock"]
+    dead = [path for path in works if not is_held(path.with_suffix(".lock"))]
+    return dead + [path.with_suffix(".lock") for path in dead if path.with_suffix(".lock").exists()]
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+    return path.lstat().st_size
