@@ -86,18 +86,19 @@ class Converted:
     def greedy(self, ids: Array, new_tokens: int) -> Continuation:
         """What generate() adds to `ids` [1, S] greedily, through its KV cache."""
         prompt = self._tensor(ids)
-        output = self.model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=new_tokens,
-            min_new_tokens=new_tokens,
-            eos_token_id=None,
-            pad_token_id=0,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
+        with _one_thread():
+            output = self.model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+                eos_token_id=None,
+                pad_token_id=0,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
         logits = torch.cat(output.logits)
         return Continuation(output.sequences.cpu().numpy(), ids.shape[1], _array(logits))
 
@@ -154,6 +155,17 @@ def unreadable(model_dir: Path, what: str, seen: str) -> ModelUnreadableError:
         expected="a directory that assemble wrote, which transformers loads whole and offline",
         remedy="Run convert and assemble again.",
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One row times a matrix is split over threads by the sum, so its rounding depends on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _array(tensor: torch.Tensor) -> Array:

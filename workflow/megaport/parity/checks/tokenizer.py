@@ -13,6 +13,8 @@ from megaport.parity.result import Result, equal, judge, not_applicable
 NAME = "tokenizer"
 QUESTION = "Does the tokenizer lose nothing, and give the ids of a second BPE implementation?"
 REASON = "a byte-level BPE is exact: every byte has a token, and its merges leave no choice"
+# Texts are cut into windows here, so transformers need not warn of their length.
+ANY_LENGTH = 1 << 40
 FILES = ("vocab.json", "merges.txt")
 # One each of what byte-level BPE and GPT-2's pattern can get wrong: contractions, spaces in front
 # and behind, runs of white space, digits, accents composed or not, scripts without spaces, right to
@@ -41,7 +43,9 @@ def has_tokenizer(model_dir: Path) -> bool:
 def load_tokenizer(model_dir: Path) -> Any:
     """AutoTokenizer's choice for the directory, offline; ModelUnreadableError if it has none."""
     try:
-        return AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            model_dir, local_files_only=True, model_max_length=ANY_LENGTH
+        )
     except Exception as error:  # tokenizers raises bare Exception for a damaged tokenizer.json
         raise unreadable(model_dir, "AutoTokenizer.from_pretrained", str(error)) from error
 
