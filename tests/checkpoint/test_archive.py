@@ -3,10 +3,12 @@
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from megaport.checkpoint.archive import open_archive
+from megaport.checkpoint.inflate import SpoolError
 from megaport.checkpoint.source import content_digests, open_source
 from megaport.checkpoint.zip_directory import BadArchiveError
 from megaport.checkpoint.zip_members import CHECKED_BELOW, read_members
@@ -109,6 +111,32 @@ def test_data_descriptor_that_disagrees_refused(descriptor: bytes, tmp_path: Pat
     refused(zipped(File(MODEL, CONTENT, flags=8, descriptor=descriptor)), tmp_path)
 
 
+def test_a_stored_member_of_two_sizes_refused(tmp_path: Path) -> None:
+    for size in (1, len(CONTENT) * 9):
+        numbers = zlib.crc32(CONTENT), len(CONTENT), size
+        descriptor = struct.pack("<4s3I", b"PK\x07\x08", *numbers)
+        streamed = File(MODEL, CONTENT, flags=8, size=size, descriptor=descriptor)
+        refused(zipped(streamed), tmp_path, "stored size")
+        refused(zipped(File(MODEL, CONTENT, size=size)), tmp_path, "stored size")
+
+
+def test_bytes_between_members_and_directories_with_content_refused(tmp_path: Path) -> None:
+    refused(
+        zipped(TRACKER, File(MODEL, CONTENT, body=CONTENT + b"gap")), tmp_path, "size|no member"
+    )
+    refused(
+        zipped(GOOD, File(b"x", b"a", body=b"a" * 9, size=1, compressed=1)), tmp_path, "no member"
+    )
+    refused(zipped(GOOD, File(b"folder/", b"content")), tmp_path, "with content")
+    at_the_end = File(b"x", offset=len(zipped(GOOD)) - 22 - 46 - len(MODEL) - 10)
+    refused(zipped(GOOD, at_the_end), tmp_path)
+
+
+def test_a_tracker_that_is_no_short_text_refused(tmp_path: Path) -> None:
+    for tracker in (File(TRACKER.name, b"7" * 5000), File(TRACKER.name, b"7", method=12)):
+        refused(zipped(tracker, GOOD), tmp_path, "a tracker of")
+
+
 @pytest.mark.parametrize("method", [0, 8])
 def test_wrong_crc_refused(method: int, tmp_path: Path) -> None:
     refused(zipped(File(MODEL, CONTENT, method=method, crc=1)), tmp_path, "CRC 00000001")
@@ -121,6 +149,16 @@ def test_wrong_crc_of_a_large_member_refused_when_digested(tmp_path: Path) -> No
     assert len(open_archive(path, spool=tmp_path).unchecked) == 1
     with pytest.raises(BadArchiveError, match="CRC 00000001"):
         content_digests(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["free", "write"])
+def test_a_full_disk_is_a_clean_error(fault: str, tmp_path: Path, monkeypatch) -> None:
+    if fault == "free":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    else:
+        monkeypatch.setattr("os.write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(SpoolError, match=r"full|free in"):
+        opened(zipped(TRACKER, DEFLATED), tmp_path)
 
 
 @pytest.mark.parametrize("flags", [0x1, 0x41, 0x2001], ids=hex)

@@ -49,6 +49,13 @@ def test_nested_zips_are_not_opened(tmp_path: Path) -> None:
     assert source.ignored[0] == "inner.zip"
 
 
+def test_a_deflated_tracker_and_an_iteration_without_a_model(tmp_path: Path) -> None:
+    tracker = File(TRACKER.name, b"release" + b" " * 100, method=8)
+    assert len(opened(zipped(tracker, GOOD), tmp_path)) == 1
+    with pytest.raises(BadArchiveError, match="nothing that counts in 'release/'"):
+        opened(zipped(tracker, File(b"release/mp_rank_00/optim.pt", CONTENT)), tmp_path)
+
+
 def test_an_empty_zip_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(NoCheckpointError):
         opened(zipped(), tmp_path)
@@ -79,6 +86,9 @@ def test_zip64_in_every_form_is_read(tmp_path: Path) -> None:
     descriptor = struct.pack("<4sI2Q", b"PK\x07\x08", zlib.crc32(CONTENT), *[len(CONTENT)] * 2)
     streamed = File(MODEL, CONTENT, flags=8, descriptor=descriptor)
     assert len(opened(zipped(streamed), tmp_path)) == 1
+    other = struct.pack("<2H", 0x4246, 4) + b"ZZZZ"
+    padded = File(MODEL, CONTENT, size=0xFFFFFFFF, compressed=0xFFFFFFFF, extra=other + extra)
+    assert len(opened(zipped(TRACKER, padded, zip64=True), tmp_path)) == 1
     without = File(MODEL, CONTENT, size=0xFFFFFFFF, compressed=0xFFFFFFFF, extra=extra[:10])
     with pytest.raises(BadArchiveError, match="zip64"):
         opened(zipped(TRACKER, without), tmp_path)

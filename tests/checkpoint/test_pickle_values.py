@@ -146,6 +146,15 @@ def test_constructors_with_arguments_they_never_get_refused(bad: bytes) -> None:
         read_pickle(region(pickle(bad)))
 
 
+def test_objects_made_of_other_than_arguments_refused() -> None:
+    thing = global_("fork", "Thing")
+    for operands in (b")N", b"]}", b"N}"):
+        with pytest.raises(BadPickleError, match="other than arguments"):
+            read_pickle(region(pickle(thing, operands, b"\x92", protocol=4)))
+    keywords = pickle(thing, b")}" + text("a") + number(1) + b"s\x92", protocol=4)
+    assert read_pickle(region(keywords)).args == ({"a": 1},)
+
+
 @pytest.mark.parametrize(
     ("code", "data"), [("O8", b"x" * 8), ("f8", b"short"), ("V9", b"x" * 9), ("f8,f8", b"x" * 16)]
 )

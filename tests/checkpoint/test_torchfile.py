@@ -10,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaport.checkpoint.records import Record
-from megaport.checkpoint.regions import map_file
 from megaport.checkpoint.torchfile import read_torch
-from megaport.tensors import Tensor
-from support.oracles import ORACLES
 from support.pickles import global_, number, reduce, region, text, tuple_of
+from support.torch_values import DTYPES, same
 from support.torchfiles import (
     SERIALIZATIONS,
     file,
@@ -26,29 +24,7 @@ from support.torchfiles import (
     zip_file,
 )
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 both = pytest.mark.parametrize("serialization", SERIALIZATIONS)
-
-
-def same(ours: Any, theirs: torch.Tensor) -> bool:
-    """Equal shape, dtype and bits."""
-    if not isinstance(ours, Tensor) or DTYPES[ours.dtype] != theirs.dtype:
-        return False
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(theirs.element_size(), torch.uint8)
-    raw = theirs.contiguous().view(bits).numpy()
-    mine = np.ascontiguousarray(ours.array).reshape(ours.shape)
-    return ours.shape == tuple(theirs.shape) and mine.tobytes() == raw.tobytes()
 
 
 def loaded(data: bytes) -> Any:
@@ -117,6 +93,30 @@ def test_parameters_and_state_dicts_with_attributes(serialization: str) -> None:
 
 
 @both
+def test_tensors_with_attributes_are_views_and_subclasses_are_records(serialization: str) -> None:
+    tagged = torch.ones(2)
+    tagged.partition_dim = 0
+    buffer = torch.nn.Buffer(torch.zeros(3))
+    read = read_torch(region(saved([tagged, buffer, Tagged(torch.ones(2))], serialization)))
+    assert same(read[0], torch.ones(2))
+    assert same(read[1], torch.zeros(3)) or isinstance(read[1], Record)
+    assert isinstance(read[2], Record)
+    assert read[2].name.endswith("Tagged")
+
+
+def test_tensors_over_untyped_storages() -> None:
+    """`_rebuild_tensor_v3` counts its offset in elements of the dtype it names."""
+    values = np.arange(6, dtype="<f2")
+    body = reduce(
+        global_("torch._utils", "_rebuild_tensor_v3"),
+        storage("UntypedStorage", numel=12, view=None).replace(b"ctorch\n", b"ctorch.storage\n"),
+        *(number(2), sizes(2, 2), sizes(2, 1), b"\x89", b"}", global_("torch", "float16"), b"N"),
+    )
+    read = read_torch(region(zip_file(body, {"0": values.tobytes()})))
+    assert (read.dtype, read.array.tolist()) == ("F16", [[2, 3], [4, 5]])
+
+
+@both
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn, torch.uint16])
 def test_dtypes_no_weight_has_are_records_that_name_them(dtype, serialization: str) -> None:
     read = read_torch(
@@ -175,50 +175,5 @@ def test_unaligned_records_read_all_the_same() -> None:
         assert read_torch(region(data)).array.ravel().tolist() == values.tolist()
 
 
-class StandIn:
-    """What torch makes of classes that only Megatron has; compared by nobody."""
-
-    def __init__(self, *args: Any) -> None:
-        self.state = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-# torch can list the classes that a zip names, not those of a legacy file.
-LEGACY_CLASSES = [
-    *("argparse.Namespace", "numpy.ndarray", "numpy.dtype"),
-    *("numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct"),
-]
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize(
-    "path", sorted(ORACLES.rglob("*.pt")), ids=lambda path: str(path.relative_to(ORACLES))
-)
-def test_real_files_read_as_torch_reads_them(path) -> None:
-    zipped = path.read_bytes()[:2] == b"PK"
-    names = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else None
-    with torch.serialization.safe_globals([(StandIn, name) for name in names or LEGACY_CLASSES]):
-        theirs = torch.load(path, weights_only=True)
-    compare(read_torch(map_file(path)), theirs)
-
-
-def compare(ours: Any, theirs: Any) -> None:
-    if isinstance(theirs, torch.Tensor):
-        assert same(ours, theirs)
-    elif isinstance(theirs, dict):
-        assert list(ours) == list(theirs)
-        for key, value in theirs.items():
-            compare(ours[key], value)
-    elif isinstance(theirs, list | tuple):
-        assert len(ours) == len(theirs)
-        for mine, value in zip(ours, theirs, strict=True):
-            compare(mine, value)
-    elif isinstance(theirs, StandIn):
-        assert isinstance(ours, Record)
-        compare(ours.state, theirs.state)
-    elif isinstance(theirs, str | int | float | bytes | None):
-        assert ours == theirs
-    else:
-        assert isinstance(ours, Record)
+class Tagged(torch.Tensor):
+    """A subclass whose bytes need not be its values."""

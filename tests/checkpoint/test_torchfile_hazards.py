@@ -5,7 +5,7 @@ import pytest
 
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
-from support.pickles import global_, number, pickle, raw, region, text, tuple_of
+from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
 from support.torchfiles import (
     LITTLE,
     SERIALIZATIONS,
@@ -128,6 +128,18 @@ def test_a_tensor_without_a_storage_refused(serialization: str) -> None:
     refused(file(serialization, tensor(raw(b"bytes")), {}), "not made from a storage")
     rebuild = global_("torch._utils", "_rebuild_tensor_v2")
     refused(file(serialization, rebuild + b")R", {}), "not made from a storage")
+
+
+@pytest.mark.parametrize("name", ["_rebuild_tensor_v3", "_rebuild_parameter"])
+def test_tensors_made_from_other_than_tensors_refused(name: str) -> None:
+    call = reduce(global_("torch._utils", name), *[number(1)] * 7)
+    refused(zip_file(call, {}), "not made from a storage|without a tensor")
+    refused(zip_file(reduce(global_("torch._utils", name)), {}), "found")
+
+
+def test_tensors_of_subclasses_made_by_no_function_refused() -> None:
+    made = global_("torch._tensor", "_rebuild_from_type_v2")
+    refused(zip_file(reduce(made, number(1), number(2), b")"), {}), "no known function")
 
 
 def test_a_zip_whose_record_is_missing_refused() -> None:

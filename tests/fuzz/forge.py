@@ -92,4 +92,22 @@ def generated(seed: int, serialization: str) -> bytes:
     if serialization == "legacy":
         return legacy_file(body, {"0": RECORD})
     pickled = File(b"m/data.pkl", b"\x80\x02" + body + b".")
-    return zipped(pickled, File(b"m/data/0", RECORD))
+    return zipped(pickled, _record(rng), zip64=rng.random() < 0.3)
+
+
+def _record(rng: random.Random) -> File:
+    """A record that is as it should be, or whose headers agree on something that is not so."""
+    if rng.random() < 0.8:
+        return File(b"m/data/0", RECORD, flags=rng.choice((0, 8)))
+    content = RECORD[: rng.randrange(25)]
+    sizes_ = (None, 0, 5, 24, 25, 1 << 31, 0xFFFFFFFF)
+    return File(
+        b"m/data/0",
+        content,
+        flags=rng.choice((0, 8)),
+        method=rng.choice((0, 0, 8)),
+        size=rng.choice(sizes_),
+        compressed=rng.choice(sizes_),
+        extra=rng.choice((b"", b"\1\0\x10\0" + bytes(16), b"\1\0\4\0" + bytes(4))),
+        body=rng.choice((None, content, RECORD)),
+    )

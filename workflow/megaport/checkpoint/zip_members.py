@@ -95,15 +95,13 @@ def _check_local(where: str, entry: Entry, fields: tuple[int, ...], extra: bytes
     flags, method, crc, compressed, size = fields[2], fields[3], fields[6], fields[7], fields[8]
     if flags != entry.flags or method != entry.method:
         raise _disagreement(where, entry, "flags or method")
-    if entry.flags & _DESCRIPTOR_FLAG and (crc, compressed, size) == (0, 0, 0):
-        return  # written in one go: the numbers follow the body
-    if entry.flags & _DESCRIPTOR_FLAG and crc == 0:
-        crc = entry.crc
     size, compressed = zip64_sizes(where, extra, (size, compressed))
-    if entry.flags & _DESCRIPTOR_FLAG and (compressed, size) == (0, 0):
-        return
-    if (crc, compressed, size) != (entry.crc, entry.compressed, entry.size):
-        raise _disagreement(where, entry, "size or CRC")
+    # Written in one go, a member has its numbers after the body, and zeros for them before it.
+    unknown = 0 if entry.flags & _DESCRIPTOR_FLAG else None
+    directory = (entry.crc, entry.compressed, entry.size)
+    for here, there in zip((crc, compressed, size), directory, strict=True):
+        if here not in (there, unknown):
+            raise _disagreement(where, entry, "size or CRC")
     if method == STORED and entry.compressed != entry.size:
         raise _disagreement(where, entry, "stored size")
 

@@ -50,8 +50,8 @@ def _value(region: Region, members: dict[str, Member], prefix: str) -> Any:
         if member is None:
             seen = f"no record for storage {found.key[:40]!r}"
             raise bad_torch_file(region.name, seen, "a record for every storage")
-        if member.size != found.nbytes:
-            seen = f"storage {found.key[:40]!r} of {member.size} bytes"
+        if member.body.size != found.nbytes:
+            seen = f"storage {found.key[:40]!r} of {member.body.size} bytes"
             raise bad_torch_file(region.name, seen, f"{found.nbytes} bytes, as its pickle says")
         return found.over(member.body.view)
 
