@@ -19,15 +19,19 @@ def split_heads(mixed: Array, order: str, heads: int) -> tuple[Array, Array, Arr
 
 
 def attend(query: Array, key: Array, value: Array) -> Array:
-    """Causal softmax attention; [B, np, S, hn] each -> [B, S, np hn]."""
+    """Causal softmax attention; [B, np, S, hn] each -> [B, S, np hn].
+
+    One head at a time, so that its scores [S, S] stay in the cache.
+    """
     batch, heads, length, width = query.shape
     future = np.triu(np.full((length, length), -np.inf, query.dtype), 1)
     out = np.empty((batch, length, heads, width), query.dtype)
-    scale = query.dtype.type(width**-0.5)
-    for b in range(batch):
-        scores = query[b] @ key[b].swapaxes(-1, -2) * scale + future
+    scaled = query * query.dtype.type(width**-0.5)
+    for b, head in np.ndindex(batch, heads):
+        scores = scaled[b, head] @ key[b, head].T
+        scores += future
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)
-        out[b] = (scores @ value[b]).swapaxes(0, 1)
+        out[b, :, head] = scores @ value[b, head]
     return out.reshape(batch, length, heads * width)
