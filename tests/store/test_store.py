@@ -10,7 +10,7 @@ from megaport.store.blobs import Content
 from megaport.store.errors import ReceiptError, StoreError
 from megaport.store.names import publish
 from megaport.store.receipts import Receipt, read_receipt
-from megaport.store.stale import drop_stale
+from megaport.store.stale import why_stale
 from megaport.store.store import Made, Store
 
 ACTION = Action("convert", {"in": {"x": Content("a" * 64, 1)}}, {"p": 1}, "code", {"numpy": "2"})
@@ -143,14 +143,13 @@ def test_receipt_of_another_format_version_is_refused(store, tmp_path):
         read_receipt(path)
 
 
-def test_a_true_receipt_is_kept(store, tmp_path):
+def test_a_true_receipt_is_not_stale(store, tmp_path):
     path = receipt_of(store, tmp_path / "results")
-    assert drop_stale(store, [path]) == []
-    assert path.exists()
+    assert why_stale(store, path) is None
 
 
 @pytest.mark.parametrize("harm", ["name edited", "name removed", "blob removed", "blob rotted"])
-def test_a_receipt_that_lies_is_dropped(store, tmp_path, harm):
+def test_a_receipt_that_lies_is_stale(store, tmp_path, harm):
     path = receipt_of(store, tmp_path / "results")
     blob = store.blobs.path(read_receipt(path).outputs["out.txt"].sha256)
     {
@@ -159,8 +158,7 @@ def test_a_receipt_that_lies_is_dropped(store, tmp_path, harm):
         "blob removed": blob.unlink,
         "blob rotted": lambda: rot(blob, b"jello"),
     }[harm]()
-    assert len(drop_stale(store, [path])) == 1
-    assert not path.exists()
+    assert why_stale(store, path)
 
 
 def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):

@@ -33,16 +33,16 @@ class Ran:
         return "Nothing to be done" in self.text
 
 
-def checkout(folder: Path) -> Path:
-    """Copy what the workflow is made of into `folder`; return it."""
+def checkout(folder: Path, source: Path = ROOT) -> Path:
+    """Copy what the workflow is made of from `source` into `folder`; return it."""
     folder.mkdir(parents=True)
     for part in PARTS:
-        if (ROOT / part).is_dir():
+        if (source / part).is_dir():
             shutil.copytree(
-                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
+                source / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
             )
         else:
-            shutil.copy2(ROOT / part, folder / part)
+            shutil.copy2(source / part, folder / part)
     return folder
 
 

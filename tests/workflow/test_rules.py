@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from megaport.plan.plan import RULES, forced, workers
+from megaport.plan.plan import READS, RULES, forced, workers
 from support.checkout import ROOT
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -65,3 +65,10 @@ def test_forced_names_reach_the_jobs(names, passed_on):
 
 def test_force_all_reaches_every_job():
     assert forced(True, []) == "*"
+
+
+@pytest.mark.parametrize("rule", READS)
+def test_reads_are_the_receipts_the_rule_takes(rule):
+    block = dict(rules())[f"{rule}_model"]
+    inputs = re.search(r"^    input:\n((?:        .*\n)+)", block, re.MULTILINE).group(1)
+    assert tuple(re.findall(r"/(\w+)\.json", inputs)) == READS[rule]

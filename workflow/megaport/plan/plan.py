@@ -9,7 +9,7 @@ from megaport.config.model import Config, Model
 from megaport.plan.parameters import Parameterizer
 from megaport.store.canonical import canonical_json
 from megaport.store.code import SOURCES, code_digest
-from megaport.store.stale import drop_stale
+from megaport.store.stale import why_stale
 from megaport.store.store import Store
 
 # Rules by the name a user types; each has a worker rule `<name>_model` with a {model} wildcard.
@@ -25,6 +25,18 @@ RULES = (
     "parity",
     "export",
 )
+# What each rule reads beside the configuration.
+READS = {
+    "checksum": ("download",),
+    "inspect": ("checksum",),
+    "convert": ("checksum",),
+    "pytorch_bin": ("convert",),
+    "assemble": ("checksum", "inspect", "convert"),
+    "generate": ("assemble",),
+    "benchmark": ("assemble",),
+    "parity": ("checksum", "assemble"),
+    "export": ("assemble",),
+}
 # What `all` builds: the way back to Megatron is made only when asked for.
 BUILT = tuple(rule for rule in RULES if rule != "export")
 
@@ -70,15 +82,28 @@ class Plan:
         return [f"results/{model}/{rule}.json" for model in self.config.names]
 
     def drop_stale(self, results: Path) -> list[str]:
-        """Drop what lies among the receipts of the configured models; a line for each."""
-        found: Iterable[Path] = (
-            path
-            for model in self.config.models
-            for rule in RULES
-            if (path := results / model / f"{rule}.json").exists()
-        )
-        page = [path for path in [results / "report.json"] if path.exists()]
-        return drop_stale(self.store, [*found, *page])
+        """Drop receipts that lie, and those that build on them; a line for each lie.
+
+        Snakemake does not make a missing input of an output that exists, so what builds on a
+        dropped receipt must run as well: hits, wherever the bytes come out the same.
+        """
+        lies = []
+        for model in self.config.models:
+            receipts = {rule: results / model / f"{rule}.json" for rule in RULES}
+            wrong = {
+                rule: reason
+                for rule, path in receipts.items()
+                if path.exists() and (reason := why_stale(self.store, path))
+            }
+            lies += [f"{receipts[rule]}: {reason}" for rule, reason in wrong.items()]
+            for rule in _with_dependents(wrong):
+                receipts[rule].unlink(missing_ok=True)
+        page = results / "report.json"
+        if page.exists() and (reason := why_stale(self.store, page)):
+            lies.append(f"{page}: {reason}")
+        if lies:
+            page.unlink(missing_ok=True)
+        return lies
 
     def shaped(self, rule: str, shape: str) -> str:
         """A regular expression of the models whose outputs of `rule` have a shape (see SHAPES)."""
@@ -90,6 +115,14 @@ class Plan:
     def wildcard(self) -> str:
         """A regular expression that matches the configured models only."""
         return _alternatives(self.config.models)
+
+
+def _with_dependents(rules: Iterable[str]) -> set[str]:
+    found = set(rules)
+    for rule in RULES:  # in the order of the DAG
+        if found & set(READS.get(rule, ())):
+            found.add(rule)
+    return found
 
 
 def _weights_shape(model: Model) -> str:

@@ -4,8 +4,6 @@ Snakemake trusts an output that exists. A receipt whose blob is gone, or whose n
 bytes, is dropped here; its rule then runs, and is a cache hit wherever the store still can.
 """
 
-import logging
-from collections.abc import Iterable
 from pathlib import Path
 
 from megaport.store.errors import ReceiptError
@@ -13,8 +11,6 @@ from megaport.store.names import shows
 from megaport.store.receipts import read_receipt
 from megaport.store.step import STORE_ONLY
 from megaport.store.store import Store
-
-log = logging.getLogger("megaport")
 
 
 def why_stale(store: Store, receipt_path: Path) -> str | None:
@@ -30,14 +26,3 @@ def why_stale(store: Store, receipt_path: Path) -> str | None:
         if not name.startswith(STORE_ONLY) and not shows(store.stats, content, named):
             return f"{name}: the file is missing or was changed"
     return None
-
-
-def drop_stale(store: Store, receipts: Iterable[Path]) -> list[str]:
-    """Remove receipts that lie; returns one line for each."""
-    dropped = []
-    for path in receipts:
-        reason = why_stale(store, path)
-        if reason:
-            path.unlink(missing_ok=True)
-            dropped.append(f"{path}: {reason}")
-    return dropped

@@ -1,0 +1,244 @@
+"""design: the laws of addressing, driven through Snakemake's command line on the bundled model.
+
+Each test starts from a checkout in which `assemble` has run, does one thing, and says exactly which
+bodies ran.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.checkout import Ran, checkout, snakemake
+
+TARGET = "assemble"
+CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
+MODEL = Path("results/austen-tiny")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    folder = checkout(tmp_path_factory.mktemp("laws") / "pristine")
+    ran = snakemake(folder, TARGET)
+    assert ran.computed == CHAIN, ran.text
+    return folder
+
+
+@pytest.fixture
+def built(pristine, tmp_path):
+    """A copy that keeps times and links, as `cp -a` does."""
+    return Path(shutil.copytree(pristine, tmp_path / "built", symlinks=True))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (p for p in (folder / MODEL).rglob("*") if p.is_file() and "run" not in p.parts)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    path = folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def with_model(folder: Path, **settings) -> list[str]:
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": {"austen-tiny": settings}}))
+    return ["--configfile", "mine.yaml"]
+
+
+def blob(folder: Path, rule: str, name: str) -> Path:
+    digest = json.loads((folder / MODEL / f"{rule}.json").read_text())["outputs"][name]["sha256"]
+    return folder / ".store" / "sha256" / digest[:2] / digest
+
+
+def ran_nothing(ran: Ran) -> bool:
+    return ran.status == 0 and not ran.computed
+
+
+def test_touching_everything_runs_nothing(built):
+    for path in built.rglob("*"):
+        if ".snakemake" not in path.parts and ".store" not in path.parts and path.exists():
+            os.utime(path)
+    assert ran_nothing(snakemake(built, TARGET))
+
+
+def test_a_copy_runs_nothing(built, tmp_path):
+    shutil.copytree(built, tmp_path / "copy", symlinks=True, copy_function=shutil.copyfile)
+    assert ran_nothing(snakemake(tmp_path / "copy", TARGET))
+
+
+def test_moving_runs_nothing(built, tmp_path):
+    built.rename(tmp_path / "elsewhere")
+    ran = snakemake(tmp_path / "elsewhere", TARGET)
+    assert ran.nothing, ran.text
+
+
+def test_a_new_clone_on_the_same_store_computes_nothing(built, tmp_path):
+    clone = checkout(tmp_path / "clone", built)
+    ran = snakemake(clone, TARGET, "--config", f"store={built / '.store'}")
+    assert (ran.computed, ran.hits) == (set(), CHAIN), ran.text
+    assert content(clone) == content(built)
+
+
+def test_a_parameter_changed_and_back(built):
+    before = content(built)
+    halves = with_model(built, dtype="float32")
+    changed = snakemake(built, TARGET, *halves)
+    assert changed.computed == {"convert", "assemble"}, changed.text
+    assert content(built) != before
+    back = snakemake(built, TARGET)
+    assert (back.computed, back.hits) == (set(), {"convert", "assemble"}), back.text
+    assert content(built) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "bodies"),
+    [
+        ("workflow/megaport/convert/transforms.py", "\n\n\n", "\n\n\n# A comment.\n", set()),
+        ("workflow/scripts/convert.py", '"""Convert', '"""Really convert', set()),
+        ("workflow/rules/convert.smk", "# Megatron", "# All Megatron", set()),
+        ("workflow/megaport/convert/model_card.py", "# {", "#  {", {"assemble"}),
+        ("workflow/scripts/inspect.py", "indent=1", "indent=2", {"inspect", "assemble"}),
+    ],
+    ids=["a comment", "a docstring", "a rule's comment", "a helper module", "a script's behaviour"],
+)
+def test_edits_of_code(built, name, old, new, bodies):
+    edit(built, name, old, new)
+    ran = snakemake(built, TARGET)
+    assert (ran.status, ran.computed) == (0, bodies), ran.text
+
+
+def test_a_change_that_gives_the_same_bytes_stops_there(built):
+    edit(
+        built,
+        "workflow/megaport/checkpoint/registry.py",
+        "from ",
+        "UNUSED = 1\nfrom ",
+    )
+    ran = snakemake(built, TARGET)
+    assert "convert" in ran.computed and "assemble" in ran.hits, ran.text
+
+
+def test_another_version_of_a_package_that_matters(built, tmp_path):
+    fake = tmp_path / "site" / "numpy-9.9.9.dist-info"
+    fake.mkdir(parents=True)
+    (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 9.9.9\n")
+    ran = snakemake(built, TARGET, "-F", PYTHONPATH=str(fake.parent))
+    assert "convert" in ran.computed
+    receipt = json.loads((built / MODEL / "convert.json").read_text())
+    assert receipt["software"]["numpy"] == "9.9.9"
+
+
+@pytest.mark.parametrize("lost", ["results", ".snakemake"])
+def test_deleting_it_computes_nothing(built, lost):
+    before = content(built)
+    shutil.rmtree(built / lost)
+    assert ran_nothing(snakemake(built, TARGET))
+    assert content(built) == before
+
+
+def test_deleting_the_store_recomputes_the_same(built):
+    before = content(built)
+    shutil.rmtree(built / ".store")
+    ran = snakemake(built, TARGET)
+    # A local checkpoint and its digests have nothing in the store to lose.
+    assert ran.computed == CHAIN - {"download", "checksum"}, ran.text
+    assert content(built) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["converted/model.safetensors", "model/vocab.json", "model/model.safetensors"]
+)
+@pytest.mark.parametrize("harm", ["deleted", "edited", "truncated"])
+def test_a_result_that_was_harmed_comes_back(built, name, harm):
+    before = content(built)
+    path = built / MODEL / name
+    was_link = path.is_symlink()
+    if harm == "deleted":
+        path.unlink()
+    else:
+        good = path.read_bytes()
+        path.unlink()
+        path.write_bytes(good[:-9] if harm == "truncated" else good[:-9] + b"X" * 9)
+    ran = snakemake(built, TARGET)
+    assert ran_nothing(ran), ran.text
+    assert content(built) == before and path.is_symlink() == was_link
+
+
+@pytest.mark.parametrize("harm", ["removed", "emptied", "rotted", "written through its name"])
+def test_a_blob_that_was_harmed_is_rebuilt(built, harm):
+    before = content(built)
+    path = blob(built, "convert", "converted/config.json")
+    good = path.read_bytes()
+    if harm == "removed":
+        path.unlink()
+    else:
+        path.chmod(0o644)
+        target = built / MODEL / "converted/config.json" if "name" in harm else path
+        target.write_bytes(b"" if harm == "emptied" else good.replace(b"4", b"5", 1))
+    ran = snakemake(built, TARGET)
+    assert "convert" in ran.computed and ran.computed <= {"convert"}, ran.text
+    assert content(built) == before
+
+
+def test_one_intermediate_file(built):
+    (built / MODEL / "converted/config.json").unlink()
+    ran = snakemake(built, str(MODEL / "converted/config.json"))
+    assert ran_nothing(ran) and ran.hits == {"convert"}, ran.text
+    assert (built / MODEL / "converted/config.json").exists()
+
+
+def test_a_dry_run_tells_the_truth(built):
+    assert snakemake(built, "-n", TARGET).nothing
+    (built / MODEL / "model/merges.txt").unlink()
+    told = snakemake(built, "-n", TARGET)
+    assert "rule assemble_model" in told.text and "rule convert_model" not in told.text
+    assert not told.computed and not told.hits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bodies"),
+    [
+        (["-F", TARGET], CHAIN),
+        (["-R", "convert", "--", TARGET], {"convert"}),
+        (["--forcerun", "inspect", "--", TARGET], {"inspect"}),
+        (["-R", str(MODEL / "converted/config.json"), "--", TARGET], {"convert"}),
+        (["-f", TARGET], {"assemble"}),
+    ],
+    ids=["-F", "-R", "--forcerun", "-R a file", "-f"],
+)
+def test_forced_means_executed(built, arguments, bodies):
+    before = content(built)
+    ran = snakemake(built, *arguments)
+    assert (ran.status, ran.computed) == (0, bodies), ran.text
+    assert content(built) == before
+
+
+def test_until_stops_at_the_target(built):
+    shutil.rmtree(built / "results")
+    ran = snakemake(built, TARGET, "--until", "checksum")
+    assert ran.hits == {"download", "checksum"}, ran.text
+
+
+def test_deleting_all_output_leaves_the_store_alone(built):
+    stored = sorted((built / ".store" / "sha256").rglob("*"))
+    snakemake(built, TARGET, "--delete-all-output")
+    assert not (built / MODEL / "convert.json").exists()
+    assert sorted((built / ".store" / "sha256").rglob("*")) == stored
+
+
+def test_receipts_hold_no_path_time_or_host(built):
+    text = "".join(p.read_text() for p in (built / MODEL).glob("*.json"))
+    assert (
+        str(built) not in text and str(Path.home()) not in text and os.uname().nodename not in text
+    )
+
+
+def test_another_directory(built, tmp_path):
+    ran = snakemake(built, TARGET, "--directory", str(tmp_path / "there"))
+    assert ran.computed == CHAIN, ran.text
+    assert content(tmp_path / "there") == content(built)
