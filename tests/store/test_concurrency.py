@@ -1,0 +1,84 @@
+"""Sixteen processes on one store, with locks, with locks that do nothing, and without locks."""
+
+import errno
+import fcntl
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from megaport.store.actions import Action
+from megaport.store.step import Step, run_step
+from megaport.store.store import Store
+from megaport.store.verify import verify
+
+PROCESSES = 16
+
+
+def without_locks(handle, operation):
+    raise OSError(errno.ENOLCK, "no locks here")
+
+
+LOCKS = {"flock": fcntl.flock, "pretended": lambda handle, operation: None, "none": without_locks}
+
+
+def work(folder: Path, number: int, kinds: int, locks: str) -> None:
+    """One process: a step whose key is shared with every `kinds`-th other process."""
+    fcntl.flock = LOCKS[locks]
+    script = folder / "step.py"
+
+    def compute(job):
+        (folder / "bodies" / f"{number % kinds}-{os.getpid()}").touch()
+        time.sleep(0.05)
+        (job.work / "out").write_text(f"result {number % kinds}\n" * 1000)
+
+    step = Step(
+        rule="build",
+        receipt=folder / f"results-{number}" / "build.json",
+        store=Store(folder / "store"),
+        inputs={},
+        parameters={"kind": number % kinds},
+        script=script,
+        code=digest(script),
+        promised=("out",),
+    )
+    run_step(step, compute)
+
+
+def digest(script: Path) -> str:
+    from megaport.store.code import code_digest
+
+    return code_digest(script)
+
+
+@pytest.mark.parametrize("locks", LOCKS)
+@pytest.mark.parametrize("kinds", [1, 5])
+def test_sixteen_processes(tmp_path, locks, kinds):
+    (tmp_path / "step.py").write_text("pass\n")
+    (tmp_path / "bodies").mkdir()
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=work, args=(tmp_path, number, kinds, locks))
+        for number in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
+    store = Store(tmp_path / "store")
+    assert verify(store).clean
+    assert len(list(store.blobs)) == kinds
+    bodies = len(list((tmp_path / "bodies").iterdir()))
+    assert bodies == kinds if locks == "flock" else kinds <= bodies <= PROCESSES
+    for number in range(PROCESSES):
+        text = (tmp_path / f"results-{number}" / "out").read_text()
+        assert text == f"result {number % kinds}\n" * 1000
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_an_action_key_is_the_same_in_every_process():
+    keys = {Action("r", {}, {"b": 1, "a": [2]}, "c", {"z": "1", "y": "2"}).key for _ in range(3)}
+    assert len(keys) == 1
