@@ -45,8 +45,25 @@ def _open(path: Path, spool: Path) -> Source:
     return Source({path.name: Region(path.name, region.view)}, "", [])
 
 
+def source_files(path: Path) -> dict[str, Path]:
+    """Name -> path of the files on disk behind `path`; a zip or a `.pt` is one, "checkpoint".
+
+    Cheap: nothing is opened but trackers. Raises `NoCheckpointError`, `UnreadableFileError`.
+    """
+    if path.is_dir():
+        _, inside, wanted = _content_paths(path)
+        return {name: inside[name] for name in wanted}
+    map_file(path)
+    return {"checkpoint": path}
+
+
 def content_digests(path: Path, *, spool: Path) -> dict[str, str]:
-    """Name -> SHA-256 (hex) of each file that carries the model at `path`, in order of names.
+    """Name -> SHA-256 (hex) of each file that carries the model; see `content_facts`."""
+    return {name: digest for name, (digest, _) in content_facts(path, spool=spool).items()}
+
+
+def content_facts(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
+    """Name -> SHA-256 (hex) and bytes of each file that carries the model at `path`, sorted.
 
     The one place where every byte is read: CRC-32s of the zip and of torch's records are checked
     here as well, on a second thread. Raises what `open_source` does.
@@ -58,10 +75,11 @@ def content_digests(path: Path, *, spool: Path) -> dict[str, str]:
         checks += [pool.submit(_check_records, region) for region in source.values()]
         for check in checks:
             check.result()
-        return {name: digest.result() for name, digest in digests.items()}
+        return {name: (digest.result(), source[name].size) for name, digest in digests.items()}
 
 
-def _directory(root: Path) -> Source:
+def _content_paths(root: Path) -> tuple[str, dict[str, Path], list[str]]:
+    """The folder selected, its files by name, and the names of those that carry the model."""
     paths = _walk(root)
     folder = select(str(root), paths, lambda name: bytes(map_file(paths[name]).view[:4096]))
     inside = {name[len(folder) :]: paths[name] for name in paths if name.startswith(folder)}
@@ -73,6 +91,11 @@ def _directory(root: Path) -> Source:
             expected="rank files, .distcp, zarr or layer files",
             remedy="Complete the checkpoint, or set checkpoint.path to another.",
         )
+    return folder, inside, wanted
+
+
+def _directory(root: Path) -> Source:
+    folder, inside, wanted = _content_paths(root)
     regions = {name: map_file(inside[name], name) for name in wanted}
     return Source(regions, folder, sorted(set(inside) - set(wanted)))
 
