@@ -1,0 +1,233 @@
+"""Our conversion, transformers 4.47.1's script and the floor of the disk, on one synthetic 345M.
+
+    python benchmarks/convert.py WORK_FOLDER [--repeats 3] [--without-script]
+
+The zip holds random FP16 weights in NGC's form (legacy serialization, stored, no args). Each
+contestant runs in a process of its own, in turn, in every repeat; the fastest time counts, and
+anonymous memory is sampled from /proc. Prints the Markdown of docs/convert-benchmark.md. The script
+needs an environment of its own, which is built in WORK_FOLDER with pip (5 GB, once).
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import numpy as np  # noqa: E402
+
+from megaport.convert.export import export_checkpoint  # noqa: E402
+from megaport.convert.export_layouts import ngc_tree  # noqa: E402
+from megaport.convert.legacy_writer import legacy_size, legacy_stream  # noqa: E402
+from megaport.convert.pickle_writer import Leaf  # noqa: E402
+from megaport.convert.table import Row, Sizes  # noqa: E402
+from megaport.convert.zip_writer import write_archive  # noqa: E402
+from megaport.tensors import Array  # noqa: E402
+
+SIZES = Sizes(
+    padded_vocab_size=50304,
+    vocab_size=50257,
+    n_positions=1024,
+    n_embd=1024,
+    n_inner=4096,
+    n_head=16,
+)
+LAYERS = 24
+SCRIPT = "transformers.models.megatron_gpt2.convert_megatron_gpt2_checkpoint"
+SCRIPT_NEEDS = ["transformers==4.47.1", "torch==2.13.0", "numpy<2"]
+TOKENIZER = "openai-community/gpt2"  # the script loads it by this name; a folder of it will do
+SAMPLE_SECONDS = 0.005
+
+CONVERT = """
+import sys
+from pathlib import Path
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.source import content_digests
+from megaport.convert.convert import convert_checkpoint
+source, out = Path(sys.argv[1]), Path(sys.argv[2])
+if sys.argv[3] == "checksum":
+    content_digests(source, spool=out.parent)
+checkpoint = open_checkpoint(source, spool=out.parent)
+architecture = describe_architecture(checkpoint, {"n_head": 16, "vocab_size": 50257})
+convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
+"""
+TORCH_SAVE_FILE = """
+import sys, argparse, time
+import torch
+from safetensors.torch import save_file
+started = time.perf_counter()
+with torch.serialization.safe_globals([argparse.Namespace]):
+    state = torch.load(sys.argv[1], mmap=True, weights_only=True)["model"]
+tensors = {name: tensor for name, tensor in state.items() if tensor is not None}
+save_file(tensors, sys.argv[2])
+print(time.perf_counter() - started)
+"""
+
+
+@dataclass
+class Cost:
+    """The fastest of the runs so far, in seconds, and the most anonymous memory, in MB."""
+
+    seconds: float = float("inf")
+    memory: float = 0.0
+
+    def include(self, seconds: float, memory: float = 0.0) -> None:
+        self.seconds = min(self.seconds, seconds)
+        self.memory = max(self.memory, memory)
+
+
+def make_checkpoint(path: Path, layers: int) -> Path:
+    """A checkpoint in NGC's form with seeded random FP16 weights; made once."""
+    if path.exists():
+        return path
+    random = np.random.default_rng(0)
+
+    def leaf(row: Row) -> Leaf:
+        shape = SIZES.shape(row.megatron_shape)
+
+        def read() -> Iterator[Array]:
+            yield (random.standard_normal(shape, np.float32) * 0.02).astype(np.float16)
+
+        return Leaf("F16", shape, read)
+
+    tree = ngc_tree(layers, leaf)
+    members = [
+        ("latest_checkpointed_iteration.txt", [b"release"], 7),
+        ("release/mp_rank_00/model_optim_rng.pt", legacy_stream(tree), legacy_size(tree)),
+    ]
+    write_archive(path, members, deflate=False)
+    return path
+
+
+def run(cost: Cost, command: list[str | Path], **environment: str) -> str:
+    """Run to the end, sampling RssAnon (proc_pid_status(5)); its standard output."""
+    started, peak = time.perf_counter(), 0
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        lines = status.read_text().splitlines()
+        peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
+        time.sleep(SAMPLE_SECONDS)
+    cost.include(time.perf_counter() - started, peak / 1024)
+    output, errors = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with {process.returncode}:\n{errors}")
+    return output
+
+
+def convert(cost: Cost, source: Path, out: Path, mode: str = "convert") -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    path = str(ROOT / "workflow")
+    run(cost, [sys.executable, "-c", CONVERT, source, out, mode], PYTHONPATH=path)
+
+
+def floor(cost: Cost, source: Path, out: Path) -> None:
+    """`cp`, and SHA-256 of what was read and of what was written: one after the other."""
+    out.unlink(missing_ok=True)
+    started = time.perf_counter()
+    subprocess.run(["cp", source, out], check=True)
+    for path in (source, out):
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
+    cost.include(time.perf_counter() - started)
+
+
+def script_runner(work: Path) -> Callable[[Cost, Path, Path], None]:
+    """The 4.47.1 script in an environment of its own, offline, with the tokenizer it asks for."""
+    environment = work / "transformers-4.47.1"
+    python = environment / "bin" / "python"
+    if not (environment / "ready").exists():
+        venv.create(environment, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *SCRIPT_NEEDS], check=True)
+        (environment / "ready").touch()
+    tokenizer = work / TOKENIZER
+    tokenizer.mkdir(parents=True, exist_ok=True)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(ROOT / "resources" / "gpt2" / name, tokenizer)
+    (tokenizer / "config.json").write_text('{"model_type": "gpt2"}')
+
+    def script(cost: Cost, source: Path, out: Path) -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        (out / source.name).hardlink_to(source)
+        os.chdir(work)  # where the tokenizer's name is a folder
+        run(cost, [python, "-m", SCRIPT, out / source.name], HF_HUB_OFFLINE="1")
+
+    return script
+
+
+def torch_formats(work: Path, converted: Path, repeats: int) -> Iterator[tuple[str, Cost]]:
+    """A core `torch` checkpoint of the same weights: ours against torch.load and save_file."""
+    folder = work / "core"
+    if not folder.exists():
+        export_checkpoint(converted, folder, form="core")
+    theirs, inside, ours = Cost(), Cost(), Cost()
+    for _ in range(repeats):
+        file = folder / "release" / "mp_rank_00" / "model_optim_rng.pt"
+        seconds = run(theirs, [sys.executable, "-c", TORCH_SAVE_FILE, file, work / "saved"])
+        inside.include(float(seconds))
+        convert(ours, folder, work / "out")
+    yield "torch.load(mmap=True) + save_file, no transposes, no digest", theirs
+    yield "the same without starting Python and importing torch", inside
+    yield "convert, from Megatron core's torch format", ours
+
+
+def table(rows: list[tuple[str, Cost]], floor_seconds: float, interpreter: float) -> str:
+    head = "| | seconds | times the floor | anonymous memory, MB | beyond the interpreter |"
+    lines = [head, "|---|---|---|---|---|"]
+    for name, cost in rows:
+        ratio = f"{cost.seconds / floor_seconds:.2f}"
+        memory = (
+            (f"{cost.memory:.0f}", f"{cost.memory - interpreter:.0f}") if cost.memory else ("", "")
+        )
+        lines.append(f"| {name} | {cost.seconds:.2f} | {ratio} | {memory[0]} | {memory[1]} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--without-script", action="store_true")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    source = make_checkpoint(work / "345m.zip", LAYERS)
+    script = None if options.without_script else script_runner(work)
+    bare, least, ours, checked, old, tall = (Cost() for _ in range(6))
+    for _ in range(options.repeats):
+        run(bare, [sys.executable, "-c", "import time; time.sleep(0.1)"])
+        floor(least, source, work / "copy")
+        convert(ours, source, work / "out")
+        convert(checked, source, work / "out", "checksum")
+        if script:
+            script(old, source, work / "script")
+    torch_rows = list(torch_formats(work, work / "out", options.repeats))
+    convert(tall, make_checkpoint(work / "4x.zip", 4 * LAYERS), work / "out")
+    rows = [
+        ("floor: `cp`, SHA-256 of what is read and written", least),
+        ("convert (writes and digests)", ours),
+        ("checksum of the input, then convert", checked),
+        *([("transformers 4.47.1's script", old)] if script else []),
+        *torch_rows,
+        (f"convert, {4 * LAYERS} layers", tall),
+    ]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{source.stat().st_size / 1e6:.0f} MB zip, {os.cpu_count()} cores, load {load}\n")
+    print(table(rows, least.seconds, bare.memory))
+
+
+if __name__ == "__main__":
+    main()
