@@ -138,6 +138,13 @@ def test_a_directory_without_a_model_refused(name: str, tmp_path: Path) -> None:
         open_source(tmp_path, spool=tmp_path)
 
 
+def test_a_checkpoint_below_many_folders_is_not_searched_for(tmp_path: Path) -> None:
+    tree(tmp_path, **{f"a/b/c/{RANK}": CONTENT})
+    assert open_source(tmp_path, spool=tmp_path).folder == "a/b/c/"
+    with pytest.raises(NoCheckpointError):
+        open_source(tree(tmp_path / "deep", **{f"a/b/c/d/{RANK}": CONTENT}), spool=tmp_path)
+
+
 def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):

@@ -72,9 +72,7 @@ def _parts(node: Any) -> list[Any]:
         return [*node.keys(), *node.values()]
     if type(node) is list or type(node) is tuple:
         return list(node)
-    if isinstance(node, Record):
-        return [part for part in (node.args, node.state, node.contents) if part]
-    return []
+    return [part for part in (node.args, node.state, node.contents) if part]  # a Record's
 
 
 def _check_cycle(where: str, cycle: _Path) -> None:

@@ -105,11 +105,11 @@ def storage_id(where: str, persistent_id: Any) -> StorageId:
     if not isinstance(persistent_id, tuple) or len(persistent_id) not in (5, 6):
         raise _bad_id(where, f"a persistent id that is {shown(persistent_id)}")
     tag, kind, key, location, numel = persistent_id[:5]
-    if _text(tag) != "storage":
+    if tag != "storage":
         raise _bad_id(where, f"a persistent id of {shown(tag)}")
-    if _text(key) is None or _text(location) is None:
+    if not isinstance(key, str) or not isinstance(location, str):
         raise _bad_id(where, "a storage whose key or location is not text")
-    storage = StorageId(_kind(where, kind), str(_text(key)), _count(where, numel), None)
+    storage = StorageId(_kind(where, kind), key, _count(where, numel), None)
     if len(persistent_id) == 5 or persistent_id[5] is None:
         return storage
     return StorageId(storage.kind, storage.key, storage.numel, _view(where, storage, persistent_id))
@@ -117,14 +117,14 @@ def storage_id(where: str, persistent_id: Any) -> StorageId:
 
 def _view(where: str, storage: StorageId, persistent_id: tuple[Any, ...]) -> tuple[str, int, int]:
     view = persistent_id[5]
-    if not isinstance(view, tuple) or len(view) != 3 or _text(view[0]) is None:
+    if not isinstance(view, tuple) or len(view) != 3 or not isinstance(view[0], str):
         raise _bad_id(where, f"a storage view that is {shown(view)}")
     offset, numel = _count(where, view[1]), _count(where, view[2])
     if offset + numel > storage.numel:
         raise _bad_id(
             where, f"a view of {numel} elements at {offset} in a storage of {storage.numel}"
         )
-    return str(_text(view[0])), offset, numel
+    return view[0], offset, numel
 
 
 def _kind(where: str, kind: Any) -> str:
@@ -138,13 +138,6 @@ def _count(where: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value < _MOST_BYTES // 16:
         raise _bad_id(where, f"a storage size or offset of {shown(value)}")
     return value
-
-
-def _text(value: Any) -> str | None:
-    """Text, also where Python 2 wrote it as bytes."""
-    if isinstance(value, bytes):
-        return value.decode("ascii", "replace")
-    return value if isinstance(value, str) else None
 
 
 def _bad_id(where: str, seen: str) -> BadPickleError:
