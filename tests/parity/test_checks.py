@@ -49,7 +49,7 @@ def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(tmp_path: Pa
     assert report.verdict == "passed" and report.diagnosis is None
     found = verdicts(report)
     left_out = {name for name, verdict in found.items() if verdict == "not applicable"}
-    assert left_out == {"tokenizer", "published logits", "perplexity"}
+    assert left_out == {"tokenizer", "reading", "published logits", "perplexity"}
     assert {"precision bfloat16", "precision float16", "left padding", "kv cache"} <= set(found)
     why = next(result.reason for result in report.results if result.name == "tokenizer")
     assert "seeded token ids" in why

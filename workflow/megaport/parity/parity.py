@@ -17,6 +17,7 @@ from megaport.parity.checks.logits import check_logits
 from megaport.parity.checks.padding import check_padding
 from megaport.parity.checks.perplexity import check_perplexity
 from megaport.parity.checks.precision import check_precision
+from megaport.parity.checks.reading import check_reading
 from megaport.parity.checks.tensors import check_tensors
 from megaport.parity.checks.tokenizer import (
     check_tokenizer,
@@ -112,8 +113,9 @@ def _check_files(
         ids = ids if max(ids) < vocab_size else None
     else:
         results.append(no_tokenizer())
-    results.append(check_golden(subject, options.golden))
-    return results, make_inputs(subject.architecture, ids, options.seed)
+    inputs = make_inputs(subject.architecture, ids, options.seed)
+    results += [check_reading(subject, inputs), check_golden(subject, options.golden)]
+    return results, inputs
 
 
 def _run_both(

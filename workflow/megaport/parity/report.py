@@ -39,11 +39,9 @@ class ParityReport:
     @property
     def cause(self) -> str:
         """One sentence: the first diverging stage and what explains it."""
-        if self.diagnosis is None:
+        if self.diagnosis is None or not self.diagnosis.diverging:
             notes = [f"{result.name}: {result.note}" for result in self.failed if result.note]
             return notes[0] if notes else "see the failed checks"
-        if not self.diagnosis.diverging:
-            return "every stage of the forward pass agrees; the failed checks say what does not"
         where = f"first diverging stage: {self.diagnosis.first}"
         likely = [f"{f.cause}: {f.sentence}" for f in self.diagnosis.findings]
         return f"{where}; likely cause: {'; '.join(likely) or 'none of the classic mistakes'}"
