@@ -1,0 +1,24 @@
+"""Measure how fast the assembled model generates on this machine."""
+
+from adapter import run
+
+from megaport.generate.hardware import machine_key
+from megaport.store.step import Job
+
+
+def compute(job: Job) -> None:
+    from megaport.benchmark.benchmark import run_benchmark
+    from megaport.benchmark.options import BenchmarkOptions
+
+    given = {key: value for key, value in job.parameters.items() if key != "machine"}
+    lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    options = BenchmarkOptions(**(given | lists))
+    run_benchmark(job.folder("assemble", "model"), job.work / "benchmark", options=options)
+
+
+run(
+    snakemake,
+    compute,
+    lambda task: {"assemble": task.outputs("assemble", "model/config.json", "model/model")},
+    extra={"machine": machine_key()},
+)
