@@ -53,7 +53,8 @@ class Engine(Protocol):
     """`load` once, `generate` often. Rows come back with their prompt, without padding."""
 
     name: str
-    note: str  # what a reader of its figures must know, e.g. what it captured or compiled
+    note: str  # what a reader of its figures must know, e.g. what it compiled
+    in_stream: bool  # whether a mark is a point in torch's CUDA stream (else: in time)
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:

@@ -28,6 +28,7 @@ class EagerEngine:
     """A GPT2LMHeadModel and its own generation loop."""
 
     name = "eager"
+    in_stream = True
     options: dict[str, Any] = {}  # noqa: RUF012 - never changed, only overridden
 
     def __init__(self, model: Any, placement: Placement, note: str = "model.generate") -> None:

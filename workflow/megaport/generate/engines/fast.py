@@ -26,6 +26,7 @@ class FastEngine:
     """One network, and the buffers (on a GPU: graphs) of the batch form used last."""
 
     name = "fast"
+    in_stream = True
 
     def __init__(self, network: Network, placement: Placement) -> None:
         self.network, self.placement = network, placement

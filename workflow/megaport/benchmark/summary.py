@@ -1,0 +1,90 @@
+"""A benchmark in one sentence, and as a table for people; both say the device first."""
+
+from typing import Any
+
+COLUMNS = (
+    f"{'engine':<12}{'dtype':<10}{'work':<7}{'batch':>5}{'prompt':>7}{'tokens/s':>10}"
+    f"{'95% interval':>18}{'first ms':>10}{'p50 ms':>9}{'p90':>8}{'p99':>8}{'GB/s':>8}"
+    f"{'% copy':>8}{'MiB':>8}{'J/token':>9}"
+)
+
+
+def summarize(result: dict[str, Any]) -> str:
+    """Device and machine, then the fastest engine at batch 1 and what it leaves unused."""
+    where = f"device {result['device']}, {_machine(result)}"
+    best = max(_decoding(result, batch=1), key=_speed, default=None)
+    if best is None:
+        return f"{where}: no engine gave the right tokens and its times."
+    share = best["achieved_bytes_per_s"]["median"] / result["copy_bytes_per_s"]["median"]
+    return (
+        f"{where}: {best['engine']} in {best['dtype']} is fastest at batch 1, {_speed(best):.1f} "
+        f"tokens/s, first token after {best['first_token_s']['median'] * 1e3:.1f} ms, reading memory "
+        f"at {share:.0%} of copy bandwidth."
+    )
+
+
+def table(result: dict[str, Any]) -> str:
+    """The summary, why this device and dtype, every row, and every engine that has none."""
+    reasons = [f"{p['dtype']}: {p['reason']}" for p in result["placements"]]
+    copy = result["copy_bytes_per_s"]
+    head = [
+        result["summary"],
+        *reasons,
+        f"copy bandwidth {copy['median'] / 1e9:.1f} GB/s, "
+        f"load average {result['environment']['load_average'][0]:.1f}",
+        "",
+        COLUMNS,
+    ]
+    rows = [_line(row, copy["median"]) for row in result["rows"]]
+    verdicts = [f"{v['engine']} {v['dtype']}: {_judged(v)}" for v in result["correctness"]]
+    return "\n".join([*head, *rows, "", *verdicts, ""])
+
+
+def _judged(verdict: dict[str, Any]) -> str:
+    if verdict["status"] != "checked":
+        return f"not measured, {verdict['reason']}"
+    return ("" if verdict["passed"] else "not measured, wrong tokens: ") + verdict["reason"]
+
+
+def _line(row: dict[str, Any], copy: float) -> str:
+    start = f"{row['engine']:<12}{row['dtype']:<10}{row['workload']:<7}"
+    start += f"{row['batch']:>5}{row['prompt']:>7}"
+    if row["status"] != "measured":
+        return f"{start}  {row['status']}: {row['reason']}"
+    if row["decode_tokens_per_s"] is None:
+        rate = row["end_to_end_tokens_per_s"]
+        return start + _rate(rate) + "  end to end only"
+    token, read = row["token_s"], row["achieved_bytes_per_s"]["median"]
+    joules = row["joules_per_token"]
+    return (
+        start
+        + _rate(row["decode_tokens_per_s"])
+        + f"{row['first_token_s']['median'] * 1e3:>10.2f}"
+        + f"{token['p50'] * 1e3:>9.2f}{token['p90'] * 1e3:>8.2f}{token['p99'] * 1e3:>8.2f}"
+        + f"{read / 1e9:>8.1f}{read / copy:>8.1%}{(row['peak_memory_bytes'] or 0) >> 20:>8}"
+        + (f"{joules:>9.4f}" if joules else f"{'-':>9}")
+    )
+
+
+def _rate(rate: dict[str, float]) -> str:
+    span = f"{rate['low']:.1f}-{rate['high']:.1f}"
+    return f"{rate['median']:>10.1f}{span:>18}"
+
+
+def _decoding(result: dict[str, Any], batch: int) -> list[dict[str, Any]]:
+    return [
+        row
+        for row in result["rows"]
+        if row["status"] == "measured" and row["decode_tokens_per_s"] and row["batch"] == batch
+    ]
+
+
+def _speed(row: dict[str, Any]) -> float:
+    speed: float = row["decode_tokens_per_s"]["median"]
+    return speed
+
+
+def _machine(result: dict[str, Any]) -> str:
+    gpu = result["environment"]["gpu"]
+    machine: str = result["environment"]["machine"]
+    return f"{gpu['name']} ({machine})" if gpu else machine
