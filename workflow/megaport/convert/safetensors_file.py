@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from megaport.tensors import STORAGE, Array
 
@@ -48,21 +49,22 @@ def header(entries: Sequence[Entry]) -> bytes:
 def write_safetensors(path: Path, entries: Sequence[Entry], chunks: Iterable[Array]) -> str:
     """Write `entries` and, in the same order, the contiguous `chunks` of their bytes.
 
-    Returns the file's SHA-256, computed on a second thread while the next chunk is made and this
-    one is written. At most three chunks are alive. Raises OSError as writing does.
+    Returns the file's SHA-256. Hashing and writing a chunk each have a thread, while the next chunk
+    is made: at most two chunks are alive. Raises OSError as writing does.
     """
     digest = hashlib.sha256(head := header(entries))
     expected = sum(entry.nbytes for entry in entries)
     written = 0
-    with path.open("wb") as file, ThreadPoolExecutor(1) as hashing:
+    with path.open("wb") as file, ThreadPoolExecutor(2) as threads:
         file.write(head)
-        before: Future[None] | None = None
+        busy: list[Future[Any]] = []
         for chunk in chunks:
-            if before is not None:
-                before.result()
+            for job in busy:
+                job.result()
             data = chunk.data.cast("B")
-            before = hashing.submit(digest.update, data)
-            file.write(data)
+            busy = [threads.submit(digest.update, data), threads.submit(file.write, data)]
             written += len(data)
+        for job in busy:
+            job.result()
     assert written == expected, f"{path.name}: {written} bytes written, header says {expected}"
     return digest.hexdigest()
