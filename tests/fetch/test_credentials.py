@@ -274,6 +274,16 @@ def test_the_key_is_nowhere_to_be_read(
             assert form not in text
 
 
+def test_a_key_that_comes_back_as_a_host_is_hidden(
+    secure: MisbehavingServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NGC_API_KEY", "nvapi-Abc123Def456")
+    secure.will_always(bad.redirect("http://nvapi-Abc123Def456.example/"))
+    with pytest.raises(FetchError, match=r"http://\[hidden\]\.example") as failure:
+        fetch(secure.url(NGC))
+    assert "abc123" not in str(failure.value).lower()
+
+
 def test_the_log_of_urllib3_shows_no_key(
     secure: MisbehavingServer, fetch: Fetch, caplog: pytest.LogCaptureFixture
 ) -> None:

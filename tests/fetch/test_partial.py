@@ -77,6 +77,27 @@ def test_a_file_removed_by_a_deceived_run_is_written_again(
     assert found.move(tmp_path / "checkpoint.zip").read_bytes() == content
 
 
+def test_a_file_removed_while_it_grew_is_there_at_the_end(
+    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
+) -> None:
+    def remove_and_go_on(exchange: bad.Exchange) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        bad.well_behaved(exchange)
+
+    server.will(bad.cut_after(20_000), remove_and_go_on)
+    assert fetch(server.url()).sha256 == digest
+
+
+def test_what_is_complete_but_not_moved_yet_is_not_taken_away(
+    server: MisbehavingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    first = fetch(server.url())
+    fetch(server.url())
+    assert first.path.exists()
+    assert first.move(tmp_path / "checkpoint.zip").exists()
+
+
 def test_kill_9_after_the_last_byte_asks_for_nothing_again(
     server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
 ) -> None:

@@ -285,13 +285,13 @@ def status(code: int, **headers: object) -> Behaviour:
 
 
 def content_range(value: str, **headers: object) -> Behaviour:
-    """206 with a Content-Range of one's own, whatever was asked."""
+    """206 with a Content-Range of one's own; as many bytes as asked for, of no file at all."""
 
     def behave(exchange: Exchange) -> None:
-        rest = exchange.content[exchange.start or 0 :]
-        fields = {"Content_Length": len(rest), "ETag": exchange.server.etag} | headers
+        lie = bytes(len(exchange.content) - (exchange.start or 0))
+        fields = {"Content_Length": len(lie), "ETag": exchange.server.etag} | headers
         exchange.head(206, Content_Range=value, **fields)
-        exchange.write(rest)
+        exchange.write(lie)
 
     return behave
 
