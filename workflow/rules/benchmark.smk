@@ -21,6 +21,8 @@ rule benchmark_model:
         "results/{model}/run/benchmark.log",
     conda:
         "../../envs/benchmark.yaml"
+    resources:
+        gpu=1,
     params:
         fingerprint=fingerprint("benchmark"),
     script:

@@ -22,6 +22,8 @@ rule generate_model:
         "results/{model}/run/generate.log",
     conda:
         "../../envs/generate.yaml"
+    resources:
+        gpu=1,
     params:
         fingerprint=fingerprint("generate"),
     script:

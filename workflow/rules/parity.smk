@@ -24,6 +24,8 @@ rule parity_model:
         "results/{model}/run/parity.log",
     conda:
         "../../envs/generate.yaml"
+    resources:
+        gpu=1,
     params:
         fingerprint=fingerprint("parity"),
     script:

@@ -1,7 +1,6 @@
 """Measure how fast the assembled model generates on this machine."""
 
 from adapter import run
-
 from megaport.generate.hardware import machine_key
 from megaport.store.step import Job
 

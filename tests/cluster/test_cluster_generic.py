@@ -1,0 +1,71 @@
+"""Jobs through an executor, as on a cluster: submitted, polled, run by a Snakemake of their own."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.checkout import checkout, snakemake
+
+SUBMIT = """#!/bin/sh
+# Runs the job script in the background, as a scheduler would elsewhere; its id is a file name.
+id=$(mktemp "$JOBS/job.XXXXXX")
+(sh "$1" >"$id.out" 2>&1 && echo success >"$id" || echo failed >"$id") </dev/null >/dev/null 2>&1 &
+echo "$id"
+"""
+STATUS = """#!/bin/sh
+cat "$1" | grep . || echo running
+"""
+MODEL = {
+    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
+    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
+}
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Arguments that send every job but the local ones through the two scripts."""
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    arguments = [
+        "--executor", "cluster-generic", "--jobs", "2", "--seconds-between-status-checks", "1",
+        "--cluster-generic-submit-cmd", script(tmp_path / "submit", SUBMIT),
+        "--cluster-generic-status-cmd", script(tmp_path / "status", STATUS),
+    ]  # fmt: skip
+    return arguments, jobs
+
+
+def test_two_models_through_an_executor(tmp_path, cluster):
+    arguments, jobs = cluster
+    folder = checkout(tmp_path / "checkout")
+    config = folder / "two.yaml"
+    config.write_text(
+        yaml.safe_dump({"model": ["one", "two"], "models": {"one": MODEL, "two": MODEL}})
+    )
+    asked = ["convert", "--configfile", str(config), *arguments]
+    ran = snakemake(folder, *asked, JOBS=str(jobs))
+    assert ran.status == 0, ran.text + "".join(p.read_text() for p in jobs.glob("*.out"))
+    outputs = "".join(path.read_text() for path in sorted(jobs.glob("*.out")))
+    assert outputs.count("convert: computed") + outputs.count("convert: cache hit") == 2
+    assert (folder / "results/one/converted/model.safetensors").resolve() == (
+        folder / "results/two/converted/model.safetensors"
+    ).resolve()
+    assert snakemake(folder, *asked, JOBS=str(jobs)).nothing
+
+
+def test_forcing_reaches_jobs_of_an_executor(tmp_path, cluster):
+    arguments, jobs = cluster
+    folder = checkout(tmp_path / "checkout")
+    assert snakemake(folder, "checksum").status == 0
+    ran = snakemake(folder, *arguments, "-R", "checksum", "--", "checksum", JOBS=str(jobs))
+    outputs = "".join(path.read_text() for path in jobs.glob("*.out"))
+    assert ran.status == 0 and "checksum: computed" in outputs, ran.text + outputs
+    assert os.environ.get("MEGAPORT_FORCE") is None
