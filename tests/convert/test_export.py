@@ -16,7 +16,7 @@ from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.errors import ExportError
 from megaport.convert.export import export_checkpoint
-from megaport.convert.safetensors_reader import UnreadableModelError
+from megaport.convert.model_reader import UnreadableModelError
 from support.conversions import convert, small
 from support.oracles import Oracle, oracle_cases
 
@@ -248,3 +248,29 @@ def test_version_0_to_gpt2_to_ngcs_form_is_bit_identical(oracle: Oracle, tmp_pat
     assert config["activation_function"] == "gelu_new"
     export_checkpoint(tmp_path / "model", tmp_path / "zip", form="ngc")
     assert_same_tensors(source, read(tmp_path / "zip", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("config.json", None, "the config.json of a GPT-2"),
+        ("config.json", "{", "the config.json of a GPT-2"),
+        ("config.json", "[]", "the config.json of a GPT-2"),
+        ("config.json", '{"model_type": "llama"}', "model_type llama"),
+        ("config.json", '{"model_type": "gpt2", "n_embd": 1}', "without.*n_layer"),
+        ("model.safetensors", "not", "a safetensors file"),
+        ("model.safetensors.index.json", "{}", "an index of shards"),
+        ("model-00002-of-00006.safetensors", None, "No such file"),
+    ],
+)
+def test_hazard_a_damaged_model_directory(
+    tmp_path: Path, name: str, content: str | None, expected: str
+) -> None:
+    model = tmp_path / "model"
+    convert(*small(), model, max_shard_size=4000 if name.startswith("model") else None)
+    if content is None:
+        (model / name).unlink()
+    else:
+        (model / name).write_text(content)
+    with pytest.raises(UnreadableModelError, match=expected):
+        export_checkpoint(model, tmp_path / "out", form="v3")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from megaport.convert.model_reader import UnreadableModelError, read_safetensors
 from megaport.convert.safetensors_file import Entry, header, write_safetensors
-from megaport.convert.safetensors_reader import UnreadableModelError, read_safetensors
 from support.conversions import convert, small
 
 

@@ -11,8 +11,8 @@ from megaport.convert.accounting import account, refuse, sizes_of
 from megaport.convert.config import gpt2_config
 from megaport.convert.dtype import BY_TORCH_NAME, TORCH_NAME
 from megaport.convert.errors import ConversionError
+from megaport.convert.model_reader import INDEX
 from megaport.convert.safetensors_file import Entry, write_safetensors
-from megaport.convert.safetensors_reader import INDEX
 from megaport.convert.sharding import split, write_index
 from megaport.convert.stream import Stream
 from megaport.convert.table import Row

@@ -1,6 +1,5 @@
 """A GPT-2 model directory seen as Megatron would hold it: one leaf a tensor and rank."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from megaport.convert.errors import ExportError
+from megaport.convert.model_reader import read_config, read_model
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.safetensors_reader import read_model
 from megaport.convert.table import Row, Sizes, rows
 from megaport.convert.transforms import pieces
 from megaport.tensors import STORAGE, Array, Tensor
@@ -58,7 +57,7 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     The vocabulary is padded to a multiple of 128 x ranks, as Megatron's default does.
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
-    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
+    config = read_config(model_dir)
     multiple = 128 * ranks
     sizes = Sizes(
         padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,

@@ -1,13 +1,12 @@
 """pytorch_model.bin, for tools that read no safetensors."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from megaport.convert.model_reader import read_config, read_model
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.safetensors_reader import read_model
 from megaport.convert.stream import CHUNK_BYTES
 from megaport.convert.table import HEAD, rows
 from megaport.convert.zip_writer import write_torch_zip
@@ -21,9 +20,9 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
     takes no bytes. `torch.load(weights_only=True)` reads it, memory-mapped too. Needs no torch;
     same input, same bytes. Returns the SHA-256. Raises UnreadableModelError.
     """
-    config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
+    config = read_config(converted)
     tensors = read_model(converted)
-    tied = config["tie_word_embeddings"]
+    tied = config.get("tie_word_embeddings", True)
     tree = {row.gpt2: _leaf(tensors[row.gpt2]) for row in rows(config["n_layer"], tied=tied)}
     if tied:
         tree[HEAD.gpt2] = tree["transformer.wte.weight"]

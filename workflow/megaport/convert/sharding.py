@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from megaport.convert.model_reader import INDEX, SINGLE
 from megaport.convert.safetensors_file import Entry
-from megaport.convert.safetensors_reader import INDEX, SINGLE
 
 
 def split(entries: Sequence[Entry], max_shard_size: int | None) -> dict[str, list[Entry]]:

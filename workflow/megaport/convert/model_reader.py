@@ -1,4 +1,4 @@
-"""Reads a model directory's safetensors as views over a memory map."""
+"""Reads a model directory: config.json, and the safetensors as views over a memory map."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,15 @@ from megaport.tensors import STORAGE, Tensor
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+NEEDED = (
+    "vocab_size",
+    "n_positions",
+    "n_embd",
+    "n_head",
+    "n_layer",
+    "activation_function",
+    "layer_norm_epsilon",
+)
 
 
 class UnreadableModelError(MegaportError):
@@ -32,9 +41,12 @@ def read_model(model_dir: Path) -> dict[str, Tensor]:
             expected=f"{SINGLE}, or {INDEX} and its shards",
             remedy="Give a directory that `save_pretrained` or `convert` wrote.",
         )
-    names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(index, error, "an index of shards") from error
     found: dict[str, Tensor] = {}
-    for name in names:
+    for name in sorted(names):
         found |= read_safetensors(model_dir / name)
     return dict(sorted(found.items()))
 
@@ -52,12 +64,26 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         entries = ((k, v) for k, v in sorted(header.items()) if k != "__metadata__")
         return {name: _tensor(body, entry) for name, entry in entries}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableModelError(
-            str(path),
-            seen=error,
-            expected="a safetensors file",
-            remedy="Convert or download the model again.",
-        ) from error
+        raise _unreadable(path, error, "a safetensors file") from error
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """config.json of a GPT-2. Raises UnreadableModelError when it is missing or another model's."""
+    path = model_dir / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in NEEDED if key not in config]
+        if config.get("model_type") != "gpt2" or missing:
+            raise ValueError(f"model_type {config.get('model_type')}, without {missing}")
+    except (OSError, ValueError, AttributeError) as error:
+        raise _unreadable(path, error, "the config.json of a GPT-2") from error
+    return config
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> UnreadableModelError:
+    return UnreadableModelError(
+        str(path), seen=error, expected=expected, remedy="Convert or download the model again."
+    )
 
 
 def _tensor(body: Any, entry: dict[str, Any]) -> Tensor:
