@@ -2,15 +2,20 @@
 
 import hashlib
 import random
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from megaport.fetch.download import Downloaded, download
 from megaport.fetch.limits import Limits
 from megaport.fetch.progress import Progress
 from support.misbehaving_server import MisbehavingServer, serving
+from support.ngc import HOSTS, KEY
 
 CONTENT = b"PK\x03\x04" + random.Random(0).randbytes(39_996)
 QUICK = Limits(
@@ -80,3 +85,30 @@ def fetch(folder: Path) -> Fetch:
         return found
 
     return call
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def loopback_names(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, tmp_path: Path) -> None:
+    """NGC's names lead to loopback, and its certificate is one of ours; the key is set."""
+    resolve = socket.getaddrinfo
+
+    def pretend(host: Any, *rest: Any, **named: Any) -> Any:
+        return resolve("127.0.0.1" if host in HOSTS else host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", pretend)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("NGC_API_KEY", KEY)
+
+
+@pytest.fixture
+def secure(authority: trustme.CA, loopback_names: None) -> Iterator[MisbehavingServer]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*HOSTS).configure_cert(context)
+    with serving(CONTENT, context) as running:
+        yield running

@@ -1,198 +1,21 @@
-"""Rows "redirect to another host, or to http" and "NGC_API_KEY in logs ...: never", over HTTPS."""
+"""Row "NGC_API_KEY in logs, receipts, report, error text": never."""
 
 import logging
-import socket
-import ssl
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-import trustme
 
 from fetch.conftest import CONTENT, Fetch, Notes
 from megaport.fetch.credentials import CredentialError, Secret, is_ngc, ngc_key
 from megaport.fetch.errors import FetchError
 from megaport.fetch.sources import shown
-from support import misbehaving_server as bad
-from support.misbehaving_server import MisbehavingServer, serving
+from support import misbehaviours as bad
+from support.misbehaving_server import Behaviour, Exchange, MisbehavingServer
+from support.ngc import KEY, MIRROR, NGC, authorizations
 
-KEY = "nvapi-Secret+Key/0123456789=="
-NGC = "api.ngc.nvidia.com"
-NGC_FILES = "files.ngc.nvidia.com"
-MIRROR = "mirror.example"
-HOSTS = (NGC, NGC_FILES, MIRROR, "localhost")
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(autouse=True)
-def loopback_names(monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, tmp_path: Path) -> None:
-    """NGC's names lead to loopback, and its certificate is one of ours; the key is set."""
-    resolve = socket.getaddrinfo
-
-    def pretend(host: Any, *rest: Any, **named: Any) -> Any:
-        return resolve("127.0.0.1" if host in HOSTS else host, *rest, **named)
-
-    monkeypatch.setattr(socket, "getaddrinfo", pretend)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("NGC_API_KEY", KEY)
-
-
-@pytest.fixture
-def secure(authority: trustme.CA) -> Iterator[MisbehavingServer]:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(*HOSTS).configure_cert(context)
-    with serving(CONTENT, context) as running:
-        yield running
-
-
-def authorizations(*servers: MisbehavingServer) -> list[str | None]:
-    return [
-        request.headers.get("Authorization") for server in servers for request in server.requests
-    ]
-
-
-def test_the_key_goes_to_ngc(secure: MisbehavingServer, fetch: Fetch, digest: str) -> None:
-    assert fetch(secure.url(NGC)).sha256 == digest
-    assert authorizations(secure) == [f"Bearer {KEY}"]
-
-
-def test_the_key_goes_to_nobody_else(secure: MisbehavingServer, fetch: Fetch) -> None:
-    fetch(secure.url(MIRROR))
-    assert authorizations(secure) == [None]
-
-
-def test_the_key_goes_nowhere_over_http(server: MisbehavingServer, fetch: Fetch) -> None:
-    fetch(server.url(NGC))
-    assert authorizations(server) == [None]
-
-
-def test_the_key_comes_along_when_resuming(
-    secure: MisbehavingServer, fetch: Fetch, digest: str
-) -> None:
-    secure.will(bad.cut_after(20_000))
-    assert fetch(secure.url(NGC)).sha256 == digest
-    assert authorizations(secure) == [f"Bearer {KEY}"] * 2
-
-
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("other", [MIRROR, NGC_FILES])
-def test_redirect_to_another_host_drops_the_key(
-    secure: MisbehavingServer, fetch: Fetch, digest: str, code: int, other: str
-) -> None:
-    """Also to another host of NGC's: a signed URL with a second credential is refused there."""
-    secure.will(bad.redirect(secure.url(other, "/moved"), code))
-    assert fetch(secure.url(NGC)).sha256 == digest
-    assert authorizations(secure) == [f"Bearer {KEY}", None]
-    assert [request.path for request in secure.requests] == ["/checkpoint.zip", "/moved"]
-
-
-def test_redirect_on_the_same_host_keeps_the_key(
-    secure: MisbehavingServer, fetch: Fetch, digest: str
-) -> None:
-    secure.will(bad.redirect("/moved?again"))
-    assert fetch(secure.url(NGC)).sha256 == digest
-    assert authorizations(secure) == [f"Bearer {KEY}"] * 2
-
-
-def test_redirect_from_elsewhere_to_ngc_brings_no_key(
-    secure: MisbehavingServer, fetch: Fetch
-) -> None:
-    secure.will(bad.redirect(secure.url(NGC)))
-    fetch(secure.url(MIRROR))
-    assert authorizations(secure) == [None, None]
-
-
-def test_redirect_to_http_is_refused(
-    secure: MisbehavingServer, server: MisbehavingServer, fetch: Fetch
-) -> None:
-    secure.will_always(bad.redirect(server.url(NGC)))
-    with pytest.raises(FetchError, match=r"from https down to http://api\.ngc\.nvidia\.com"):
-        fetch(secure.url(NGC))
-    assert server.requests == []
-
-
-def test_redirect_to_http_two_hops_on_is_refused(
-    secure: MisbehavingServer, server: MisbehavingServer, fetch: Fetch
-) -> None:
-    secure.will(bad.redirect(secure.url(MIRROR)), bad.redirect(server.url(MIRROR)))
-    with pytest.raises(FetchError, match="from https down to http"):
-        fetch(secure.url(NGC))
-    assert server.requests == []
-
-
-def test_redirect_from_http_up_to_https_is_followed(
-    secure: MisbehavingServer, server: MisbehavingServer, fetch: Fetch, digest: str
-) -> None:
-    server.will(bad.redirect(secure.url(MIRROR)))
-    assert fetch(server.url()).sha256 == digest
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "javascript:1"])
-def test_redirect_to_another_scheme_is_refused(
-    secure: MisbehavingServer, fetch: Fetch, target: str
-) -> None:
-    secure.will_always(bad.redirect(target))
-    with pytest.raises(FetchError, match="redirects to the scheme"):
-        fetch(secure.url(MIRROR))
-
-
-def test_redirects_in_a_circle_end(server: MisbehavingServer, fetch: Fetch) -> None:
-    server.will_always(bad.redirect("/checkpoint.zip"))
-    with pytest.raises(FetchError, match="more than 10 redirects"):
-        fetch(server.url())
-
-
-def test_redirect_with_an_endless_body_is_not_read(
-    server: MisbehavingServer, fetch: Fetch, digest: str
-) -> None:
-    server.will(bad.endless_redirect("/moved"))
-    assert fetch(server.url()).sha256 == digest
-
-
-def test_redirect_that_is_no_text_is_an_end(server: MisbehavingServer, fetch: Fetch) -> None:
-    server.will_always(bad.redirect("/\xff\xfe"))
-    with pytest.raises(FetchError, match="not valid HTTP"):
-        fetch(server.url())
-
-
-def test_an_untrusted_certificate_is_refused_at_once(
-    secure: MisbehavingServer, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))
-    notes = Notes()
-    with pytest.raises(FetchError, match="its certificate is not trusted"):
-        fetch(secure.url(NGC), progress=notes)
-    assert len(notes.lines) == 1
-    assert secure.requests == []
-
-
-def test_a_password_in_the_url_goes_to_its_host_only(
-    secure: MisbehavingServer, fetch: Fetch
-) -> None:
-    secure.will(bad.redirect(secure.url(NGC_FILES)))
-    found = fetch(secure.url(f"user:pass@{MIRROR}"))
-    assert authorizations(secure) == ["Basic dXNlcjpwYXNz", None]
-    assert found.url == secure.url(MIRROR)
-
-
-def test_netrc_is_not_read(
-    secure: MisbehavingServer, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text(f"machine {MIRROR} login me password other\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    fetch(secure.url(MIRROR))
-    assert authorizations(secure) == [None]
+pytestmark = pytest.mark.usefixtures("loopback_names")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +42,7 @@ def test_who_is_ngc(url: str, expected: bool) -> None:
     assert is_ngc(url) is expected
 
 
-def echo_the_key(exchange: bad.Exchange) -> None:
+def echo_the_key(exchange: Exchange) -> None:
     """A server that puts what it was given wherever it can."""
     given = exchange.handler.headers["Authorization"].removeprefix("Bearer ")
     exchange.handler.send_response(200, f"hello {given}")
@@ -244,7 +67,7 @@ def test_the_key_is_nowhere_to_be_read(
     """Logs at every level, notes, errors with their tracebacks, results, files, file names."""
     caplog.set_level(logging.DEBUG)
     notes, errors = Notes(), []
-    attacks: list[bad.Behaviour] = [
+    attacks: list[Behaviour] = [
         echo_the_key,
         bad.status(401),
         bad.status(403, X_Key=KEY),

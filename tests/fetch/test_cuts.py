@@ -3,7 +3,7 @@
 import pytest
 
 from fetch.conftest import CONTENT, Fetch
-from support import misbehaving_server as bad
+from support import misbehaviours as bad
 from support.misbehaving_server import MisbehavingServer
 
 CHUNK = 4000

@@ -7,7 +7,7 @@ import pytest
 from fetch.conftest import Fetch
 from megaport.fetch import progress as module
 from megaport.fetch.progress import Bar, Lines, Progress, progress_on
-from support import misbehaving_server as bad
+from support import misbehaviours as bad
 from support.misbehaving_server import MisbehavingServer
 
 

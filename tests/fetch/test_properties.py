@@ -16,8 +16,8 @@ from fetch.conftest import CONTENT, QUICK
 from megaport.fetch.checksum import check_content
 from megaport.fetch.download import Downloaded, download
 from megaport.fetch.errors import FetchError
-from support import misbehaving_server as bad
-from support.misbehaving_server import MisbehavingServer, serving
+from support import misbehaviours as bad
+from support.misbehaving_server import ETAG, Behaviour, MisbehavingServer, serving, well_behaved
 
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 LIMITS = dataclasses.replace(QUICK, max_seconds=3, window_seconds=0.15, read_seconds=0.15)
@@ -40,12 +40,12 @@ ODD_HEADERS = st.sampled_from(
 )
 
 
-def behaviours() -> st.SearchStrategy[bad.Behaviour]:
+def behaviours() -> st.SearchStrategy[Behaviour]:
     """One request's fate. The bytes sent are always some of the file's, or visibly none."""
     return st.one_of(
         st.sampled_from(
             [
-                bad.well_behaved,
+                well_behaved,
                 bad.ignore_range,
                 bad.without_validator,
                 bad.empty,
@@ -98,8 +98,8 @@ def outcome(server: MisbehavingServer, folder: Path, **options: object) -> Downl
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(faults=st.lists(behaviours(), max_size=5))
-@example(faults=[bad.cut_after(10_000), bad.rest(ETag=bad.ETAG), bad.well_behaved])
-def test_any_faults(shared_server: MisbehavingServer, faults: list[bad.Behaviour]) -> None:
+@example(faults=[bad.cut_after(10_000), bad.rest(ETag=ETAG), well_behaved])
+def test_any_faults(shared_server: MisbehavingServer, faults: list[Behaviour]) -> None:
     """Two runs over the same partial files; where one delivers, it delivers the file."""
     server = shared_server
     server.planned[:] = faults

@@ -9,7 +9,7 @@ from megaport.errors import MegaportError
 from megaport.fetch.download import download
 from megaport.fetch.errors import FetchError
 from megaport.fetch.sources import Local
-from support import misbehaving_server as bad
+from support import misbehaviours as bad
 from support.misbehaving_server import MisbehavingServer
 
 

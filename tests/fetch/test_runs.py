@@ -1,0 +1,144 @@
+"""Killed runs, and runs at once: nothing lost, nothing shared."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetch.conftest import Fetch
+from support import misbehaviours as bad
+from support.misbehaving_server import Exchange, MisbehavingServer, well_behaved
+
+LIBRARY = Path(__file__).resolve().parents[2] / "workflow"
+RUN = """
+import sys, pathlib
+from megaport.fetch.download import download
+from megaport.fetch.limits import Limits
+found = download([sys.argv[1]], pathlib.Path(sys.argv[2]), limits=Limits(max_bytes=200_000))
+print(found.sha256)
+"""
+
+
+def run(url: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, url, str(folder)],
+        env=os.environ | {"PYTHONPATH": str(LIBRARY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(what: Any, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "did not happen"
+        time.sleep(0.01)
+
+
+def no_locks(*_: Any) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_kill_9_in_the_middle_then_the_next_run_resumes(
+    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
+) -> None:
+    server.will(bad.hang_after(25_000))
+    victim = run(server.url(), folder)
+    until(lambda: any(p.stat().st_size == 25_000 for p in folder.glob("*.part")))
+    until(lambda: any(folder.glob("*.json")))
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    found = fetch(server.url())
+    assert found.sha256 == digest
+    assert server.ranges[0] is None
+    # What came within the journal's interval of the kill may have to be fetched again.
+    assert server.ranges[1] is not None
+    assert sorted(path.name for path in folder.iterdir()) == [
+        found.path.name,
+        found.path.name + ".json",
+    ]
+
+
+def test_a_file_removed_by_a_deceived_run_is_written_again(
+    server: MisbehavingServer, fetch: Fetch, tmp_path: Path, content: bytes
+) -> None:
+    found = fetch(server.url())
+    found.path.unlink()
+    assert found.move(tmp_path / "checkpoint.zip").read_bytes() == content
+
+
+def test_a_file_removed_while_it_grew_is_there_at_the_end(
+    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
+) -> None:
+    def remove_and_go_on(exchange: Exchange) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        well_behaved(exchange)
+
+    server.will(bad.cut_after(20_000), remove_and_go_on)
+    assert fetch(server.url()).sha256 == digest
+
+
+def test_what_is_complete_but_not_moved_yet_is_not_taken_away(
+    server: MisbehavingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    first = fetch(server.url())
+    fetch(server.url())
+    assert first.path.exists()
+    assert first.move(tmp_path / "checkpoint.zip").exists()
+
+
+def test_kill_9_after_the_last_byte_asks_for_nothing_again(
+    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
+) -> None:
+    ended = run(server.url(), folder)
+    assert ended.communicate()[0].strip() == digest
+    assert fetch(server.url()).sha256 == digest
+    assert len(server.requests) == 1
+
+
+def test_move_leaves_nothing_behind(
+    server: MisbehavingServer, fetch: Fetch, folder: Path, tmp_path: Path, content: bytes
+) -> None:
+    target = fetch(server.url()).move(tmp_path / "checkpoint.zip")
+    assert target.read_bytes() == content
+    assert list(folder.iterdir()) == []
+
+
+def test_after_move_the_same_call_downloads_anew(
+    server: MisbehavingServer, fetch: Fetch, tmp_path: Path
+) -> None:
+    """What was delivered is the caller's: a forced download really asks again."""
+    fetch(server.url()).move(tmp_path / "checkpoint.zip")
+    fetch(server.url())
+    assert server.ranges == [None, None]
+
+
+@pytest.mark.parametrize("locks", ["working", "missing", "lying"])
+def test_two_at_once_do_not_disturb_each_other(
+    server: MisbehavingServer,
+    fetch: Fetch,
+    tmp_path: Path,
+    content: bytes,
+    locks: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if locks == "missing":
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+    if locks == "lying":
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    server.will_always(bad.cut_after(3000))
+
+    def one(number: int) -> bytes:
+        return fetch(server.url()).move(tmp_path / f"{number}.zip").read_bytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(one, range(4))) == {content}
