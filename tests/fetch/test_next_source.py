@@ -57,6 +57,11 @@ class TestNextSource:
         assert reason in str(failure.value)
         assert len(server.requests) == 1
 
+    def test_a_status_that_is_none(self, server: MisbehavingServer, fetch: Fetch) -> None:
+        server.will_always(bad.status(999))
+        with pytest.raises(FetchError, match="999, which is no HTTP status"):
+            fetch(server.url())
+
     def test_a_checkpoint_that_calls_itself_html_is_taken(
         self, server: MisbehavingServer, fetch: Fetch, content: bytes, digest: str
     ) -> None:

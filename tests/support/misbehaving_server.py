@@ -1,7 +1,7 @@
 """An HTTP server on loopback that misbehaves on command, one behaviour a request.
 
-server.will(cut_after(1000), ignore_range)   # the first two requests; then it behaves
-server.will_always(endless)
+`server.will(cut_after(1000), ignore_range)` settles the first two requests, `server.will_always(
+endless)` the others; without it they are answered well. The behaviours are in misbehaviours.py.
 """
 
 import re
