@@ -12,7 +12,9 @@ def compute(job: Job) -> None:
     given = {key: value for key, value in job.parameters.items() if key != "machine"}
     lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     options = BenchmarkOptions(**(given | lists))
-    run_benchmark(job.folder("assemble", "model"), job.work / "benchmark", options=options)
+    out = job.work / "benchmark"
+    out.mkdir()
+    run_benchmark(job.folder("assemble", "model"), out, options=options)
 
 
 run(

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 from adapter import Task, log, run
 from megaport.store.stat_cache import sha256_file
@@ -21,7 +22,6 @@ def compute(job: Job) -> Made:
 
 
 def fetch(task: Task, job: Job) -> Made:
-    from megaport.checkpoint.source import source_files
     from megaport.fetch.download import Downloaded, download
     from megaport.fetch.limits import Limits
     from megaport.fetch.progress import progress_on
@@ -30,17 +30,28 @@ def fetch(task: Task, job: Job) -> Made:
         task.settings["checkpoint"]["urls"],
         task.store.root / "partial",
         limits=Limits(**task.snakemake.config["download"]),
-        check=source_files,
+        check=lambda path: check(task, path, job.scratch),
         progress=progress_on(sys.stderr, log.info),
     )
     target = job.work / "@checkpoint"
     if isinstance(found, Downloaded):
         found.move(target)
+        digest = found.sha256
     else:
         shutil.copyfile(found.path, target)
-    digest = sha256_file(target)
+        digest = sha256_file(target)
     files = {"checkpoint": {"sha256": digest, "size": target.stat().st_size}}
     return Made(digests={"@checkpoint": digest}, facts={"files": files})
+
+
+def check(task: Task, path: Path, spool: Path) -> None:
+    """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
+    from megaport.checkpoint.source import content_digests
+    from megaport.fetch.checksum import check_content
+
+    key = f"models.{task.model}.checkpoint.sha256"
+    pinned = task.settings["checkpoint"]["sha256"]
+    check_content(content_digests(path, spool=spool), pinned=pinned, trusted=None, key=key)
 
 
 run(snakemake, compute, lambda task: {})

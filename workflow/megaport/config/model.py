@@ -149,8 +149,9 @@ class Benchmark(Strict):
         None, description="null: what is fast on the device."
     )
     engines: list[str] = Field(
-        ["eager", "static", "fast"],
-        description="Also llamacpp, ctranslate2, vllm where these are installed.",
+        ["eager", "fast"],
+        description="Also static (compiles for minutes), and llamacpp, ctranslate2, vllm where "
+        "these are installed.",
     )
     batch_sizes: list[Positive] = Field([1, 4], description="Up to what the memory holds.")
     prompt_lengths: list[Positive] = Field([1, 32], description="In tokens.")

@@ -22,7 +22,7 @@ class Garbage:
 def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) -> Garbage:
     """What none of the receipts under `results` reaches and nobody touched for `grace_seconds`.
 
-    Trust records stay. Workspaces whose owner lives stay. The grace keeps what a run has made and
+    Trust records stay. Workspaces and downloads whose owner lives stay. The grace keeps what a run has made and
     not named yet. Raises ReceiptError for a receipt that cannot be read: its content would go.
     """
     blobs, keys = _reached(results)
@@ -30,6 +30,7 @@ def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) ->
     candidates += [store.actions.path(key) for key in store.actions if key not in keys]
     candidates += _abandoned(store.root / "tmp")
     candidates += [p for p in (store.root / "stat").glob("??/*") if p.is_file()]
+    candidates += [p for p in (store.root / "partial").glob("*") if p.is_file() and not is_held(p)]
     youngest = time.time() - grace_seconds
     paths = [path for path in candidates if path.lstat().st_ctime <= youngest]
     return Garbage(paths, sum(_size(path) for path in paths))
