@@ -42,5 +42,3 @@ def oracle_cases() -> list[Oracle]:
     if not folders and os.environ.get("CI"):
         raise FileNotFoundError(f"CI needs the oracle checkpoints under {ORACLES}")
     return [Oracle(p.name, p, json.loads((p / "config.json").read_text())) for p in folders]
-
-

@@ -22,8 +22,9 @@ class Garbage:
 def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) -> Garbage:
     """What none of the receipts under `results` reaches and nobody touched for `grace_seconds`.
 
-    Trust records stay. Workspaces and downloads whose owner lives stay. The grace keeps what a run has made and
-    not named yet. Raises ReceiptError for a receipt that cannot be read: its content would go.
+    Trust records stay. Workspaces and downloads whose owner lives stay. The grace keeps what a run
+    has made and not named yet. Raises ReceiptError for a receipt that cannot be read: its content
+    would go.
     """
     blobs, keys = _reached(results)
     candidates = [path for path in store.blobs if path.name not in blobs]
