@@ -1,4 +1,4 @@
-"""Three pictures of a benchmark, each readable alone: what was run, where, and what the limit is."""
+"""Three pictures of a benchmark, each readable alone: what was run, where, and the limit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "megaport",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -68,8 +68,11 @@ def _throughput(axes: Axes, rows: list[Row], result: dict[str, Any]) -> None:
             for row in shown
             if row["dtype"] == dtype
         }
-        batches, limits = zip(*sorted(roof.items()), strict=True)
-        axes.plot(batches, limits, "k--" if dtype != "float32" else "k:", label=f"limit, {dtype}")
+        axes.plot(
+            *zip(*sorted(roof.items()), strict=True),
+            "k--" if dtype != "float32" else "k:",
+            label=f"limit, {dtype}",
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(sorted({row["batch"] for row in shown}))

@@ -18,8 +18,8 @@ def summarize(result: dict[str, Any]) -> str:
     share = best["achieved_bytes_per_s"]["median"] / result["copy_bytes_per_s"]["median"]
     return (
         f"{where}: {best['engine']} in {best['dtype']} is fastest at batch 1, {_speed(best):.1f} "
-        f"tokens/s, first token after {best['first_token_s']['median'] * 1e3:.1f} ms, reading memory "
-        f"at {share:.0%} of copy bandwidth."
+        f"tokens/s, first token after {best['first_token_s']['median'] * 1e3:.1f} ms, reading "
+        f"memory at {share:.0%} of copy bandwidth."
     )
 
 
@@ -43,7 +43,7 @@ def table(result: dict[str, Any]) -> str:
 def _judged(verdict: dict[str, Any]) -> str:
     if verdict["status"] != "checked":
         return f"not measured, {verdict['reason']}"
-    return ("" if verdict["passed"] else "not measured, wrong tokens: ") + verdict["reason"]
+    return f"{'' if verdict['passed'] else 'not measured, wrong tokens: '}{verdict['reason']}"
 
 
 def _line(row: dict[str, Any], copy: float) -> str:

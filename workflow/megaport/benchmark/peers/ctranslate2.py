@@ -39,7 +39,7 @@ class CTranslate2Engine:
 
         known = ctranslate2.get_supported_compute_types(placement.device)
         if placement.dtype not in known:
-            seen = f"{placement.dtype} on {placement.device} among none of {sorted(known)}"
+            seen = f"no {placement.dtype} on {placement.device}, only {', '.join(sorted(known))}"
             raise refusal(cls.name, seen)
         with tempfile.TemporaryDirectory() as folder:
             _write_model(model_dir, folder)

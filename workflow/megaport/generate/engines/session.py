@@ -30,6 +30,7 @@ class Session:
         self.finite = torch.ones(self.rows, device=device, dtype=torch.bool)
         self.ended = torch.zeros(self.rows, device=device, dtype=torch.bool)
         self.stop = torch.zeros(1, device=device, dtype=torch.int64)
+        self.replays = device == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
         self.filled = 0
 
@@ -60,7 +61,7 @@ class Session:
         graph (the first has warmed every kernel up) and all later ones replay it."""
         self.filled += 1
         span = _round_up(self.filled)
-        if self.network.device != "cuda" or span not in self.graphs:
+        if not self.replays or span not in self.graphs:
             self.graphs[span] = None
             return self._step(span)
         graph = self.graphs[span] or self._capture(span)

@@ -1,0 +1,106 @@
+"""One engine at one point: samples, what follows from them, and rows without any."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaport.benchmark.measure import WARM_UPS, measure
+from megaport.benchmark.options import CARD_LENGTH, BenchmarkOptions, Point, points
+from megaport.generate.device import Placement
+from megaport.generate.engines.base import EngineError, Job, OutOfMemoryError, out_of_memory
+from megaport.generate.model_files import Shape, read_shape
+
+BF16 = Placement("cpu", "bfloat16", "a test")
+OPTIONS = BenchmarkOptions(repeats=4, new_tokens=5)
+POINT = Point("batch", 2, 3, 5)
+
+
+class Double:
+    """An engine that takes a millisecond a token, or fails as told."""
+
+    name, note, in_stream = "double", "", False
+
+    def __init__(self, *, marks: bool = True, error: Exception | None = None) -> None:
+        self.jobs: list[Job] = []
+        self.marks, self.error = marks, error
+
+    def generate(self, job: Job) -> list[list[int]]:
+        self.jobs.append(job)
+        if self.error:
+            raise self.error
+        for _ in range(job.steps):
+            time.sleep(0.001)
+            if self.marks and job.mark:
+                job.mark()
+        return [[*prompt, *[0] * job.steps] for prompt in job.prompts]
+
+
+@pytest.fixture
+def shape(tiny: Path) -> Shape:
+    return read_shape(tiny)
+
+
+def _row(shape: Shape, engine: Double) -> dict[str, Any]:
+    return measure(engine, shape, BF16, POINT, OPTIONS)  # type: ignore[arg-type]
+
+
+def test_a_row_keeps_every_sample_and_says_what_follows(shape: Shape) -> None:
+    engine = Double()
+    row = _row(shape, engine)
+    assert len(engine.jobs) == WARM_UPS + OPTIONS.repeats
+    assert all(job.steps == 5 and job.stop is None for job in engine.jobs), "fixed length"
+    assert [len(sample["token_s"]) for sample in row["samples"]] == [4] * 4
+    assert row["status"] == "measured"
+    assert row["first_token_s"]["median"] >= 0.001
+    assert 0.001 <= row["token_s"]["p50"] <= row["token_s"]["p99"]
+    rate = row["decode_tokens_per_s"]["median"]
+    assert 0 < rate <= 2 * 1000
+    assert row["achieved_bytes_per_s"]["median"] == pytest.approx(
+        rate / 2 * POINT.bytes_per_step(shape, 2)
+    )
+    assert row["peak_memory_bytes"] > 2**20
+    assert row["joules_per_token"] is None
+
+
+def test_an_engine_that_marks_nothing_has_its_end_to_end_time(shape: Shape) -> None:
+    row = _row(shape, Double(marks=False))
+    assert row["decode_tokens_per_s"] is None
+    assert row["end_to_end_tokens_per_s"]["median"] <= 2 * 1000
+
+
+def test_out_of_memory_at_one_point_is_a_row(shape: Shape) -> None:
+    row = _row(shape, Double(error=out_of_memory("64 rows", "cuda", "CUDA out of memory")))
+    assert (row["status"], row["batch"], row["prompt"]) == ("out of memory", 2, 3)
+    assert "smaller batch" in row["reason"]
+    assert "samples" not in row
+
+
+def test_a_point_that_an_engine_refuses_is_a_row(shape: Shape) -> None:
+    error = EngineError("max_length", seen="8", expected="4", remedy="Shorten.")
+    assert _row(shape, Double(error=error))["status"] == "refused"
+
+
+def test_any_other_error_is_ours_and_is_raised(shape: Shape) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _row(shape, Double(error=ZeroDivisionError()))
+    assert not issubclass(ZeroDivisionError, OutOfMemoryError)
+
+
+def test_points_are_the_card_then_batches_then_prompts() -> None:
+    options = BenchmarkOptions(batch_sizes=(1, 8), prompt_lengths=(1, 64, 512), new_tokens=16)
+    assert list(points(options)) == [
+        Point("card", 1, 1, CARD_LENGTH - 1),
+        Point("batch", 1, 1, 16),
+        Point("batch", 8, 1, 16),
+        Point("prompt", 1, 64, 16),
+        Point("prompt", 1, 512, 16),
+    ]
+
+
+def test_a_step_reads_the_weights_once_and_every_rows_context(shape: Shape) -> None:
+    one, four = Point("batch", 1, 10, 8), Point("batch", 4, 10, 8)
+    context = 14 * shape.kv_bytes(2)
+    assert one.bytes_per_step(shape, 2) == shape.weight_bytes(2) + context
+    assert four.bytes_per_step(shape, 2) == shape.weight_bytes(2) + 4 * context
