@@ -17,7 +17,11 @@ rule generate_model:
     output:
         receipt="results/{model}/generate.json",
         lines="results/{model}/generations.jsonl",
-        text="results/{model}/generations.txt",
+        text=report(
+            "results/{model}/generations.txt",
+            caption="../report/generations.rst",
+            category="{model}",
+        ),
     log:
         "results/{model}/run/generate.log",
     conda:

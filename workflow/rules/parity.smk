@@ -19,7 +19,21 @@ rule parity_model:
     output:
         receipt="results/{model}/parity.json",
         verdicts="results/{model}/parity/parity.json",
-        text="results/{model}/parity/parity.txt",
+        text=report(
+            "results/{model}/parity/parity.txt",
+            caption="../report/parity.rst",
+            category="{model}",
+        ),
+        layers=report(
+            "results/{model}/parity/layers.svg",
+            caption="../report/layers.rst",
+            category="{model}",
+        ),
+        logits=report(
+            "results/{model}/parity/logits.svg",
+            caption="../report/logits.rst",
+            category="{model}",
+        ),
     log:
         "results/{model}/run/parity.log",
     conda:

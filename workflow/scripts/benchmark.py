@@ -1,5 +1,7 @@
 """Measure how fast the assembled model generates on this machine."""
 
+import json
+
 from adapter import run
 from megaport.generate.hardware import machine_key
 from megaport.store.step import Job
@@ -8,13 +10,15 @@ from megaport.store.step import Job
 def compute(job: Job) -> None:
     from megaport.benchmark.benchmark import run_benchmark
     from megaport.benchmark.options import BenchmarkOptions
+    from megaport.benchmark.plots import draw_plots
 
     given = {key: value for key, value in job.parameters.items() if key != "machine"}
     lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     options = BenchmarkOptions(**(given | lists))
     out = job.work / "benchmark"
     out.mkdir()
-    run_benchmark(job.folder("assemble", "model"), out, options=options)
+    path = run_benchmark(job.folder("assemble", "model"), out, options=options)
+    draw_plots(json.loads(path.read_text(encoding="utf-8")), out, path.stem)
 
 
 run(
