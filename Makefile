@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test lint format config sbom clean
+.PHONY: help generate test test-conda lint format config sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -26,6 +26,9 @@ generate: $(RUNTIME) ## build the environment, then text from the model that con
 
 test: $(DEVELOPMENT) ## run the test suite
 	$(BIN)/python -m pytest
+
+test-conda: $(DEVELOPMENT) ## snakemake --use-conda all, through conda or a stand-in (minutes)
+	PYTHONPATH=workflow:tests $(BIN)/python tests/conda/run.py
 
 lint: $(DEVELOPMENT) ## run every linter
 	$(BIN)/ruff check

@@ -1,0 +1,121 @@
+"""`snakemake --use-conda all` for real: once, again as a no-op, and with --use-conda switched off.
+
+    PYTHONPATH=workflow:tests python tests/conda/run.py
+
+With conda where it is installed; else with the stand-in beside this file, which py-rattler and pip
+make out of this interpreter. What each proves is printed at the end.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from support.checkout import ENVIRONMENT, ROOT, SNAKEMAKE, checkout
+
+HERE = Path(__file__).parent
+LIMIT_S = 900
+DEMANDS: list[str] = []
+# A measurement that is valid and short: speed is not what is tested.
+BUDGET = {
+    "benchmark": {
+        "engines": ["eager"], "batch_sizes": [1], "prompt_lengths": [1],
+        "new_tokens": 4, "repeats": 2,
+    }
+}  # fmt: skip
+PROVED = {
+    "conda": "conda itself created every environment from conda-forge and PyPI",
+    "the stand-in": "Snakemake's way through conda, with every environment solved by conda's solver and"
+    " filled from a channel and PyPI; not the conda program, and no download from conda-forge",
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="megaport-conda-") as folder:
+        kind, environment = conda(Path(folder))
+        copy = checkout(Path(folder) / "checkout")
+        (copy / "budget.yaml").write_text(yaml.safe_dump(BUDGET))
+        with_conda = ["--use-conda", "-c2", "--configfile", "budget.yaml", "--", "all"]
+        built = step("snakemake --use-conda all", copy, with_conda, environment)
+        demand("benchmark: computed" in built and "parity: computed" in built, "all of it built")
+        demand(built.count("Activating conda environment") >= 9, "jobs ran in the environments")
+        require_complete(copy / ".snakemake" / "conda")
+        again = step("the same again", copy, with_conda, environment)
+        demand("Nothing to be done" in again, "nothing to be done")
+        without = step("without --use-conda", copy, with_conda[1:], environment)
+        demand("Nothing to be done" in without, "nothing to be done")
+        shutil.rmtree(copy / "results")
+        restored = step("results/ deleted, without --use-conda", copy, with_conda[1:], environment)
+        demand(not re.search(r"^\w+: computed", restored, re.M), "every action a hit")
+    print(f"proved with {kind}: {PROVED[kind]}")
+    print(f"{len(DEMANDS)} passed, 0 failed")
+
+
+def conda(folder: Path) -> tuple[str, dict[str, str]]:
+    """What plays conda, and the environment variables to find it by."""
+    if shutil.which("conda"):
+        return "conda", ENVIRONMENT
+    tools = folder / "tools"
+    say("no conda here: making the stand-in (py-rattler from PyPI)")
+    call([sys.executable, "-m", "venv", tools])
+    call([tools / "bin/python", "-m", "pip", "install", "-qr", HERE / "requirements.txt"])
+    script(tools / "bin/conda", f'exec {tools}/bin/python {HERE}/standin.py {tools} "$@"\n')
+    script(tools / "bin/activate", 'export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n')
+    on_path = tools.parent / "bin"
+    on_path.mkdir()
+    (on_path / "conda").symlink_to(tools / "bin/conda")
+    return "the stand-in", ENVIRONMENT | {"PATH": f"{on_path}:{os.environ['PATH']}"}
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
+
+
+def require_complete(environments: Path) -> None:
+    """Every environment answers for itself: Snakemake lends a script its own packages."""
+    found = [path for path in environments.iterdir() if (path / "bin/python").exists()]
+    demand(len(found) == len(list((ROOT / "envs").glob("*.yaml"))), "one environment a file")
+    for path in found:
+        call([path / "bin/python", "-I", "-m", "pip", "check"])
+    demand(True, "nothing missing in any")
+
+
+def step(what: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> str:
+    """Run Snakemake; its output, once it ended well."""
+    began = time.monotonic()
+    say(f"{what} ...")
+    output = call([SNAKEMAKE, *arguments], cwd=folder, env=environment)
+    say(f"{what}: {time.monotonic() - began:.0f} s")
+    return output
+
+
+def call(command: list, **options: object) -> str:
+    done = subprocess.run(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=LIMIT_S, check=False, **options,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nfailed with exit status {done.returncode}: {command}")
+    return done.stdout
+
+
+def demand(true: bool, what: str) -> None:
+    if not true:
+        sys.exit(f"not so: {what}")
+    DEMANDS.append(what)
+    say(f"  ok: {what}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
