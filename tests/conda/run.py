@@ -31,8 +31,9 @@ BUDGET = {
 }  # fmt: skip
 PROVED = {
     "conda": "conda itself created every environment from conda-forge and PyPI",
-    "the stand-in": "Snakemake's way through conda, with every environment solved by conda's solver and"
-    " filled from a channel and PyPI; not the conda program, and no download from conda-forge",
+    "the stand-in": "Snakemake's way through conda: every environment solved by a real solver of"
+    " conda packages and filled from a local channel and PyPI. Not proved: the conda program, and"
+    " conda-forge's own packages",
 }
 
 
