@@ -20,6 +20,7 @@ from megaport.store.actions import Result  # noqa: E402
 from megaport.store.blobs import Content  # noqa: E402
 from megaport.store.code import SOURCES  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
+from megaport.store.layers import open_store  # noqa: E402
 from megaport.store.receipts import Files, Receipt, read_receipt  # noqa: E402
 from megaport.store.step import Compute, Step, run_step  # noqa: E402
 from megaport.store.store import Store  # noqa: E402
@@ -49,7 +50,7 @@ class Task:
 
     @property
     def store(self) -> Store:
-        return Store(Path(self.snakemake.config["store"]).expanduser())
+        return open_store(self.snakemake.config)
 
     def receipt(self, role: str) -> Receipt:
         return read_receipt(Path(self.snakemake.input[role]))

@@ -188,6 +188,17 @@ class Config(Strict):
         description="Where content lives. Share it between checkouts, or between people: an "
         "absolute path, or one relative to the working directory.",
     )
+    store_below: list[str] = Field(
+        [], description="Stores to read from and never write to, such as one for the whole machine."
+    )
+    store_remote: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+://.+")] | None = Field(
+        None,
+        description="A store elsewhere that colleagues share, s3://bucket/folder (pip install "
+        "s3fs). Whoever may write to it is trusted.",
+    )
+    store_upload: bool = Field(
+        False, description="Whether what is built here goes to store_remote as well."
+    )
     materialize: Literal["auto", "copy", "hardlink", "symlink"] = Field(
         "auto",
         description="How model/ shows its files. auto: reflinks where the file system has them, "

@@ -9,8 +9,8 @@ from megaport.config.model import Config, Model
 from megaport.plan.parameters import Parameterizer
 from megaport.store.canonical import canonical_json
 from megaport.store.code import SOURCES, code_digest
+from megaport.store.layers import open_store
 from megaport.store.stale import why_stale
-from megaport.store.store import Store
 
 # Rules by the name a user types; each has a worker rule `<name>_model` with a {model} wildcard.
 RULES = (
@@ -47,7 +47,7 @@ class Plan:
     def __init__(self, config: Config, root: Path) -> None:
         self.config = config
         self.root = root
-        self.store = Store(Path(config.store).expanduser())
+        self.store = open_store(config.plain())
         SOURCES.remember_in(self.store.root / "code.json")
         folders = [Path.cwd(), root]
         self.parameters = Parameterizer(config, folders, self.store.stats)

@@ -1,10 +1,10 @@
 """Which outputs an action key gave: STORE/actions/<key>, written after its blobs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 from megaport.store.atomic import write_durably
 from megaport.store.blobs import Content
@@ -53,36 +53,65 @@ class Result:
     facts: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_bytes(cls, entry: bytes) -> Self | None:
+        """A stored entry, or None where it is damaged, which is a miss.
+
+        An entry may come from another person's store: no name in it may lead out of a folder.
+        """
+        try:
+            value = json.loads(entry)
+            outputs = {name: Content.from_json(item) for name, item in value["outputs"].items()}
+            if value["schema"] != SCHEMA or not all(map(_stays_inside, outputs)):
+                return None
+            return cls(outputs, dict(value["facts"]), dict(value["cost"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def to_bytes(self) -> bytes:
+        entry = {
+            "schema": SCHEMA,
+            "outputs": {name: content.to_json() for name, content in self.outputs.items()},
+            "facts": dict(self.facts),
+            "cost": dict(self.cost),
+        }
+        return canonical_json(entry)
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
 
 class Actions:
-    """The action entries of one store folder."""
+    """The action entries of one store folder, and of read-only ones below it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, below: Sequence[Path] = ()) -> None:
         self.folder = root / "actions"
+        self.below = [folder / "actions" for folder in below]
 
     def path(self, key: str) -> Path:
         return self.folder / key
 
     def get(self, key: str) -> Result | None:
-        """The entry, or None where there is none or it is damaged (a damaged one is a miss)."""
-        try:
-            entry = json.loads(self.path(key).read_bytes())
-            if entry["schema"] != SCHEMA:
-                return None
-            outputs = {name: Content.from_json(item) for name, item in entry["outputs"].items()}
-            return Result(outputs, dict(entry["facts"]), dict(entry["cost"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        """The store's own entry, or None where there is none or it is damaged."""
+        return _read(self.path(key))
+
+    def candidates(self, key: str) -> Iterator[Result]:
+        """The entries here and below, nearest first."""
+        found = (_read(folder / key) for folder in (self.folder, *self.below))
+        return (result for result in found if result)
 
     def put(self, key: str, result: Result) -> None:
-        entry = {
-            "schema": SCHEMA,
-            "outputs": {name: content.to_json() for name, content in result.outputs.items()},
-            "facts": dict(result.facts),
-            "cost": dict(result.cost),
-        }
-        write_durably(self.path(key), canonical_json(entry), mode=0o444)
+        write_durably(self.path(key), result.to_bytes(), mode=0o444)
 
     def __iter__(self) -> Iterator[str]:
         names = (path.name for path in sorted(self.folder.glob("*")))
         return (name for name in names if not name.startswith("."))
+
+
+def _read(path: Path) -> Result | None:
+    try:
+        return Result.from_bytes(path.read_bytes())
+    except OSError:
+        return None

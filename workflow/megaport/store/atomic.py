@@ -1,10 +1,38 @@
 """Files that are there wholly or not at all: sibling temporary, fsync, rename."""
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# A folder with both is a group's: what is made in it belongs to the group and is the group's too.
+SHARED = stat.S_ISGID | stat.S_IWGRP
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and what is missing above it; in a group's folder, for the group to write to.
+
+    The group's rights do not wait for a second call after mkdir: a crash in between would lock the
+    others out. Raises OSError.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    if path.parent.stat().st_mode & SHARED != SHARED:
+        path.mkdir(exist_ok=True)
+        return
+    new = temporary_sibling(path)
+    new.mkdir()
+    new.chmod(stat.S_IMODE(new.stat().st_mode) | SHARED | stat.S_IRGRP | stat.S_IXGRP)
+    try:
+        new.rename(path)
+    except OSError:  # somebody else made it meanwhile, and put something in it
+        with suppress(OSError):
+            new.rmdir()
+        if not path.is_dir():
+            raise
 
 
 def sync_directory(folder: Path) -> None:
@@ -32,7 +60,7 @@ def temporary_sibling(path: Path) -> Path:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling; on success it takes the place of `path`, else it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = temporary_sibling(path)
     try:
         yield temporary

@@ -5,9 +5,15 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-# File systems without locks answer with one of these (NFS without lockd, some FUSE, read-only).
-UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EROFS})
+from megaport.store.atomic import make_folder
+
+# File systems without locks answer with one of these (NFS without lockd, some FUSE; EBADF: NFS, of
+# a file open for reading only).
+UNSUPPORTED = frozenset(
+    {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EROFS, errno.EBADF}
+)
 
 
 @contextmanager
@@ -16,8 +22,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
     The kernel drops the lock of a process that dies, so nothing is ever left locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    make_folder(path.parent)
+    with _open(path) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
@@ -26,10 +32,18 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
+def _open(path: Path) -> IO[bytes]:
+    """Another user's lock file may be read-only for this one, and still takes a lock."""
+    try:
+        return path.open("ab")
+    except PermissionError:
+        return path.open("rb")
+
+
 def is_held(path: Path) -> bool:
     """Whether some process holds the lock now (False where locks do not work)."""
     try:
-        with path.open("a") as handle:
+        with path.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
     except BlockingIOError:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from megaport.store.atomic import replacing
-from megaport.store.blobs import Content
-from megaport.store.stat_cache import StatCache
+from megaport.store.blobs import Content, shows
 from megaport.store.store import Store
 
 FICLONE = 0x40049409  # ioctl_ficlone(2): share extents, copy on write (btrfs, XFS, bcachefs)
@@ -57,23 +56,13 @@ WAYS: dict[str, Callable[[Path, Path], None]] = {
 def publish(store: Store, content: Content, name: Path, way: str = "symlink") -> None:
     """Make `name` show `content`, atomically. Real files get the umask's mode, links the blob's."""
     blob = store.path_of(content)
-    if _already_right(store, content, name, way):
+    if _already_right(store, content, blob, name, way):
         return
     with replacing(name) as temporary:
         WAYS[way](blob, temporary)
 
 
-def _already_right(store: Store, content: Content, name: Path, way: str) -> bool:
+def _already_right(store: Store, content: Content, blob: Path, name: Path, way: str) -> bool:
     if way == "symlink":
-        return name.is_symlink() and name.readlink() == Path(
-            _link_target(store.blobs.path(content.sha256), name)
-        )
+        return name.is_symlink() and name.readlink() == Path(_link_target(blob, name))
     return not name.is_symlink() and shows(store.stats, content, name)
-
-
-def shows(stats: StatCache, content: Content, name: Path) -> bool:
-    """Whether the file behind `name` holds `content` now (a stat where nothing changed)."""
-    try:
-        return name.stat().st_size == content.size and stats.digest(name) == content.sha256
-    except OSError:
-        return False

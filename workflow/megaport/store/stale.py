@@ -6,8 +6,8 @@ bytes, is dropped here; its rule then runs, and is a cache hit wherever the stor
 
 from pathlib import Path
 
+from megaport.store.blobs import shows
 from megaport.store.errors import ReceiptError
-from megaport.store.names import shows
 from megaport.store.receipts import read_receipt
 from megaport.store.step import STORE_ONLY
 from megaport.store.store import Store

@@ -87,27 +87,46 @@ def run_step(
     `accept` may refuse a result, found or built, before anything is named (by raising).
     """
     key = step.action.key
-    found = None if step.forced else step.store.lookup(key)
-    result = found or _build(step, compute)
+    found = _find(step) or _find_or_build(step, compute)
+    result = found.result
     if accept:
         accept(result)
     for name, content in result.outputs.items():
         if not name.startswith(STORE_ONLY):
             publish(step.store, content, step.folder / name, step.way)
-    write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=bool(found))
+    write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=found.hit)
     receipt = Receipt.of(step.action, result)
     receipt.write(step.receipt)
-    verb = "cache hit, nothing computed" if found else "computed"
+    verb = "cache hit, nothing computed" if found.hit else "computed"
     log.info("%s: %s (action %s, %d files)", step.rule, verb, key[:12], len(result.outputs))
     return receipt
 
 
-def _build(step: Step, compute: Compute) -> Result:
-    key = step.action.key
-    with step.store.locked(key):
+@dataclass(frozen=True)
+class Found:
+    """A result, and whether it was there already."""
+
+    result: Result
+    hit: bool
+
+
+def _find(step: Step, *, far: bool = False) -> Found | None:
+    if step.forced:
+        return None
+    look = step.store.fetch if far else step.store.lookup
+    result = look(step.action.key)
+    return Found(result, hit=True) if result else None
+
+
+def _find_or_build(step: Step, compute: Compute) -> Found:
+    with step.store.locked(step.action.key):
         # Somebody may have built it while this process waited for the lock.
-        done = None if step.forced else step.store.lookup(key)
-        return done or _compute(step, compute)
+        found = _find(step) or _find(step, far=True)
+        if found:
+            return found
+        result = _compute(step, compute)
+    step.store.send(step.action.key, result)
+    return Found(result, hit=False)
 
 
 def _compute(step: Step, compute: Compute) -> Result:

@@ -2,16 +2,18 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from megaport.store.actions import Actions, Result
+from megaport.store.atomic import make_folder
 from megaport.store.blobs import Blobs, Content
 from megaport.store.errors import StoreError
 from megaport.store.locks import exclusive
+from megaport.store.remote import Remote
 from megaport.store.stat_cache import StatCache
 
 
@@ -24,20 +26,50 @@ class Made:
 
 
 class Store:
-    """A folder that any number of processes may share; every part of it may be deleted."""
+    """A folder that any number of processes may share; every part of it may be deleted.
 
-    def __init__(self, root: Path) -> None:
+    `below`: stores to read from and never write to; `remote`: one to fetch from, and send to.
+    """
+
+    def __init__(
+        self, root: Path, below: Sequence[Path] = (), remote: Remote | None = None
+    ) -> None:
         self.root = root.absolute()
+        folders = [folder.absolute() for folder in below]
         self.stats = StatCache(self.root / "stat")
-        self.blobs = Blobs(self.root, self.stats)
-        self.actions = Actions(self.root)
+        self.blobs = Blobs(self.root, self.stats, folders)
+        self.actions = Actions(self.root, folders)
+        self.remote = remote
 
     def lookup(self, key: str) -> Result | None:
-        """The result of an action whose blobs are all here and intact; else None, a miss."""
-        result = self.actions.get(key)
-        if result and all(self.blobs.holds(content) for content in result.outputs.values()):
-            return result
+        """The result of an action whose blobs are all at hand and intact; else None, a miss."""
+        for result in self.actions.candidates(key):
+            if all(self.blobs.holds(content) for content in result.outputs.values()):
+                return result
         return None
+
+    def fetch(self, key: str) -> Result | None:
+        """Bring an action's result from the remote store into this one; None where it has none."""
+        result = self.remote.action(key) if self.remote else None
+        if result is None or not all(map(self._bring, result.outputs.values())):
+            return None
+        self.actions.put(key, result)
+        return result
+
+    def send(self, key: str, result: Result) -> None:
+        """Give a result to the remote store, where there is one that takes it."""
+        if self.remote and self.remote.upload:
+            contents = result.outputs.values()
+            blobs = {content.sha256: self.path_of(content) for content in contents}
+            self.remote.send(key, result, blobs)
+
+    def _bring(self, content: Content) -> bool:
+        if self.blobs.owns(content):
+            return True
+        with self.workspace() as folder:
+            arrived = folder / content.sha256
+            came = self.remote is not None and self.remote.download(content, arrived)
+            return came and self.blobs.adopt(arrived, content.sha256) == content
 
     def record(
         self,
@@ -68,7 +100,7 @@ class Store:
         """
         folder = self.root / "tmp" / uuid.uuid4().hex
         try:
-            folder.mkdir(parents=True)
+            make_folder(folder)
         except OSError as error:
             raise StoreError(
                 f"store {self.root}",
@@ -85,11 +117,12 @@ class Store:
 
     def path_of(self, content: Content) -> Path:
         """The verified blob. Raises StoreError where it is missing or damaged."""
-        if not self.blobs.holds(content):
+        blob = self.blobs.find(content)
+        if blob is None:
             raise StoreError(
                 f"blob {content.sha256}",
                 seen="no such blob, or bytes that do not match its name",
                 expected=f"{content.size} bytes with that digest",
                 remedy="Run the same command again: what is missing is found and rebuilt.",
             )
-        return self.blobs.path(content.sha256)
+        return blob
