@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.plan.plan import BUILT, Plan, forced, workers
+from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
 
 try:
@@ -51,6 +52,7 @@ if workflow.is_main_process:
     workflow.__class__ = ForceWorkers
     os.environ[FORCE_VARIABLE] = ""
     workflow.register_envvars(FORCE_VARIABLE)
+    enter(Path.cwd())
     for line in PLAN.drop_stale(Path("results")):
         print(f"dropped {line}", file=sys.stderr)
 
