@@ -39,6 +39,9 @@ rule assemble_model:
         model=PLAN.shaped("assemble", ""),
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("assemble"),
+        runtime=runtime_minutes("assemble"),
     params:
         fingerprint=fingerprint("assemble"),
     script:

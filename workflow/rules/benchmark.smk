@@ -22,7 +22,9 @@ rule benchmark_model:
     conda:
         "../../envs/benchmark.yaml"
     resources:
-        gpu=1,
+        mem_mb=memory_mb("benchmark"),
+        runtime=runtime_minutes("benchmark"),
+        gpu=gpus("benchmark"),
     params:
         fingerprint=fingerprint("benchmark"),
     script:

@@ -20,6 +20,9 @@ rule checksum_model:
         "results/{model}/run/checksum.log",
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("checksum"),
+        runtime=runtime_minutes("checksum"),
     params:
         fingerprint=fingerprint("checksum"),
     script:

@@ -24,6 +24,9 @@ rule convert_model:
         model=PLAN.shaped("convert", ""),
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("convert"),
+        runtime=runtime_minutes("convert"),
     params:
         fingerprint=fingerprint("convert"),
     script:

@@ -20,6 +20,9 @@ rule export_model:
         "results/{model}/run/export.log",
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("export"),
+        runtime=runtime_minutes("export"),
     params:
         fingerprint=fingerprint("export"),
     script:

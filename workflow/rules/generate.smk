@@ -27,7 +27,9 @@ rule generate_model:
     conda:
         "../../envs/generate.yaml"
     resources:
-        gpu=1,
+        mem_mb=memory_mb("generate"),
+        runtime=runtime_minutes("generate"),
+        gpu=gpus("generate"),
     params:
         fingerprint=fingerprint("generate"),
     script:

@@ -22,6 +22,9 @@ rule inspect_model:
         "results/{model}/run/inspect.log",
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("inspect"),
+        runtime=runtime_minutes("inspect"),
     params:
         fingerprint=fingerprint("inspect"),
     script:

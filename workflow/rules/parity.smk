@@ -39,7 +39,9 @@ rule parity_model:
     conda:
         "../../envs/generate.yaml"
     resources:
-        gpu=1,
+        mem_mb=memory_mb("parity"),
+        runtime=runtime_minutes("parity"),
+        gpu=gpus("parity"),
     params:
         fingerprint=fingerprint("parity"),
     script:

@@ -21,6 +21,9 @@ rule pytorch_bin_model:
         "results/{model}/run/pytorch_bin.log",
     conda:
         "../../envs/convert.yaml"
+    resources:
+        mem_mb=memory_mb("pytorch_bin"),
+        runtime=runtime_minutes("pytorch_bin"),
     params:
         fingerprint=fingerprint("pytorch_bin"),
     script:
