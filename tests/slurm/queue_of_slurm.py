@@ -1,0 +1,77 @@
+"""What a Slurm knows of its jobs, by the comment that Snakemake's executor gives them."""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemons import output
+
+
+@dataclass(frozen=True)
+class Job:
+    """One Slurm job: `name` is rule and wildcards, `memory_mb` and `cards` what was asked for."""
+
+    id: str
+    name: str
+    state: str
+    memory_mb: int
+    minutes: int
+    cards: str
+
+
+def jobs() -> list[Job]:
+    """Every job of this Slurm, also finished ones, oldest first."""
+    lines = output("scontrol", "-o", "show", "job", check=False).splitlines()
+    return [_job(line) for line in lines if "JobId=" in line]
+
+
+def _job(line: str) -> Job:
+    told = dict(re.findall(r"(\S+?)=(\S*)", line))
+    days_hours = re.match(r"(?:(\d+)-)?(\d+):(\d+)", told["TimeLimit"]).groups(default="0")
+    days, hours, minutes = map(int, days_hours)
+    return Job(
+        id=told["JobId"],
+        name=told.get("Comment", "").removeprefix("rule_"),
+        state=told["JobState"],
+        memory_mb=_megabytes(told["MinMemoryNode"]),
+        minutes=(days * 24 + hours) * 60 + minutes,
+        cards=told.get("TresPerJob", ""),
+    )
+
+
+def _megabytes(text: str) -> int:
+    """Slurm prints 2000M, 4G or 4.50G; its G is 1024 M."""
+    number, unit = re.match(r"([\d.]+)([MG])", text).groups()
+    return round(float(number) * (1024 if unit == "G" else 1))
+
+
+def running(name: str) -> Job | None:
+    """The running job of a rule and model, once its script has started."""
+    found = [job for job in jobs() if job.name == name and job.state == "RUNNING"]
+    return found[-1] if found and script_of(found[-1]) else None
+
+
+def script_of(job: Job) -> int | None:
+    """The process that computes, below Slurm's and Snakemake's own."""
+    mark = f"SLURM_JOB_ID={job.id}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if (
+                b"/scripts/" in b"".join(command[1:2])
+                and mark in (process / "environ").read_bytes()
+            ):
+                return int(process.name)
+        except OSError:
+            continue
+    return None
+
+
+def kill_script(job: Job) -> None:
+    os.kill(script_of(job), signal.SIGKILL)
+
+
+def cancel(job: Job) -> None:
+    output("scancel", job.id)

@@ -1,0 +1,171 @@
+"""`snakemake --profile profiles/slurm all` for three models, on a Slurm that things happen to.
+
+    PYTHONPATH=workflow:tests python tests/slurm/run.py
+
+Installs Slurm (Debian) and the executor (PyPI) where they are missing, starts one node on loopback,
+cancels a job, kills a worker, kills the submitting Snakemake, submits again; stops what it started.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import yaml
+from daemons import one_node_slurm, output, wait_until
+from queue_of_slurm import cancel, jobs, kill_script, running
+
+from support.checkout import ENVIRONMENT, checkout
+
+HERE = Path(__file__).parent
+LIMIT_S = 600
+CHECKPOINT = {
+    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
+    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
+    "tokenizer": "gpt2",
+}
+MODELS = {
+    "one": CHECKPOINT,
+    "two": CHECKPOINT | {"dtype": "float32"},
+    "three": CHECKPOINT | {"max_shard_size": 8_000_000},
+}
+SETTINGS = {
+    "model": list(MODELS),
+    "models": MODELS,
+    "generate": {"max_length": 8},
+    "benchmark": {
+        "engines": ["eager"], "batch_sizes": [1], "prompt_lengths": [1],
+        "new_tokens": 4, "repeats": 2,
+    },
+}  # fmt: skip
+QUICK = ["--seconds-between-status-checks=2", "--slurm-init-seconds-before-status-checks=2"]
+PASSED: list[str] = []
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
+    with tempfile.TemporaryDirectory(prefix="megaport-slurm-") as folder:
+        python = environment(Path(folder) / "tools")
+        copy = checkout(Path(folder) / "checkout")
+        (copy / "three.yaml").write_text(yaml.safe_dump(SETTINGS))
+        snakemake = [
+            python, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK,
+            "--configfile", "three.yaml", "--",
+        ]  # fmt: skip
+        with one_node_slurm(Path(folder) / "slurm"):
+            began = time.monotonic()
+            disturb(snakemake, copy)
+            finish(snakemake, copy)
+            ask_for_a_card(snakemake, copy)
+            say(f"{len(jobs())} Slurm jobs in {time.monotonic() - began:.0f} s")
+    demand(not Path("/etc/slurm/slurm.conf").exists(), "nothing is left behind")
+    print(f"{len(PASSED)} passed, 0 failed")
+
+
+def environment(folder: Path) -> Path:
+    """A Python with the executor, and all of this environment's packages behind it."""
+    output(sys.executable, "-m", "venv", str(folder))
+    site = next((folder / "lib").glob("python*/site-packages"))
+    (site / "project.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = folder / "bin" / "python"
+    output(str(python), "-m", "pip", "install", "-qr", str(HERE / "requirements.txt"))
+    return python
+
+
+def disturb(snakemake: list, copy: Path) -> None:
+    """A first run whose job is cancelled, whose worker is killed, and which is killed itself."""
+    log = copy / "first.log"
+    with log.open("w") as file:
+        run = subprocess.Popen(
+            [*snakemake, "all"], cwd=copy, env=ENVIRONMENT, stdout=file, stderr=file
+        )
+    try:
+        for model, harm in (("one", cancel), ("two", kill_script)):
+            name = f"parity_model_wildcards_{model}"
+            wait_until(f"{name} runs", partial(at_work, run, name), LIMIT_S)
+            harm(running(name))
+            lost = partial(restarts, log, len(PASSED) + 1)
+            wait_until(f"{name} is submitted again", lost, LIMIT_S)
+            demand(True, f"{harm.__name__}: the job was submitted again")
+        require_more_the_second_time("parity_model_wildcards_one")
+    except SystemExit:
+        print(log.read_text())
+        raise
+    finally:
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def at_work(run: subprocess.Popen, name: str) -> bool:
+    if run.poll() is not None:
+        sys.exit(f"Snakemake ended with exit status {run.returncode} before {name} ran")
+    return running(name) is not None
+
+
+def restarts(log: Path, count: int) -> bool:
+    return log.read_text().count("Trying to restart job") >= count
+
+
+def require_more_the_second_time(name: str) -> None:
+    wait_until(f"{name} is in the queue twice", lambda: len(named(name)) > 1, LIMIT_S)
+    first, second = named(name)[:2]
+    asked = [f"{job.memory_mb} MB, {job.minutes} min" for job in (first, second)]
+    twice = (2 * first.memory_mb, 2 * first.minutes) == (second.memory_mb, second.minutes)
+    demand(twice, f"asked for by size and attempt: {asked[0]}, then {asked[1]}")
+
+
+def named(name: str) -> list:
+    return [job for job in jobs() if job.name == name]
+
+
+def finish(snakemake: list, copy: Path) -> None:
+    """The same command again, beside the jobs that the killed run left in the queue."""
+    call([*snakemake[:-1], "--unlock"], copy)
+    began = time.monotonic()
+    text = call([*snakemake, "all"], copy)
+    say(f"after the kill: {time.monotonic() - began:.0f} s")
+    demand("(100%) done" in text, "a second run finishes what the killed one began")
+    missing = [model for model in MODELS if not (copy / f"results/{model}/parity.json").exists()]
+    demand(not missing and (copy / "results/report.html").exists(), "three models and their report")
+    demand("Nothing to be done" in call([*snakemake, "all"], copy), "then nothing to be done")
+    demand(not any(job.cards for job in jobs()), "no card was asked for where there is none")
+
+
+def ask_for_a_card(snakemake: list, copy: Path) -> None:
+    """Slurm promises a card that the machine lacks: the request arrives, the job says no."""
+    (copy / "card.yaml").write_text(yaml.safe_dump({**SETTINGS, "generate": {"device": "cuda"}}))
+    command = [*snakemake[:-2], "card.yaml", "--retries=0", "--", "results/one/generate.json"]
+    text = call(command, copy, status=1)
+    demand("cuda" in text and "Traceback" not in text, "a missing card is explained")
+    cards = named("generate_model_wildcards_one")[-1].cards
+    demand(cards == "gres:gpu:1", f"device: cuda asks Slurm for {cards}")
+
+
+def call(command: list, copy: Path, status: int = 0) -> str:
+    done = subprocess.run(
+        command, cwd=copy, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    if done.returncode != status:
+        sys.exit(f"{done.stdout}\nexit status {done.returncode}, expected {status}: {command}")
+    return done.stdout
+
+
+def demand(true: bool, what: str) -> None:
+    if not true:
+        sys.exit(f"not so: {what}")
+    PASSED.append(what)
+    say(f"  ok: {what}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
