@@ -10,7 +10,7 @@ LOGITS = torch.log(torch.tensor([[0.1, 0.4, 0.2, 0.3]]))
 
 def _draw(sampling: Sampling, count: int = 4000) -> torch.Tensor:
     rows = LOGITS.expand(count, -1)
-    tokens = choose(rows, sampling, uniforms(range(count), 1)[0])
+    tokens, _ = choose(rows, sampling, uniforms(range(count), 1)[0])
     return torch.bincount(tokens, minlength=4) / count
 
 
@@ -31,14 +31,23 @@ def test_tokens_come_as_often_as_they_should(sampling: Sampling, expected: list[
 
 
 def test_greedy_is_the_largest_logit() -> None:
-    assert choose(LOGITS, Sampling(), torch.zeros(1)).tolist() == [1]
+    ids, finite = choose(LOGITS, Sampling(), torch.zeros(1))
+    assert (ids.tolist(), finite.tolist()) == ([1], [True])
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(False, top_k=2)])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_one_logit_that_is_not_finite_is_noticed_in_its_row(sampling: Sampling, bad: float) -> None:
+    logits = torch.cat([LOGITS, LOGITS])
+    logits[1, 2] = bad
+    assert choose(logits, sampling, torch.zeros(2))[1].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("draw", [0.0, 1.0 - 2**-24])
 def test_the_ends_of_the_uniform_are_tokens_that_may_come(draw: float) -> None:
     kept = {1, 3}
     sampling = Sampling(False, top_p=0.6)
-    assert int(choose(LOGITS, sampling, torch.tensor([draw]))) in kept
+    assert int(choose(LOGITS, sampling, torch.tensor([draw]))[0]) in kept
 
 
 def test_a_row_of_uniforms_depends_on_its_seed_alone() -> None:

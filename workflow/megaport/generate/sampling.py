@@ -27,10 +27,15 @@ def uniforms(seeds: Sequence[int], steps: int) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
-    """Token ids int64 [rows] from logits [rows, vocab] and uniforms [rows]; never synchronises."""
+def choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Token ids int64 [rows] from logits [rows, vocab] and uniforms [rows]; never synchronises.
+
+    Beside them bool [rows]: whether the largest logit is finite (it is NaN where any logit is).
+    """
     if sampling.greedy:
-        return logits.argmax(-1)
+        # On a CPU four times as fast as argmax, and its value is wanted anyway.
+        best, ids = logits.max(-1)
+        return ids, torch.isfinite(best)
     count = logits.shape[-1]
     kept = min(sampling.top_k, count) or count
     scores, ids = torch.topk(logits.float() / sampling.temperature, kept, dim=-1)
@@ -42,4 +47,4 @@ def choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
         cumulative = weights.cumsum(-1)
     target = uniform.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
     rank = torch.searchsorted(cumulative, target, right=True).clamp_(max=kept - 1)
-    return ids.gather(-1, rank)[:, 0]
+    return ids.gather(-1, rank)[:, 0], torch.isfinite(scores[:, 0])

@@ -95,12 +95,13 @@ class _Watch(LogitsProcessor):
         self.draws = None if draws is None else draws.to(device)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        self.finite.logical_and_(torch.isfinite(scores.amax(-1)))
         if self.draws is None:
+            self.finite.logical_and_(torch.isfinite(scores.amax(-1)))
             return scores
-        chosen = choose(scores, self.sampling, self.draws[self.step])[:, None]
+        chosen, finite = choose(scores, self.sampling, self.draws[self.step])
+        self.finite.logical_and_(finite)
         self.step += 1
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 
 class _Mark(StoppingCriteria):

@@ -103,8 +103,9 @@ class Session:
         self._choose(logits)
 
     def _choose(self, logits: Tensor) -> None:
-        self.finite.logical_and_(torch.isfinite(logits.amax(-1)))
-        chosen = choose(logits, self.sampling, self.uniform.index_select(0, self.index)[0])
+        uniform = self.uniform.index_select(0, self.index)[0]
+        chosen, finite = choose(logits, self.sampling, uniform)
+        self.finite.logical_and_(finite)
         self.ended.logical_or_(chosen == self.stop)
         self.token.copy_(chosen[:, None])
         self.output.index_copy_(1, self.index, self.token)
