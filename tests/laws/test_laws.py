@@ -14,37 +14,11 @@ import pytest
 import yaml
 
 from support import checkout as shell
-from support.checkout import Ran, Server, checkout
+from support.checkout import Ran, checkout, content
 
 TARGET = "assemble"
 CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
 MODEL = Path("results/austen-tiny")
-
-
-@pytest.fixture(scope="module")
-def snakemake(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server") / "output")
-    yield server.snakemake
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory, snakemake):
-    folder = checkout(tmp_path_factory.mktemp("laws") / "pristine")
-    ran = snakemake(folder, TARGET)
-    assert ran.computed == CHAIN, ran.text
-    return folder
-
-
-@pytest.fixture
-def built(pristine, tmp_path):
-    """A copy that keeps times and links, as `cp -a` does."""
-    return Path(shutil.copytree(pristine, tmp_path / "built", symlinks=True))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = (p for p in (folder / MODEL).rglob("*") if p.is_file() and "run" not in p.parts)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:
@@ -66,6 +40,12 @@ def blob(folder: Path, rule: str, name: str) -> Path:
 
 def ran_nothing(ran: Ran) -> bool:
     return ran.status == 0 and not ran.computed
+
+
+def test_a_first_run_computes_the_chain(snakemake, tmp_path, pristine):
+    folder = checkout(tmp_path / "first", pristine)
+    assert snakemake(folder, "checksum").computed == {"download", "checksum"}
+    assert snakemake(folder, TARGET).computed == CHAIN - {"download", "checksum"}
 
 
 def test_touching_everything_runs_nothing(snakemake, built):

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from support.slow import deselect_slow
+
 NOBODY = 65534
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    deselect_slow(config, items)
 
 
 @pytest.fixture

@@ -68,6 +68,12 @@ def snakemake(folder: Path, *arguments: str, umask: int = -1, **environment: str
     return Ran(done.returncode, done.stdout)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file under results/ that must be the same wherever it is made, by name."""
+    files = (p for p in (folder / "results").rglob("*") if p.is_file() and "run" not in p.parts)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
+
+
 class Server:
     """The same command line from a warm process: a run costs half a second less, or two."""
 

@@ -1,0 +1,34 @@
+"""A checkout in which `assemble` has run, and a warm Snakemake."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.checkout import Server, checkout
+from support.slow import deselect_slow
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    deselect_slow(config, items)
+
+
+@pytest.fixture(scope="session")
+def snakemake(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server") / "output")
+    yield server.snakemake
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory, snakemake):
+    folder = checkout(tmp_path_factory.mktemp("laws") / "pristine")
+    ran = snakemake(folder, "assemble")
+    assert ran.status == 0, ran.text
+    return folder
+
+
+@pytest.fixture
+def built(pristine, tmp_path):
+    """A copy that keeps times and links, as `cp -a` does."""
+    return Path(shutil.copytree(pristine, tmp_path / "built", symlinks=True))

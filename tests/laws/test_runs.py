@@ -1,0 +1,101 @@
+"""Whole runs side by side and after a death: two clones, one directory, layers, a remote store."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+
+from support.checkout import ENVIRONMENT, SNAKEMAKE, Ran, checkout, content
+
+CHAIN = ["assemble", "checksum", "convert", "download", "inspect"]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [SNAKEMAKE, "-c1", *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(run: subprocess.Popen) -> Ran:
+    text, _ = run.communicate(timeout=120)
+    return Ran(run.returncode, text)
+
+
+def settings(folder: Path, **keys) -> list[str]:
+    (folder / "mine.yaml").write_text(yaml.safe_dump(keys))
+    return ["--configfile", "mine.yaml"]
+
+
+def test_two_clones_on_one_store_at_once_do_the_work_once(pristine, tmp_path):
+    clones = [checkout(tmp_path / name, pristine) for name in ("one", "two")]
+    shared = settings(clones[0], store=str(tmp_path / "store"))
+    settings(clones[1], store=str(tmp_path / "store"))
+    runs = [finish(run) for run in [start(clone, "assemble", *shared) for clone in clones]]
+    assert [run.status for run in runs] == [0, 0], runs
+    assert sorted([*runs[0].computed, *runs[1].computed]) == CHAIN, runs
+    assert content(clones[0]) == content(clones[1]) == content(pristine)
+
+
+def test_two_runs_in_one_directory_are_told_apart(pristine, tmp_path):
+    """The second waits for nothing, harms nothing, and says why it stopped."""
+    folder = checkout(tmp_path / "one", pristine)
+    first = start(folder, "assemble")
+    wait_for(folder / ".snakemake" / "locks" / "0.output.lock")
+    second = finish(start(folder, "assemble"))
+    assert second.status != 0 and "cannot be locked" in second.text, second.text
+    assert finish(first).status == 0
+    assert content(folder) == content(pristine)
+
+
+def test_a_killed_snakemake_needs_no_unlocking(pristine, tmp_path):
+    folder = checkout(tmp_path / "one", pristine)
+    run = start(folder, "assemble")
+    wait_for(folder / "results" / "austen-tiny" / "download.json")
+    assert list((folder / ".snakemake" / "locks").iterdir())
+    os.kill(run.pid, signal.SIGKILL)
+    finish(run)
+    again = finish(start(folder, "assemble"))
+    assert again.status == 0, again.text
+    assert content(folder) == content(pristine)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.02)
+
+
+def test_a_store_below_makes_everything_a_hit(snakemake, built, tmp_path):
+    below = tmp_path / "system"
+    (built / ".store").rename(below)
+    clone = checkout(tmp_path / "clone", built)
+    ran = snakemake(clone, "assemble", *settings(clone, store_below=[str(below)]))
+    assert (ran.computed, sorted(ran.hits)) == (set(), CHAIN), ran.text
+    shown = clone / "results" / "austen-tiny" / "converted" / "model.safetensors"
+    assert shown.resolve().is_relative_to(below)
+    again = snakemake(clone, "assemble", "--configfile", "mine.yaml")
+    assert again.nothing, again.text
+
+
+def test_a_colleagues_upload_is_a_hit_and_without_it_the_work_is_done(snakemake, built, tmp_path):
+    far = {"store_remote": f"file://{tmp_path}/far", "store_upload": True}
+    first = snakemake(built, "assemble", *settings(built, **far), "-F")
+    assert sorted(first.computed) == CHAIN, first.text
+    clone = checkout(tmp_path / "clone", built)
+    ran = snakemake(clone, "assemble", *settings(clone, **far))
+    assert (ran.computed, sorted(ran.hits)) == (set(), CHAIN), ran.text
+    shutil.rmtree(clone / ".store")
+    shutil.rmtree(tmp_path / "far")
+    alone = snakemake(clone, "assemble", "--configfile", "mine.yaml")
+    assert alone.status == 0 and "convert" in alone.computed, alone.text
+    assert content(clone) == content(built)
