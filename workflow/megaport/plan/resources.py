@@ -1,4 +1,4 @@
-"""What a job asks a cluster for: memory and time by the checkpoint's size, a card where one is used.
+"""What a job asks a cluster for: memory and time by size, a card where one is used.
 
 The sizes are in the receipts of the steps before, so they are known when a job is submitted.
 """
