@@ -10,6 +10,10 @@ min_version("9.27")
 configfile: Path(workflow.basedir) / "config.yaml"
 
 
+# Read only with `--software-deployment-method apptainer`; how to build it: docs/scaling.md.
+container: str(Path(workflow.basedir) / "build" / "megaport.sif")
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 
