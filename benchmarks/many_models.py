@@ -1,0 +1,102 @@
+"""Many small models at once: jobs a second from nothing, from a full store, with nothing to do.
+
+    python benchmarks/many_models.py WORK_FOLDER [--models 1 4 16 64] [--arguments=-c2 ...]
+
+Builds `assemble` for so many variants of the bundled model (each with an epsilon of its own, so
+that none is another's cache hit after the checksum): five jobs a model. With
+`--arguments=--profile=profiles/slurm` the jobs go through Slurm. Prints Markdown for
+docs/scaling.md.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "resources", "envs")
+TARGET = "assemble"
+JOBS_A_MODEL = 5  # download, checksum, inspect, convert, assemble
+MODEL = {
+    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
+    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
+    "tokenizer": "gpt2",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Wall seconds of three runs over one number of models."""
+
+    models: int
+    built: float
+    restored: float
+    nothing: float
+
+    def markdown(self) -> str:
+        jobs = self.models * JOBS_A_MODEL
+        return (
+            f"| {self.models} | {jobs} | {self.built:.1f} | {jobs / self.built:.1f} "
+            f"| {self.restored:.1f} | {jobs / self.restored:.1f} | {self.nothing:.1f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Jobs a second over many small models.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--arguments", nargs="+", default=["-c2"], help="for Snakemake")
+    given = parser.parse_args()
+    print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
+    print("|---|---|---|---|---|---|---|")
+    for row in measure(given.folder, given.models, given.arguments):
+        print(row.markdown(), flush=True)
+
+
+def measure(folder: Path, counts: list[int], arguments: list[str]) -> Iterator[Row]:
+    for count in counts:
+        copy = folder / f"models-{count}"
+        prepare(copy, count)
+        built = run(copy, arguments)
+        shutil.rmtree(copy / "results")
+        yield Row(count, built, run(copy, arguments), run(copy, arguments))
+        shutil.rmtree(copy)
+
+
+def prepare(copy: Path, count: int) -> None:
+    """A checkout of its own with an empty store."""
+    copy.mkdir(parents=True)
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, copy / part)
+        else:
+            shutil.copy2(ROOT / part, copy / part)
+    models = {f"model-{number:02}": variant(number) for number in range(count)}
+    settings = yaml.safe_dump({"model": list(models), "models": models})
+    (copy / "many.yaml").write_text(settings)
+
+
+def variant(number: int) -> dict[str, object]:
+    epsilon = {"layer_norm_epsilon": 1e-5 + number * 1e-9}
+    return MODEL | {"architecture": MODEL["architecture"] | epsilon}
+
+
+def run(copy: Path, arguments: list[str]) -> float:
+    """Wall seconds of one run that ended well."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "many.yaml"]
+    began = time.monotonic()
+    command += ["--", TARGET]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()
