@@ -6,9 +6,11 @@ a few; `-m slow` tries them all.
 """
 
 import os
+import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ from support.checkout import ENVIRONMENT, SNAKEMAKE, checkout, content
 
 DYING = Path(__file__).resolve().parents[1] / "support" / "dying"
 TARGET = "convert"
+LATER = re.compile(
+    r"/(model/|inspection/|assemble\.json|inspect\.json)"
+)  # what TARGET does not make
 SAMPLES = 4
 
 
@@ -36,10 +41,8 @@ def run_and_die(folder: Path, counter: Path, at: int, who: str) -> bool:
     )
     status = run.wait(120)
     time.sleep(0.3)  # a job may outlive Snakemake for a moment, and publish
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(run.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     return status != 0
 
 
@@ -60,7 +63,8 @@ def check(folder: Path, at: int, who: str, snakemake, wanted: dict[str, bytes]) 
     again = snakemake(folder, TARGET)
     assert again.status == 0, f"{who} died at change {at}\n{again.text}"
     made = content(folder)
-    assert made == {name: wanted[name] for name in made} and len(made) > 4
+    assert set(made) == {name for name in wanted if not LATER.search(name)}
+    assert [name for name in made if made[name] != wanted[name]] == []
     assert verify(store).clean
 
 

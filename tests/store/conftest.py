@@ -8,9 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from support.mounts import WHY_NOT, can_mount
 from support.slow import deselect_slow
 
 NOBODY = 65534
+
+
+MOUNTS = can_mount()
+collect_ignore = [] if MOUNTS else ["test_full_disk.py"]
+
+
+def pytest_report_header() -> str | None:
+    return None if MOUNTS else WHY_NOT
 
 
 def pytest_collection_modifyitems(config, items) -> None:

@@ -1,6 +1,7 @@
 """Files that are there wholly or not at all: sibling temporary, fsync, rename."""
 
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # A folder with both is a group's: what is made in it belongs to the group and is the group's too.
+TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")
 SHARED = stat.S_ISGID | stat.S_IWGRP
 
 
@@ -55,6 +57,11 @@ def sync_file(path: Path) -> None:
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` that no other process uses; hidden, so that globs pass over it."""
     return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Temporary siblings in `folder`: of a writer at work, or of one that was killed."""
+    return [path for path in folder.glob(".*.tmp") if TEMPORARY.fullmatch(path.name)]
 
 
 @contextmanager

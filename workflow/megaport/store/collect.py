@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from megaport.store.atomic import left_over
 from megaport.store.locks import is_held
 from megaport.store.receipts import read_receipt
 from megaport.store.store import Store
@@ -30,6 +31,7 @@ def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) ->
     candidates = [path for path in store.blobs if path.name not in blobs]
     candidates += [store.actions.path(key) for key in store.actions if key not in keys]
     candidates += _abandoned(store.root / "tmp")
+    candidates += left_over(store.actions.folder)
     candidates += [p for p in (store.root / "stat").glob("??/*") if p.is_file()]
     candidates += [p for p in (store.root / "partial").glob("*") if p.is_file() and not is_held(p)]
     youngest = time.time() - grace_seconds

@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from megaport.store.actions import Action, Result
+from megaport.store.atomic import left_over
 from megaport.store.code import closure, code_digest, forget
 from megaport.store.cost import Meter, write_cost
 from megaport.store.errors import OutputError
@@ -91,15 +92,27 @@ def run_step(
     result = found.result
     if accept:
         accept(result)
-    for name, content in result.outputs.items():
-        if not name.startswith(STORE_ONLY):
-            publish(step.store, content, step.folder / name, step.way)
+    named = {
+        name: content for name, content in result.outputs.items() if not name.startswith(STORE_ONLY)
+    }
+    _sweep(step, named)
+    for name, content in named.items():
+        publish(step.store, content, step.folder / name, step.way)
     write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=found.hit)
     receipt = Receipt.of(step.action, result)
     receipt.write(step.receipt)
     verb = "cache hit, nothing computed" if found.hit else "computed"
     log.info("%s: %s (action %s, %d files)", step.rule, verb, key[:12], len(result.outputs))
     return receipt
+
+
+def _sweep(step: Step, names: Iterable[str]) -> None:
+    """Remove what a killed run left beside the step's names; nobody else writes these now."""
+    wanted = {step.receipt, *(step.folder / name for name in names)}
+    for folder in {path.parent for path in wanted}:
+        for path in left_over(folder):
+            if path.with_name(path.name[1:].rsplit(".", 3)[0]) in wanted:
+                path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
