@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda lint format config sbom clean
+.PHONY: help generate test test-conda test-slurm lint format config sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -29,6 +29,9 @@ test: $(DEVELOPMENT) ## run the test suite
 
 test-conda: $(DEVELOPMENT) ## snakemake --use-conda all, through conda or a stand-in (minutes)
 	PYTHONPATH=workflow:tests $(BIN)/python tests/conda/run.py
+
+test-slurm: $(DEVELOPMENT) ## snakemake --executor slurm, on a Slurm of one node; as root (minutes)
+	PYTHONPATH=workflow:tests $(BIN)/python tests/slurm/run.py
 
 lint: $(DEVELOPMENT) ## run every linter
 	$(BIN)/ruff check

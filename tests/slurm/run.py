@@ -6,19 +6,19 @@ Installs Slurm (Debian) and the executor (PyPI) where they are missing, starts o
 cancels a job, kills a worker, kills the submitting Snakemake, submits again; stops what it started.
 """
 
-import os
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import yaml
 from daemons import one_node_slurm, output, wait_until
-from queue_of_slurm import cancel, jobs, kill_script, running
+from queue_of_slurm import Job, cancel, jobs, kill_script, running
 
 from support.checkout import ENVIRONMENT, checkout
 
@@ -85,25 +85,32 @@ def disturb(snakemake: list, copy: Path) -> None:
             [*snakemake, "all"], cwd=copy, env=ENVIRONMENT, stdout=file, stderr=file
         )
     try:
-        for model, harm in (("one", cancel), ("two", kill_script)):
-            name = f"parity_model_wildcards_{model}"
-            wait_until(f"{name} runs", partial(at_work, run, name), LIMIT_S)
-            harm(running(name))
-            again = partial(submitted_twice, run, name)
-            wait_until(f"{name} is submitted again", again, LIMIT_S)
-            demand(True, f"{harm.__name__}: the job was submitted again")
-        require_more_the_second_time("parity_model_wildcards_one")
+        lost = harm_one(run, cancel, besides=[])
+        require_more_the_second_time(lost)
+        harm_one(run, kill_script, besides=[lost])
     except SystemExit:
         print(log.read_text())
         raise
     finally:
-        os.kill(run.pid, signal.SIGKILL)
+        run.kill()
         run.wait()
 
 
-def at_work(run: subprocess.Popen, name: str) -> bool:
+def harm_one(run: subprocess.Popen, harm: Callable[[Job], None], besides: list[str]) -> str:
+    """Do harm to the first parity job at work, see it submitted again; its name."""
+    names = [f"parity_model_wildcards_{model}" for model in MODELS]
+    left = [name for name in names if name not in besides]
+    wait_until("a parity job is at work", partial(at_work, run, left), LIMIT_S)
+    job = next(filter(None, map(running, left)))
+    harm(job)
+    wait_until(f"{job.name} is submitted again", partial(submitted_twice, run, job.name), LIMIT_S)
+    demand(True, f"{harm.__name__}: the job was submitted again")
+    return job.name
+
+
+def at_work(run: subprocess.Popen, names: list[str]) -> bool:
     require_alive(run)
-    return running(name) is not None
+    return any(map(running, names))
 
 
 def submitted_twice(run: subprocess.Popen, name: str) -> bool:
@@ -123,7 +130,7 @@ def require_more_the_second_time(name: str) -> None:
     demand(twice, f"asked for by size and attempt: {asked[0]}, then {asked[1]}")
 
 
-def named(name: str) -> list:
+def named(name: str) -> list[Job]:
     return [job for job in jobs() if job.name == name]
 
 
