@@ -10,8 +10,9 @@ min_version("9.27")
 configfile: Path(workflow.basedir) / "config.yaml"
 
 
-# Read only with `--software-deployment-method apptainer`; how to build it: docs/scaling.md.
-container: str(Path(workflow.basedir) / "build" / "megaport.sif")
+# Read only with `--software-deployment-method apptainer`, relative to the working directory (Snakemake
+# takes no path with spaces here); how to build it: docs/scaling.md.
+container: "build/megaport.sif"
 
 
 include: "workflow/rules/common.smk"
