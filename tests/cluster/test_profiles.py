@@ -1,0 +1,34 @@
+"""The profiles as Snakemake reads them: which jobs ask for a card, and how many cards there are."""
+
+import re
+
+import pytest
+
+from support.checkout import checkout, snakemake
+
+ON_A_CARD = {"generate_model", "benchmark_model", "parity_model"}
+GPU = ["--profile", "profiles/gpu", "--configfile", "profiles/gpu/model.yaml"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return checkout(tmp_path_factory.mktemp("profiles") / "checkout")
+
+
+def asked(text: str) -> dict[str, str]:
+    """The resources that a dry run says each rule's job asks for."""
+    return dict(re.findall(r"rule (\w+_model):.*?resources: ([^\n]*)", text, re.DOTALL))
+
+
+@pytest.mark.parametrize(("arguments", "cards"), [(GPU, 1), ([], 0)], ids=["gpu", "default"])
+def test_cards_are_asked_for_by_what_uses_one(folder, arguments, cards):
+    ran = snakemake(folder, "-n", *arguments, "--", "all")
+    assert ran.status == 0, ran.text
+    resources = asked(ran.text)
+    assert {rule for rule, line in resources.items() if f"gpu={cards}" in line} == ON_A_CARD
+
+
+def test_there_is_one_card_to_share(folder):
+    """Snakemake cuts a request down to what there is."""
+    ran = snakemake(folder, "-n", *GPU, "--set-resources", "parity_model:gpu=5", "--", "parity")
+    assert "gpu=1" in asked(ran.text)["parity_model"], ran.text
