@@ -1,5 +1,7 @@
 """verify, gc and du: what they find, what they keep, and that gc only lists unless told."""
 
+import time
+
 import pytest
 
 from megaport.store.actions import Action
@@ -75,6 +77,25 @@ def test_gc_leaves_the_young_alone(kept, capsys):
     store, results, *_ = kept
     run(capsys, "gc", store.root, results, "--delete")
     assert len(list(store.blobs)) == 3
+
+
+def test_gc_leaves_what_a_hit_has_just_found(kept, capsys):
+    """Hazard: collection while a run reads. A hit of an old action has no receipt for a moment."""
+    store, results, *_ = kept
+    key = Action("old", {"in": {}}, {}, "code", {}).key
+    time.sleep(1)
+    assert store.lookup(key)
+    run(capsys, "gc", store.root, results, "--delete", "--grace", 0.5 / 3600)
+    assert store.lookup(key)
+    run(capsys, "gc", store.root, results, "--delete", "--grace", 0)
+    assert not store.lookup(key)
+
+
+def test_gc_survives_what_vanishes_while_it_looks(kept, capsys, monkeypatch):
+    store, results, *_ = kept
+    gone = store.actions.folder / ".x.1.00000000.tmp"
+    monkeypatch.setattr("megaport.store.collect.left_over", lambda folder: [gone])
+    assert run(capsys, "gc", store.root, results, "--grace", 0)[0] == 0
 
 
 def test_gc_leaves_a_live_workspace_and_takes_a_dead_one(kept, capsys):

@@ -1,7 +1,9 @@
 """Which outputs an action key gave: STORE/actions/<key>, written after its blobs."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -104,6 +106,11 @@ class Actions:
 
     def put(self, key: str, result: Result) -> None:
         write_durably(self.path(key), result.to_bytes(), mode=0o444)
+
+    def touch(self, key: str) -> None:
+        """Tell a collector that the action is in use: a hit has no receipt for a moment."""
+        with suppress(OSError):  # in another layer, read-only, or another user's
+            os.utime(self.path(key))
 
     def __iter__(self) -> Iterator[str]:
         names = (path.name for path in sorted(self.folder.glob("*")))

@@ -27,15 +27,16 @@ def find_garbage(store: Store, results: Iterable[Path], grace_seconds: float) ->
     has made and not named yet. Raises ReceiptError for a receipt that cannot be read: its content
     would go.
     """
+    youngest = time.time() - grace_seconds
     blobs, keys = _reached(results)
+    blobs |= _in_use(store, youngest)
     candidates = [path for path in store.blobs if path.name not in blobs]
     candidates += [store.actions.path(key) for key in store.actions if key not in keys]
     candidates += _abandoned(store.root / "tmp")
     candidates += left_over(store.actions.folder)
     candidates += [p for p in (store.root / "stat").glob("??/*") if p.is_file()]
     candidates += [p for p in (store.root / "partial").glob("*") if p.is_file() and not is_held(p)]
-    youngest = time.time() - grace_seconds
-    paths = [path for path in candidates if path.lstat().st_ctime <= youngest]
+    paths = [path for path in candidates if _changed(path) <= youngest]
     return Garbage(paths, sum(_size(path) for path in paths))
 
 
@@ -59,6 +60,13 @@ def _reached(results: Iterable[Path]) -> tuple[set[str], set[str]]:
     return blobs, keys
 
 
+def _in_use(store: Store, since: float) -> set[str]:
+    """The blobs of actions that somebody wrote or found since then."""
+    young = (key for key in store.actions if _changed(store.actions.path(key)) > since)
+    found = (store.actions.get(key) for key in young)
+    return {item.sha256 for result in found if result for item in result.outputs.values()}
+
+
 def _receipts(results: Iterable[Path]) -> Iterator[Path]:
     for folder in results:
         yield from sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
@@ -68,6 +76,14 @@ def _abandoned(folder: Path) -> list[Path]:
     works = [path for path in folder.glob("*") if path.suffix != ".lock"]
     dead = [path for path in works if not is_held(path.with_suffix(".lock"))]
     return dead + [path.with_suffix(".lock") for path in dead if path.with_suffix(".lock").exists()]
+
+
+def _changed(path: Path) -> float:
+    """When it was last changed, in seconds; what vanished meanwhile counts as just now."""
+    try:
+        return path.lstat().st_ctime
+    except FileNotFoundError:
+        return time.time()
 
 
 def _size(path: Path) -> int:

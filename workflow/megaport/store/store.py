@@ -45,6 +45,7 @@ class Store:
         """The result of an action whose blobs are all at hand and intact; else None, a miss."""
         for result in self.actions.candidates(key):
             if all(self.blobs.holds(content) for content in result.outputs.values()):
+                self.actions.touch(key)
                 return result
         return None
 
