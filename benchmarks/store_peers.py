@@ -1,0 +1,76 @@
+"""The same chain of steps and files as make, dvc and an empty Snakemake workflow see it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+STEPS = ("download", "checksum", "inspect", "convert", "assemble", "generate")
+READS = {
+    "checksum": ["download"],
+    "inspect": ["checksum"],
+    "convert": ["checksum"],
+    "assemble": ["inspect", "convert"],
+    "generate": ["assemble"],
+}
+
+
+def outputs(built: Path, step: str) -> list[str]:
+    """The files of a step, its receipt first, relative to the model's folder."""
+    receipt = json.loads((built / f"{step}.json").read_text())
+    return [f"{step}.json", *(name for name in receipt["outputs"] if not name.startswith("@"))]
+
+
+def lay_out(folder: Path, built: Path, source: Path) -> None:
+    """A folder whose steps copy what the real ones made, for all three tools."""
+    shutil.copytree(built, folder / "built")
+    shutil.copyfile(source, folder / "source.zip")
+    _dvc(folder, built)
+    _make(folder, built)
+    _snakefile(folder, built)
+
+
+def _inputs(step: str) -> list[str]:
+    return [f"out/{name}.json" for name in READS.get(step, [])] or ["source.zip"]
+
+
+def _copy(built: Path, step: str) -> str:
+    files = outputs(built, step)
+    folders = sorted({str((Path("out") / name).parent) for name in files})
+    copies = [f"cp built/{name} out/{name}" for name in files]
+    return " && ".join([f"mkdir -p {' '.join(folders)}", *copies])
+
+
+def _dvc(folder: Path, built: Path) -> None:
+    stages = {
+        step: {
+            "cmd": _copy(built, step),
+            "deps": _inputs(step),
+            "outs": [f"out/{name}" for name in outputs(built, step)],
+        }
+        for step in STEPS
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+
+
+def _make(folder: Path, built: Path) -> None:
+    rules = [
+        f"{' '.join(f'out/{name}' for name in outputs(built, step))} &: "
+        f"{' '.join(_inputs(step))}\n\t{_copy(built, step)}\n"
+        for step in STEPS
+    ]
+    goal = f"all: {' '.join(f'out/{step}.json' for step in STEPS)}\n"
+    (folder / "Makefile").write_text(goal + "\n".join(rules))
+
+
+def _snakefile(folder: Path, built: Path) -> None:
+    goal = "rule all:\n    input: " + ", ".join(f'"out/{step}.json"' for step in STEPS)
+    rules = [
+        f"rule {step}:\n"
+        f"    input: {', '.join(repr(name) for name in _inputs(step))}\n"
+        f"    output: {', '.join(repr(f'out/{name}') for name in outputs(built, step))}\n"
+        f"    shell: {_copy(built, step)!r}"
+        for step in STEPS
+    ]
+    (folder / "Snakefile").write_text("\n\n".join([goal, *rules]) + "\n")
