@@ -1,6 +1,6 @@
 """Many small models at once: jobs a second from nothing, from a full store, with nothing to do.
 
-    python benchmarks/many_models.py WORK_FOLDER [--models 1 4 16 64] [--arguments=-c2 ...]
+    python benchmarks/many_models.py WORK_FOLDER [--models 1 4 16 64] [--arguments='-c2']
 
 Builds `assemble` for so many variants of the bundled model (each with an epsilon of its own, so
 that none is another's cache hit after the checksum): five jobs a model. With
@@ -9,6 +9,7 @@ docs/scaling.md.
 """
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,11 +52,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Jobs a second over many small models.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
-    parser.add_argument("--arguments", nargs="+", default=["-c2"], help="for Snakemake")
+    parser.add_argument("--arguments", default="-c2", help="for Snakemake")
     given = parser.parse_args()
     print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
     print("|---|---|---|---|---|---|---|")
-    for row in measure(given.folder, given.models, given.arguments):
+    for row in measure(given.folder, given.models, shlex.split(given.arguments)):
         print(row.markdown(), flush=True)
 
 
