@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from megaport.generate import generate
 from megaport.generate.device import Placement
+from megaport.generate.engines.registry import open_engine
 from megaport.generate.generate import generate_texts
 from megaport.generate.output import write_generations
 from megaport.generate.prompts import PromptError, PromptRequest
@@ -103,3 +106,20 @@ def test_files_are_the_same_bytes_and_say_where_they_come_from(tiny: Path, tmp_p
 def test_the_bar_shows_on_a_terminal_only(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generate_texts(tiny, REQUESTS[:1], FP32)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("limit", "threads"), [(0, 2), (2**30, 1)])
+def test_a_small_model_runs_on_one_thread_and_leaves_the_count_as_it_was(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, limit: int, threads: int
+) -> None:
+    seen: list[int] = []
+
+    def opened(*given: object) -> object:
+        seen.append(torch.get_num_threads())
+        return open_engine(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generate, "SMALL", limit)
+    monkeypatch.setattr(generate, "open_engine", opened)
+    torch.set_num_threads(2)
+    generate_texts(tiny, REQUESTS[:1], FP32)
+    assert (seen, torch.get_num_threads()) == ([threads], 2)

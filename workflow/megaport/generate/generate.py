@@ -1,11 +1,13 @@
 """From prompts to texts: tokenize, run an engine, decode."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -15,6 +17,9 @@ from megaport.generate.engines.registry import open_engine
 from megaport.generate.model_files import Shape, read_shape
 from megaport.generate.prompts import PromptError, PromptRequest
 from megaport.generate.sampling import Sampling
+
+# Bytes read per token; a single core reads them in a few milliseconds.
+SMALL = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,27 @@ def generate_texts(
     shape = read_shape(model_dir)
     tokenizer = open_tokenizer(model_dir)
     rows = [row for request in requests for row in _rows(request, shape, tokenizer)]
-    running = open_engine(engine, model_dir, placement)
     texts: list[Generation] = []
-    with tqdm(total=len(rows), desc="generate", unit="text", disable=None) as bar:
+    with _threads(shape, placement), tqdm(total=len(rows), unit="text", disable=None) as bar:
+        running = open_engine(engine, model_dir, placement)
         for batch in _batches(rows, batch_size):
             for row, ids in zip(batch, _run(running, batch, shape), strict=True):
                 texts.append(_generation(row, ids, tokenizer, placement, running.name))
             bar.update(len(batch))
     return texts
+
+
+@contextmanager
+def _threads(shape: Shape, placement: Placement) -> Iterator[None]:
+    """One thread for a small model: others' work then costs little where two threads would wait for
+    each other at every layer, and the texts are the same on any number of cores."""
+    threads = torch.get_num_threads()
+    if placement.device == "cpu" and shape.weight_bytes(placement.torch_dtype.itemsize) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def open_tokenizer(model_dir: Path) -> Tokenizer | None:

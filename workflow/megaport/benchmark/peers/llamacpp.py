@@ -34,10 +34,12 @@ class LlamaCppEngine:
     name = "llamacpp"
     in_stream = False
 
-    def __init__(self, model: Any, placement: Placement, note: str) -> None:
+    def __init__(self, model: Any, placement: Placement, note: str, free: tuple[Any, Any]) -> None:
         self.model, self.placement, self.note = model, placement, note
         self._context: Any = None
         self._form = (0, 0)
+        # Bound now: when the interpreter ends, modules are gone before engines are.
+        self._free = free
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
@@ -57,14 +59,14 @@ class LlamaCppEngine:
             model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
             raise refusal(cls.name, "a GGUF file that it would not load")
-        return cls(model, placement, f"llama-cpp-python {llama_cpp.__version__}")
+        free = (llama_cpp.llama_free, llama_cpp.llama_model_free)
+        return cls(model, placement, f"llama-cpp-python {llama_cpp.__version__}", free)
 
     def __del__(self) -> None:
-        import llama_cpp
-
+        free_context, free_model = self._free
         if self._context:
-            llama_cpp.llama_free(self._context)
-        llama_cpp.llama_model_free(self.model)
+            free_context(self._context)
+        free_model(self.model)
 
     def generate(self, job: Job) -> list[list[int]]:
         require_greedy(self.name, job)
