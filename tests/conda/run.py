@@ -9,7 +9,6 @@ make out of this interpreter. What each proves is printed at the end.
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,10 +17,9 @@ from pathlib import Path
 import yaml
 
 from support.checkout import ENVIRONMENT, ROOT, SNAKEMAKE, checkout
+from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
-LIMIT_S = 900
-DEMANDS: list[str] = []
 # A measurement that is valid and short: speed is not what is tested.
 BUDGET = {
     "benchmark": {
@@ -55,7 +53,7 @@ def main() -> None:
         restored = step("results/ deleted, without --use-conda", copy, with_conda[1:], environment)
         demand(not re.search(r"^\w+: computed", restored, re.M), "every action a hit")
     print(f"proved with {kind}: {PROVED[kind]}")
-    print(f"{len(DEMANDS)} passed, 0 failed")
+    summary()
 
 
 def conda(folder: Path) -> tuple[str, dict[str, str]]:
@@ -95,27 +93,6 @@ def step(what: str, folder: Path, arguments: list[str], environment: dict[str, s
     output = call([SNAKEMAKE, *arguments], cwd=folder, env=environment)
     say(f"{what}: {time.monotonic() - began:.0f} s")
     return output
-
-
-def call(command: list, **options: object) -> str:
-    done = subprocess.run(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=LIMIT_S, check=False, **options,
-    )  # fmt: skip
-    if done.returncode:
-        sys.exit(f"{done.stdout}\nfailed with exit status {done.returncode}: {command}")
-    return done.stdout
-
-
-def demand(true: bool, what: str) -> None:
-    if not true:
-        sys.exit(f"not so: {what}")
-    DEMANDS.append(what)
-    say(f"  ok: {what}")
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,6 @@ from pathlib import Path
 import pytest
 
 from support.checkout import Server, checkout
-from support.slow import deselect_slow
-
-
-def pytest_collection_modifyitems(config, items) -> None:
-    deselect_slow(config, items)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from daemons import one_node_slurm, output, wait_until
 from queue_of_slurm import Job, cancel, jobs, kill_script, running
 
 from support.checkout import ENVIRONMENT, checkout
+from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
 LIMIT_S = 600
@@ -44,7 +45,6 @@ SETTINGS = {
     },
 }  # fmt: skip
 QUICK = ["--seconds-between-status-checks=2", "--slurm-init-seconds-before-status-checks=2"]
-PASSED: list[str] = []
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
             ask_for_a_card(snakemake, copy)
             say(f"{len(jobs())} Slurm jobs in {time.monotonic() - began:.0f} s")
     demand(not Path("/etc/slurm/slurm.conf").exists(), "nothing is left behind")
-    print(f"{len(PASSED)} passed, 0 failed")
+    summary()
 
 
 def environment(folder: Path) -> Path:
@@ -136,14 +136,14 @@ def named(name: str) -> list[Job]:
 
 def finish(snakemake: list, copy: Path) -> None:
     """The same command again, beside the jobs that the killed run left in the queue."""
-    call([*snakemake[:-1], "--unlock"], copy)
+    there = {"cwd": copy, "env": ENVIRONMENT}
     began = time.monotonic()
-    text = call([*snakemake, "all"], copy)
+    text = call([*snakemake, "all"], **there)
     say(f"after the kill: {time.monotonic() - began:.0f} s")
     demand("(100%) done" in text, "a second run finishes what the killed one began")
     missing = [model for model in MODELS if not (copy / f"results/{model}/parity.json").exists()]
     demand(not missing and (copy / "results/report.html").exists(), "three models and their report")
-    demand("Nothing to be done" in call([*snakemake, "all"], copy), "then nothing to be done")
+    demand("Nothing to be done" in call([*snakemake, "all"], **there), "then nothing to be done")
     demand(not any(job.cards for job in jobs()), "no card was asked for where there is none")
 
 
@@ -151,31 +151,10 @@ def ask_for_a_card(snakemake: list, copy: Path) -> None:
     """Slurm promises a card that the machine lacks: the request arrives, the job says no."""
     (copy / "card.yaml").write_text(yaml.safe_dump({**SETTINGS, "generate": {"device": "cuda"}}))
     command = [*snakemake[:-2], "card.yaml", "--retries=0", "--", "results/one/generate.json"]
-    text = call(command, copy, status=1)
+    text = call(command, status=1, cwd=copy, env=ENVIRONMENT)
     demand("cuda" in text and "Traceback" not in text, "a missing card is explained")
     cards = named("generate_model_wildcards_one")[-1].cards
     demand(cards == "gres:gpu:1", f"device: cuda asks Slurm for {cards}")
-
-
-def call(command: list, copy: Path, status: int = 0) -> str:
-    done = subprocess.run(
-        command, cwd=copy, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    if done.returncode != status:
-        sys.exit(f"{done.stdout}\nexit status {done.returncode}, expected {status}: {command}")
-    return done.stdout
-
-
-def demand(true: bool, what: str) -> None:
-    if not true:
-        sys.exit(f"not so: {what}")
-    PASSED.append(what)
-    say(f"  ok: {what}")
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

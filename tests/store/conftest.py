@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from support.mounts import WHY_NOT, can_mount
-from support.slow import deselect_slow
 
 NOBODY = 65534
 
@@ -20,10 +19,6 @@ collect_ignore = [] if MOUNTS else ["test_full_disk.py"]
 
 def pytest_report_header() -> str | None:
     return None if MOUNTS else WHY_NOT
-
-
-def pytest_collection_modifyitems(config, items) -> None:
-    deselect_slow(config, items)
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """A GPT-2 of a few thousand weights with a byte-level tokenizer, made by transformers itself."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -9,6 +11,20 @@ from transformers import GPT2Config, GPT2LMHeadModel
 VOCABULARY = 257  # every byte, and the token that begins and ends a text
 END = 256
 POSITIONS = 96
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_gpt2(tmp_path_factory.mktemp("tiny-gpt2"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads would wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def write_tiny_gpt2(folder: Path, *, tokenizer: bool = True, **changes: object) -> Path:

@@ -12,6 +12,16 @@ from support.checkout import checkout, snakemake
 ZIP = "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"
 MEMBER = "release/mp_rank_00/model_optim_rng.pt"
 ARCHITECTURE = {"n_head": 4, "n_positions": 256, "vocab_size": 50257}
+WRITTEN_TO_ONCE_PLANNED = """
+include: "Snakefile"
+plan = PLAN.fingerprint
+def planned(rule, model):
+    fingerprint = plan(rule, model)
+    with open({file!r}, "ab") as file:
+        file.write(b"more")
+    return fingerprint
+PLAN.fingerprint = planned
+"""
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +150,27 @@ def test_every_source_failing_is_explained_without_a_traceback(built):
         more.write("download: {retries: 0}\n")
     ran = snakemake(built[0], "download", "--configfile", config)
     assert ran.status != 0 and url in ran.text and "checkpoint: {path: FILE}" in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_a_folder_is_no_source_of_a_download(built, tmp_path):
+    (tmp_path / "model").mkdir()
+    url = (tmp_path / "model").as_uri()
+    config = configured(built[0], "folder", checkpoint={"urls": [url]})
+    ran = snakemake(built[0], "download", "--configfile", config)
+    assert (
+        ran.status != 0 and "checkpoint: {path: FOLDER}" in ran.text and "Traceback" not in ran.text
+    )
+
+
+def test_a_checkpoint_that_changes_during_the_run_is_refused(built, tmp_path):
+    folder, _ = built
+    mine = tmp_path / "mine.zip"
+    mine.write_bytes((folder / ZIP).read_bytes())
+    config = configured(folder, "growing", checkpoint={"path": str(mine)})
+    (folder / "growing.smk").write_text(WRITTEN_TO_ONCE_PLANNED.format(file=str(mine)))
+    ran = snakemake(folder, "-s", "growing.smk", "download", "--configfile", config)
+    assert ran.status != 0 and "changed while the workflow ran" in ran.text
     assert "Traceback" not in ran.text
 
 

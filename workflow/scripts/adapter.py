@@ -7,15 +7,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 WORKFLOW = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(WORKFLOW))
 
-from megaport.checkpoint.source import source_files  # noqa: E402
 from megaport.errors import MegaportError  # noqa: E402
-from megaport.plan.local import find  # noqa: E402
+from megaport.plan.local import file_contents, find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
 from megaport.store.blobs import Content  # noqa: E402
 from megaport.store.code import SOURCES  # noqa: E402
@@ -26,6 +26,7 @@ from megaport.store.step import Compute, Step, run_step  # noqa: E402
 from megaport.store.store import Store  # noqa: E402
 
 log = logging.getLogger("megaport")
+NOT_LOADED = ("model/README.md", "model/SHA256SUMS")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Task:
         """The rule as users know it; its receipt has its name."""
         return Path(self.snakemake.output.receipt).stem
 
-    @property
+    @cached_property
     def store(self) -> Store:
         return open_store(self.snakemake.config)
 
@@ -63,6 +64,11 @@ class Task:
         """The files an earlier rule made whose names start with one of `prefixes` (all if none)."""
         made = self.receipt(role).outputs
         return {n: made[n] for n in made if not prefixes or n.startswith(prefixes)}
+
+    def model_files(self) -> Files:
+        """What tools load of model/: not its card and digests, whose words change no result."""
+        made = self.outputs("assemble", "model/")
+        return {name: made[name] for name in made if name not in NOT_LOADED}
 
     def members(self) -> Files:
         """The checkpoint's members by content, as the checksum rule found them."""
@@ -83,16 +89,17 @@ def contents(files: Mapping[str, Any]) -> dict[str, Content]:
 
 
 def _require_unchanged(store: Store, path: Path, files: Files) -> None:
-    present = source_files(path)
-    for name, content in files.items():
-        file = present.get(name, path / name)
-        if name not in present or store.stats.digest(file) != content.sha256:
-            raise StoreError(
-                f"checkpoint {file}",
-                seen="bytes that changed while the workflow ran",
-                expected=f"sha256 {content.sha256}",
-                remedy="Run the same command again once nothing writes to the checkpoint.",
-            )
+    if contents(file_contents(path, store.stats)) != files:
+        raise changed(path, "the digests in the receipt of `checksum`")
+
+
+def changed(path: Path, expected: str) -> StoreError:
+    return StoreError(
+        f"checkpoint {path}",
+        seen="bytes that changed while the workflow ran",
+        expected=expected,
+        remedy="Run the same command again once nothing writes to the checkpoint.",
+    )
 
 
 def run(
@@ -148,7 +155,6 @@ def reporting(log_file: Path) -> Iterator[None]:
         sys.exit(1)
     except OSError as error:
         log.error("error: %s", _disk_error(error))
-        log.debug("%s", traceback.format_exc())
         sys.exit(1)
     except Exception:
         log.error("%s", traceback.format_exc())

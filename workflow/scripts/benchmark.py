@@ -24,6 +24,6 @@ def compute(job: Job) -> None:
 run(
     snakemake,
     compute,
-    lambda task: {"assemble": task.outputs("assemble", "model/config.json", "model/model")},
+    lambda task: {"assemble": task.model_files()},
     extra={"machine": machine_key()},
 )

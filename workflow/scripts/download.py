@@ -4,20 +4,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from adapter import Task, log, run
+from adapter import Task, changed, log, run
+from megaport.plan.local import file_contents
 from megaport.store.stat_cache import sha256_file
 from megaport.store.step import Job
 from megaport.store.store import Made
 
 
 def compute(job: Job) -> Made:
-    from megaport.checkpoint.source import source_files
-
     task = Task(snakemake)
-    if task.settings["checkpoint"]["path"] is None:
+    path = task.settings["checkpoint"]["path"]
+    if path is None:
         return fetch(task, job)
-    if job.parameters["files"] is None:
-        source_files(task.find(task.settings["checkpoint"]["path"]))  # raises, saying why
+    # The same digests again: this time what is wrong with the checkpoint is said.
+    if file_contents(task.find(path), task.store.stats) != job.parameters["files"]:
+        raise changed(task.find(path), "the digests it had when the run began")
     return Made(facts={"files": job.parameters["files"]})
 
 
@@ -46,9 +47,17 @@ def fetch(task: Task, job: Job) -> Made:
 
 def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
+    from megaport.checkpoint.selection import NoCheckpointError
     from megaport.checkpoint.source import content_digests
     from megaport.fetch.checksum import check_content
 
+    if path.is_dir():
+        raise NoCheckpointError(
+            str(path),
+            seen="a folder",
+            expected="a file, as every source gives one",
+            remedy="Set `checkpoint: {path: FOLDER}`: it is read where it lies.",
+        )
     key = f"models.{task.model}.checkpoint.sha256"
     pinned = task.settings["checkpoint"]["sha256"]
     check_content(content_digests(path, spool=spool), pinned=pinned, trusted=None, key=key)

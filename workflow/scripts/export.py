@@ -1,6 +1,6 @@
 """Write the assembled model as a Megatron checkpoint."""
 
-from adapter import Task, run
+from adapter import run
 from megaport.store.step import Job
 
 
@@ -20,8 +20,4 @@ def compute(job: Job) -> None:
     )
 
 
-def inputs(task: Task) -> dict:
-    return {"assemble": task.outputs("assemble", "model/config.json", "model/model")}
-
-
-run(snakemake, compute, inputs)
+run(snakemake, compute, lambda task: {"assemble": task.model_files()})

@@ -8,7 +8,6 @@ from megaport.store.step import Job
 
 # What decides the device and the dtype under `auto`; part of the action key.
 HARDWARE = {"gpus": gpu_names(), "bf16": has_bf16()}
-NOT_READ = ("model/README.md", "model/SHA256SUMS")
 
 
 def compute(job: Job) -> None:
@@ -32,13 +31,7 @@ def compute(job: Job) -> None:
 run(
     snakemake,
     compute,
-    lambda task: {
-        "assemble": {
-            name: content
-            for name, content in task.outputs("assemble", "model/").items()
-            if name not in NOT_READ
-        }
-    },
+    lambda task: {"assemble": task.model_files()},
     extra={"hardware": HARDWARE},
 )
 log.info("%s", Path(snakemake.output.text).read_text(encoding="utf-8"))

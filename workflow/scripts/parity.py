@@ -51,7 +51,7 @@ run(
     compute,
     lambda task: {
         "checkpoint": task.members(),
-        "assemble": task.outputs("assemble", "model/"),
+        "assemble": task.model_files(),
     },
     extra={"gpus": gpu_names()},
 )

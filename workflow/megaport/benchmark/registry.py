@@ -6,8 +6,6 @@ from megaport.generate.device import Placement
 from megaport.generate.engines.base import Engine
 from megaport.generate.engines.registry import open_engine
 
-PEERS = ("llamacpp", "ctranslate2", "vllm")
-
 
 def open_any(name: str, model_dir: Path, placement: Placement) -> Engine:
     """A loaded engine or peer. Raises EngineError where it is unknown or cannot run here."""

@@ -1,11 +1,10 @@
 """Values that are not numbers: counted block by block, on the bytes as they lie."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from megaport.errors import MegaportError
 from megaport.tensors import Array, Tensor
 
 BLOCK = 1 << 16  # elements looked at together: stays in cache, 7 GB/s on one Xeon core
@@ -16,10 +15,6 @@ _EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
     "F16": np.uint16(0x7C00),
     "BF16": np.uint16(0x7F80),
 }
-
-
-class NonFiniteError(MegaportError):
-    """Tensors that hold NaN or infinity, by name with the number of such values."""
 
 
 def non_finite(tensor: Tensor) -> int:
@@ -34,18 +29,6 @@ def non_finite(tensor: Tensor) -> int:
         if bits.size and bits.max() == mask:
             count += int(np.count_nonzero(bits == mask))
     return count
-
-
-def refuse_non_finite(source: str, counts: Mapping[str, int]) -> None:
-    """Raise `NonFiniteError` naming every tensor whose count is not 0."""
-    bad = {name: count for name, count in counts.items() if count}
-    if bad:
-        raise NonFiniteError(
-            source,
-            seen=", ".join(f"{count} NaN or infinite in {name}" for name, count in bad.items()),
-            expected="finite values",
-            remedy="Training diverged or the file is damaged: use an earlier checkpoint.",
-        )
 
 
 def _blocks(array: Array) -> Iterator[Array]:

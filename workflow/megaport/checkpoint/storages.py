@@ -1,6 +1,5 @@
 """Storages: the flat arrays of elements that torch tensors are views of."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,9 +90,6 @@ class StorageId:
             body = None if body is None else body[offset * size : (offset + numel) * size]
         name = f"torch.{self.kind}"
         return Storage(name, dtype=dtype, itemsize=size, numel=numel, body=body)
-
-
-StorageLoader = Callable[[StorageId], Storage]
 
 
 def storage_id(where: str, persistent_id: Any) -> StorageId:

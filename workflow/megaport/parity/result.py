@@ -59,11 +59,6 @@ def at_most(quantity: str, seen: float, limit: float) -> Measure:
     return Measure(quantity, short(seen), f"at most {limit:.3g}", bool(seen <= limit))
 
 
-def at_least(quantity: str, seen: float, limit: float) -> Measure:
-    """`seen` must be `limit` or more; NaN never holds."""
-    return Measure(quantity, short(seen), f"at least {limit:.3g}", bool(seen >= limit))
-
-
 def equal(quantity: str, seen: Value, expected: Value) -> Measure:
     """`seen` must be exactly `expected`."""
     return Measure(quantity, seen, f"exactly {expected}", seen == expected)

@@ -106,7 +106,8 @@ class Plan:
         return lies
 
     def shaped(self, rule: str, shape: str) -> str:
-        """A regular expression of the models whose outputs of `rule` have a shape (see SHAPES)."""
+        """A regular expression of the models whose outputs of `rule` have a shape: "", "_sharded"
+        and, of model/, "_bare" and "_bare_sharded" (without a tokenizer)."""
         shapes = {"convert": _weights_shape, "assemble": _directory_shape}
         names = [name for name, model in self.config.models.items() if shapes[rule](model) == shape]
         return _alternatives(names)
