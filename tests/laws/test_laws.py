@@ -230,23 +230,6 @@ def test_receipts_hold_no_path_time_or_host(built):
     )
 
 
-def test_surroundings_leave_no_trace(built, tmp_path):
-    """Hazard: any umask, HOME unset, spaces and non-ASCII, LANG=C, time zone, PYTHONHASHSEED."""
-    odd = checkout(tmp_path / "a näme with späces" / "it's", built)
-    ran = shell.snakemake(
-        odd,
-        TARGET,
-        umask=0o077,
-        HOME=None,
-        LANG="C",
-        LC_ALL="C",
-        TZ="Asia/Kathmandu",
-        PYTHONHASHSEED="7",
-    )
-    assert ran.computed == CHAIN, ran.text
-    assert content(odd) == content(built)
-
-
 def test_generation_follows_its_prompts_only(snakemake, built):
     assert snakemake(built, "generate").computed == {"generate"}
     before = content(built)

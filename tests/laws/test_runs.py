@@ -7,18 +7,22 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 
+from megaport.store.store import Store
+from megaport.store.verify import verify
 from support.checkout import ENVIRONMENT, SNAKEMAKE, Ran, checkout, content
 
+PRETENDING = Path(__file__).resolve().parents[1] / "support" / "pretending"
 CHAIN = ["assemble", "checksum", "convert", "download", "inspect"]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen:
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [SNAKEMAKE, "-c1", *arguments],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -35,14 +39,25 @@ def settings(folder: Path, **keys) -> list[str]:
     return ["--configfile", "mine.yaml"]
 
 
-def test_two_clones_on_one_store_at_once_do_the_work_once(pristine, tmp_path):
+@pytest.mark.parametrize("locks", ["working", "missing"])
+def test_two_runs_same_store_same_key_at_once(pristine, tmp_path, locks):
+    """Two clones. With file locks the work is done once, without it may be done twice."""
+    pretence = {"PYTHONPATH": str(PRETENDING), "PRETEND": "no-locks"} if locks == "missing" else {}
     clones = [checkout(tmp_path / name, pristine) for name in ("one", "two")]
     shared = settings(clones[0], store=str(tmp_path / "store"))
     settings(clones[1], store=str(tmp_path / "store"))
-    runs = [finish(run) for run in [start(clone, "assemble", *shared) for clone in clones]]
+    started = [start(clone, "assemble", *shared, **pretence) for clone in clones]
+    runs = [finish(run) for run in started]
     assert [run.status for run in runs] == [0, 0], runs
-    assert sorted([*runs[0].computed, *runs[1].computed]) == CHAIN, runs
+    computed = sorted([*runs[0].computed, *runs[1].computed])
+    assert computed == CHAIN if locks == "working" else set(computed) == set(CHAIN), runs
     assert content(clones[0]) == content(clones[1]) == content(pristine)
+    assert blobs(tmp_path / "store") == blobs(pristine / ".store")
+
+
+def blobs(store: Path) -> list[str]:
+    assert verify(Store(store)).clean
+    return [path.name for path in Store(store).blobs]
 
 
 def test_two_runs_in_one_directory_are_told_apart(pristine, tmp_path):

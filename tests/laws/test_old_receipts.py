@@ -1,0 +1,36 @@
+"""Row "receipts from an older format version": a clear refusal, and the rule's own is rebuilt."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megaport.store.tool import main
+from support.checkout import content
+
+RECEIPT = Path("results/austen-tiny/convert.json")
+
+
+@pytest.mark.parametrize("version", [0, None], ids=["older", "before there were versions"])
+def test_a_receipt_of_an_older_format_version_is_named_and_rebuilt(snakemake, built, version):
+    before = content(built)
+    receipt = json.loads((built / RECEIPT).read_text())
+    old = {"rule": receipt["rule"], "key": receipt["action"], "outputs": []}
+    given = old if version is None else {**old, "schema": version}
+    (built / RECEIPT).write_text(json.dumps(given))
+    ran = snakemake(built, "assemble")
+    assert ran.status == 0 and not ran.computed, ran.text
+    assert f"dropped {RECEIPT}" in ran.text
+    assert version is None or f"receipt format {version}" in ran.text
+    assert content(built) == before
+
+
+def test_collection_stops_at_a_receipt_of_an_older_format_version(built, capsys):
+    """What it reaches is not known: nothing may go."""
+    (built / RECEIPT).write_text(json.dumps({"schema": 0}))
+    stored = sorted((built / ".store").rglob("*"))
+    assert (
+        main(["gc", str(built / ".store"), str(built / "results"), "--grace", "0", "--delete"]) == 1
+    )
+    assert "receipt format 0" in capsys.readouterr().err
+    assert sorted((built / ".store").rglob("*")) == stored
