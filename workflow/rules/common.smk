@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
+from megaport.plan.outdated import outdated
 from megaport.plan.plan import BUILT, Plan, forced, workers
 from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
@@ -28,14 +29,16 @@ def fingerprint(rule):
 
 
 class ForceWorkers(type(workflow)):
-    """-F, -f and -R name target rules: hands them on to the worker rules and to the jobs.
+    """Hands -F, -f and -R on to worker rules and jobs, and makes what is outdated run.
 
-    Snakemake sets `dag_settings` when the rules are read and before it builds the DAG, and offers
-    no hook in between but the assignment itself.
+    Snakemake sets `dag_settings` when the rules are read, and `_dag` before it decides what to run;
+    it offers no hook in between but the assignments themselves.
     """
 
     def __setattr__(self, name, value):
         super().__setattr__(name, steer(value) if name == "dag_settings" else value)
+        if name == "_dag" and value is not None:
+            value.forcefiles.update(outdated(PLAN, Path("results")))
 
 
 def steer(settings):

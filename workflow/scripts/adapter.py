@@ -109,20 +109,24 @@ def run(
     *,
     extra: Mapping[str, Any] | None = None,
     accept: Callable[[Task, Result], None] | None = None,
+    clears: tuple[str, ...] = (),
 ) -> Receipt:
     """Run a rule's one step; a user's mistake ends it with a message and exit status 1.
 
     `inputs` names the contents the result depends on, by role; `extra` adds parameters that only
-    the machine the job runs on can know.
+    the machine the job runs on can know; `clears` are globs of outputs that not every configuration
+    makes.
     """
     task = Task(snakemake)
     with reporting(Path(str(snakemake.log))):
         SOURCES.remember_in(task.store.root / "code.json")
-        step = _step(task, inputs(task), extra or {})
+        step = _step(task, inputs(task), extra or {}, clears)
         return run_step(step, compute, accept and (lambda result: accept(task, result)))
 
 
-def _step(task: Task, inputs: Mapping[str, Files], extra: Mapping[str, Any]) -> Step:
+def _step(
+    task: Task, inputs: Mapping[str, Files], extra: Mapping[str, Any], clears: tuple[str, ...]
+) -> Step:
     fingerprint = json.loads(task.snakemake.params.fingerprint)
     receipt = Path(task.snakemake.output.receipt)
     outputs = (Path(str(path)) for path in task.snakemake.output)
@@ -139,6 +143,7 @@ def _step(task: Task, inputs: Mapping[str, Files], extra: Mapping[str, Any]) -> 
         code=fingerprint["code"],
         promised=promised,
         way=fingerprint["way"],
+        clears=clears,
     )
 
 

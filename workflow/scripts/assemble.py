@@ -6,6 +6,8 @@ from adapter import Task, run
 from megaport.store.step import Job
 from megaport.store.store import Made
 
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
+
 
 def compute(job: Job) -> Made:
     from megaport.convert.assemble import assemble_model
@@ -34,4 +36,5 @@ run(
         "inspect": task.outputs("inspect", "inspection/inspection.json"),
         "convert": task.outputs("convert", "converted/"),
     },
+    clears=("model/*.safetensors*", *(f"model/{name}" for name in TOKENIZER)),
 )

@@ -23,4 +23,9 @@ def compute(job: Job) -> Made:
     return Made(digests={f"converted/{name}": digest for name, digest in digests.items()})
 
 
-run(snakemake, compute, lambda task: {"checkpoint": task.members()})
+run(
+    snakemake,
+    compute,
+    lambda task: {"checkpoint": task.members()},
+    clears=("converted/*.safetensors*",),
+)

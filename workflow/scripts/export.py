@@ -20,4 +20,9 @@ def compute(job: Job) -> None:
     )
 
 
-run(snakemake, compute, lambda task: {"assemble": task.model_files()})
+run(
+    snakemake,
+    compute,
+    lambda task: {"assemble": task.model_files()},
+    clears=("export/**/*",),
+)

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,7 @@ class Step:
     code: str
     promised: tuple[str, ...] = ()
     way: str = "symlink"
+    clears: tuple[str, ...] = ()  # globs of names that no other rule makes, below the folder
 
     @property
     def folder(self) -> Path:
@@ -96,6 +98,7 @@ def run_step(
         name: content for name, content in result.outputs.items() if not name.startswith(STORE_ONLY)
     }
     _sweep(step, named)
+    _clear(step, named)
     for name, content in named.items():
         publish(step.store, content, step.folder / name, step.way)
     write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=found.hit)
@@ -112,6 +115,18 @@ def _sweep(step: Step, names: Iterable[str]) -> None:
     for folder in {path.parent for path in wanted}:
         for path in left_over(folder):
             if path.with_name(path.name[1:].rsplit(".", 3)[0]) in wanted:
+                path.unlink(missing_ok=True)
+
+
+def _clear(step: Step, names: Iterable[str]) -> None:
+    """Remove the rule's files of another configuration: tools would open what lies there."""
+    wanted = {step.folder / name for name in names}
+    for pattern in step.clears:
+        for path in sorted(step.folder.glob(pattern), reverse=True):  # a folder after its files
+            if path.is_dir():
+                with suppress(OSError):  # not empty
+                    path.rmdir()
+            elif path not in wanted:
                 path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,87 @@
+"""What Snakemake does not see: other shapes, a lost memory, times set anew; and what shapes leave.
+
+Each left results of an earlier configuration standing once.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.checkout import checkout, content
+
+MODEL = Path("results/austen-tiny")
+SHARDED = {"max_shard_size": 10_000_000}
+
+
+def configured(folder: Path, settings: dict) -> list[str]:
+    models = {"models": {"austen-tiny": settings}, "export": settings.pop("export", {})}
+    (folder / "mine.yaml").write_text(yaml.safe_dump(models))
+    return ["--configfile", "mine.yaml"]
+
+
+@pytest.fixture
+def clean(snakemake, pristine, tmp_path):
+    """What a build from nothing gives for some settings, on the store of `pristine`."""
+
+    def build(settings: dict, target: str = "assemble") -> dict[str, bytes]:
+        folder = checkout(tmp_path / "clean", pristine)
+        shutil.copytree(pristine / ".store", folder / ".store")
+        ran = snakemake(folder, target, *configured(folder, dict(settings)))
+        assert ran.status == 0, ran.text
+        return content(folder)
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SHARDED, {"tokenizer": None}, {"tokenizer": None} | SHARDED],
+    ids=["sharded", "bare", "bare and sharded"],
+)
+def test_another_shape_and_back(snakemake, built, clean, settings):
+    before = content(built)
+    ran = snakemake(built, "assemble", *configured(built, dict(settings)))
+    assert "assemble" in ran.computed, ran.text
+    assert content(built) == clean(settings)
+    back = snakemake(built, "assemble")
+    assert (back.status, back.computed) == (0, set()), back.text
+    assert content(built) == before
+
+
+def test_a_change_after_snakemake_lost_its_memory(snakemake, built, clean):
+    shutil.rmtree(built / ".snakemake")
+    ran = snakemake(built, "assemble", *configured(built, {"dtype": "float32"}))
+    assert ran.computed == {"convert", "assemble"}, ran.text
+    assert content(built) == clean({"dtype": "float32"})
+
+
+def test_a_dry_run_of_another_configuration_changes_nothing(snakemake, built):
+    shutil.rmtree(built / ".snakemake")
+    told = snakemake(built, "-n", "assemble", *configured(built, dict(SHARDED)))
+    assert "rule convert_model_sharded" in told.text
+    assert snakemake(built, "assemble").nothing
+
+
+def test_times_that_hide_a_change(snakemake, built, clean):
+    float32 = configured(built, {"dtype": "float32"})
+    assert snakemake(built, "convert", *float32).computed == {"convert"}
+    for path in (built / MODEL).rglob("*"):
+        os.utime(path, (1e9, 1e9), follow_symlinks=False)
+    ran = snakemake(built, "assemble", *float32)
+    assert ran.computed == {"assemble"}, ran.text
+    assert content(built) == clean({"dtype": "float32"})
+
+
+def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
+    two = {"export": {"form": "v3", "tensor_parallel": 2}}
+    one = {"export": {"form": "v3", "tensor_parallel": 1}}
+    for settings in (two, one):
+        ran = snakemake(built, "export", *configured(built, dict(settings)))
+        assert ran.computed == {"export"}, ran.text
+    assert content(built) == clean(one, "export")
+    assert [
+        p for p in (built / MODEL / "export").rglob("*") if p.is_dir() and not any(p.iterdir())
+    ] == []
