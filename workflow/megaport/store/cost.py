@@ -1,7 +1,7 @@
 """What building something cost here: wall time and peak memory, an observation, never in a key."""
 
 import json
-import platform
+import os
 import resource
 import time
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Meter:
             "wall_seconds": round(time.perf_counter() - self.clock, 4),
             "peak_rss_bytes": peak_kib * 1024,
             "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
-            "host": platform.node(),
+            "host": os.uname().nodename,
         }
 
 

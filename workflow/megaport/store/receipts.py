@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from megaport.store.actions import Action, Result
-from megaport.store.atomic import write_durably
+from megaport.store.atomic import replacing
 from megaport.store.blobs import Content
 from megaport.store.errors import ReceiptError
 
@@ -55,8 +55,10 @@ class Receipt:
         }
 
     def write(self, path: Path) -> None:
+        """Atomic, but not fsynced: one that a power cut spoils is found and rebuilt."""
         text = json.dumps(self.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_durably(path, text.encode())
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def read_receipt(path: Path) -> Receipt:
