@@ -1,13 +1,14 @@
 """Jobs through an executor, as on a cluster: submitted, polled, run by a Snakemake of their own."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support.checkout import checkout, snakemake
+from support.checkout import ROOT, checkout, snakemake
 
 SUBMIT = """#!/bin/sh
 # Runs the job script in the background, as a scheduler would elsewhere; its id is a file name.
@@ -18,6 +19,8 @@ echo "$id"
 STATUS = """#!/bin/sh
 cat "$1" | grep . || echo running
 """
+ON_TORCH = {"generate_model", "benchmark_model", "parity_model"}
+GROUPS = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["groups"]
 MODEL = {
     "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
     "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
@@ -69,3 +72,23 @@ def test_forcing_reaches_jobs_of_an_executor(tmp_path, cluster):
     outputs = "".join(path.read_text() for path in jobs.glob("*.out"))
     assert ran.status == 0 and "checksum: computed" in outputs, ran.text + outputs
     assert os.environ.get("MEGAPORT_FORCE") is None
+
+
+def test_the_steps_that_move_bytes_are_one_job_under_the_groups_of_the_slurm_profile(
+    tmp_path, cluster
+):
+    arguments, jobs = cluster
+    folder = checkout(tmp_path / "checkout")
+    grouped = ["--groups", *(f"{name}={group}" for name, group in GROUPS.items())]
+    ran = snakemake(folder, *arguments, *grouped, "--", "assemble", "pytorch_bin", JOBS=str(jobs))
+    [job] = jobs.glob("*.out")
+    assert ran.status == 0, ran.text + job.read_text()
+    computed = set(re.findall(r"^(\w+): computed", job.read_text(), re.MULTILINE))
+    assert computed == {"checksum", "inspect", "convert", "assemble", "pytorch_bin"}
+
+
+def test_the_groups_name_every_shape_of_a_rule_that_moves_bytes():
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    workers = re.findall(r"^rule (\w+_model):|^use rule \w+ as (\w+) with:", rules, re.MULTILINE)
+    alone = {"download_model", "export_model", "sign_model", *ON_TORCH}
+    assert set(GROUPS) == {first or second for first, second in workers} - alone

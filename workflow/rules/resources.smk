@@ -5,11 +5,22 @@ from megaport.plan import resources as needs
 
 
 def memory_mb(rule):
-    return lambda wildcards, input, attempt: needs.memory_mb(rule, input, attempt)
+    return asking(needs.memory_mb, rule)
 
 
 def runtime_minutes(rule):
-    return lambda wildcards, input, attempt: needs.runtime_minutes(rule, input, attempt)
+    return asking(needs.runtime_minutes, rule)
+
+
+def asking(need, rule):
+    return lambda wildcards, input, attempt: need(rule, sized_by(rule, wildcards, input), attempt)
+
+
+def sized_by(rule, wildcards, input):
+    """Rules that only move bytes go by the size of the download: it is known before the first job is
+    submitted, so that a scheduler may take several of them as one."""
+    download = Path(f"results/{wildcards.model}/download.json")
+    return input if rule in needs.NEEDS or not download.exists() else [download]
 
 
 def gpus(section):
