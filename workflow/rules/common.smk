@@ -4,14 +4,13 @@ import os
 import sys
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.plan.outdated import outdated
-from megaport.plan.plan import BUILT, Plan, forced, workers
+from megaport.plan.plan import ANY_MODEL, BUILT, Plan, forced, workers
 from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
 
@@ -19,7 +18,6 @@ try:
     PLAN = Plan(load_config(config), Path(workflow.basedir))
 except MegaportError as error:
     raise WorkflowError(str(error))
-validate(config, "../schemas/config.schema.json")
 config.update(PLAN.config.plain())
 
 
@@ -61,7 +59,7 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
-    model=PLAN.wildcard,
+    model=ANY_MODEL,
 
 
 localrules:

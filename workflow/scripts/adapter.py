@@ -141,6 +141,7 @@ def _step(
         parameters=fingerprint["parameters"] | extra,
         script=WORKFLOW / "scripts" / f"{task.rule}.py",
         code=fingerprint["code"],
+        packages=tuple(fingerprint["packages"]),
         promised=promised,
         way=fingerprint["way"],
         clears=clears,

@@ -4,12 +4,11 @@ Snakemake sees most of that itself, but not without its memory (.snakemake), not
 outputs have other names now (shards, no tokenizer), and not where times were set anew (touch, cp).
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.plan.plan import READS, RULES, Plan
+from megaport.plan.plan import READS, Plan, receipts_in
 from megaport.store.blobs import Content
 from megaport.store.errors import ReceiptError
 from megaport.store.receipts import Receipt, read_receipt
@@ -22,8 +21,7 @@ def outdated(plan: Plan, results: Path) -> dict[str, str]:
         receipts = _read_all(results / model)
         for rule, receipt in receipts.items():
             before = [receipts[name] for name in READS.get(rule, ()) if name in receipts]
-            reason = why_outdated(receipt, json.loads(plan.fingerprint(rule, model)), before)
-            if reason:
+            if reason := why_outdated(receipt, plan.planned(rule, model), before):
                 found[(results / model / f"{rule}.json").as_posix()] = reason
     return found
 
@@ -56,9 +54,9 @@ def _contents(receipt: Receipt) -> Iterable[tuple[str, Content]]:
 def _read_all(folder: Path) -> dict[str, Receipt]:
     """The receipts of a model by rule; what is damaged was dropped before."""
     found = {}
-    for rule in RULES:
+    for rule, path in receipts_in(folder).items():
         try:
-            found[rule] = read_receipt(folder / f"{rule}.json")
+            found[rule] = read_receipt(path)
         except ReceiptError:
             continue
     return found

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from megaport.config.load import ConfigError
 from megaport.config.model import Config, Model
 from megaport.plan.parameters import Parameterizer
 from megaport.store.canonical import canonical_json
-from megaport.store.code import SOURCES, code_digest
+from megaport.store.code import SOURCES, closure, code_digest
 from megaport.store.layers import open_store
 from megaport.store.stale import why_stale
 
@@ -41,6 +43,9 @@ READS = {
 BUILT = tuple(rule for rule in RULES if rule != "export")
 
 
+ANY_MODEL = "[A-Za-z0-9][A-Za-z0-9._-]*"  # as the configuration allows names
+
+
 class Plan:
     """Built once when the Snakefile is read. `root` is the folder of the Snakefile."""
 
@@ -51,31 +56,39 @@ class Plan:
         SOURCES.remember_in(self.store.root / "code.json")
         folders = [Path.cwd(), root]
         self.parameters = Parameterizer(config, folders, self.store.stats)
+        self.planned = cache(self._planned)
+        self.code = cache(self._code)
 
     def fingerprint(self, rule: str, model: str) -> str:
         """What Snakemake compares: parameters, code and the way files are named, as one string.
 
         Canonical JSON, not its digest: the job reads its parameters from it.
         """
-        value = {
-            "parameters": self.parameters.of(rule, model),
-            "code": self.code(rule),
-            "way": self._way(rule),
-        }
-        return canonical_json(value).decode()
+        return canonical_json(self.planned(rule, model)).decode()
+
+    def _planned(self, rule: str, model: str) -> dict[str, Any]:
+        """A fingerprint's parts. Raises ConfigError for a model nobody configured."""
+        if model and model not in self.config.models:
+            raise ConfigError(
+                f"model {model}",
+                seen="no such name under `models`",
+                expected=", ".join(sorted(self.config.models)),
+                remedy="Correct the name, or add the model to config.yaml or your --configfile.",
+            )
+        parameters = self.parameters.of(rule, model)
+        return {"parameters": parameters, "way": self._way(rule)} | self.code(rule)
 
     def _way(self, rule: str) -> str:
         """Links into the store, but real files where people hand them on."""
         ways = {"assemble": self.config.materialize, "report": "auto"}
         return ways.get(rule, "symlink")
 
-    def code(self, rule: str) -> str:
-        digest = code_digest(self.script(rule))
+    def _code(self, rule: str) -> dict[str, Any]:
+        """What computes a rule: the digest of its code, the packages that code imports."""
+        script = self.root / "workflow" / "scripts" / f"{rule}.py"
+        code = {"code": code_digest(script), "packages": sorted(closure(script)[1])}
         SOURCES.save()
-        return digest
-
-    def script(self, rule: str) -> Path:
-        return self.root / "workflow" / "scripts" / f"{rule}.py"
+        return code
 
     def receipts(self, rule: str) -> list[str]:
         """The receipts the named target of a rule asks for."""
@@ -89,14 +102,14 @@ class Plan:
         """
         lies = []
         for model in self.config.models:
-            receipts = {rule: results / model / f"{rule}.json" for rule in RULES}
+            receipts = receipts_in(results / model)
             wrong = {
                 rule: reason
                 for rule, path in receipts.items()
-                if path.exists() and (reason := why_stale(self.store, path))
+                if (reason := why_stale(self.store, path))
             }
             lies += [f"{receipts[rule]}: {reason}" for rule, reason in wrong.items()]
-            for rule in _with_dependents(wrong):
+            for rule in _with_dependents(wrong) & receipts.keys():
                 receipts[rule].unlink(missing_ok=True)
         page = results / "report.json"
         if page.exists() and (reason := why_stale(self.store, page)):
@@ -109,13 +122,16 @@ class Plan:
         """A regular expression of the models whose outputs of `rule` have a shape: "", "_sharded"
         and, of model/, "_bare" and "_bare_sharded" (without a tokenizer)."""
         shapes = {"convert": _weights_shape, "assemble": _directory_shape}
-        names = [name for name, model in self.config.models.items() if shapes[rule](model) == shape]
-        return _alternatives(names)
+        models = self.config.models
+        names = [name for name, model in models.items() if shapes[rule](model) == shape]
+        # Snakemake goes through the expression many times a job: a thousand names would cost.
+        return ANY_MODEL if len(names) == len(models) else _alternatives(names)
 
-    @cached_property
-    def wildcard(self) -> str:
-        """A regular expression that matches the configured models only."""
-        return _alternatives(self.config.models)
+
+def receipts_in(folder: Path) -> dict[str, Path]:
+    """The receipts that a model's folder holds, by rule."""
+    present = {path.name for path in folder.glob("*.json")}
+    return {rule: folder / f"{rule}.json" for rule in RULES if f"{rule}.json" in present}
 
 
 def _with_dependents(rules: Iterable[str]) -> set[str]:

@@ -30,15 +30,13 @@ class Sources:
     def __init__(self) -> None:
         self._known: dict[str, Source] = {}
         self._file: Path | None = None
+        self._read = True
         self._grown = False
 
     def remember_in(self, file: Path) -> None:
-        """Start from what `file` holds; `save` writes there. A damaged file counts as empty."""
+        """Start from what `file` holds, once asked; `save` writes there."""
         self._file = file
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            for key, (tree, imports) in json.loads(file.read_bytes()).items():
-                found = tuple((level, module, tuple(names)) for level, module, names in imports)
-                self._known[key] = Source(tree, found)
+        self._read = False
 
     def save(self) -> None:
         """Write down what was learnt since; a store that cannot be written is no harm."""
@@ -50,6 +48,7 @@ class Sources:
 
     def of(self, path: Path) -> Source:
         """Raises OSError and SyntaxError."""
+        self._load()
         stat = path.stat()
         key = json.dumps([str(path), *stat_identity(stat)])
         if key in self._known:
@@ -61,6 +60,16 @@ class Sources:
             self._known[key] = source
             self._grown = True
         return source
+
+    def _load(self) -> None:
+        """What an earlier process wrote down; a damaged file counts as empty."""
+        if self._read or self._file is None:
+            return
+        self._read = True
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            for key, (tree, imports) in json.loads(self._file.read_bytes()).items():
+                found = tuple((level, module, tuple(names)) for level, module, names in imports)
+                self._known[key] = Source(tree, found)
 
 
 def _imports(tree: ast.Module) -> list[tuple[int, str, tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from megaport.store.actions import Action, Result
 from megaport.store.atomic import left_over
-from megaport.store.code import closure, code_digest, forget
+from megaport.store.code import code_digest, forget
 from megaport.store.cost import Meter, write_cost
 from megaport.store.errors import OutputError
 from megaport.store.names import publish
@@ -64,6 +64,7 @@ class Step:
     parameters: Mapping[str, Any]
     script: Path
     code: str
+    packages: tuple[str, ...] = ()  # that the code imports
     promised: tuple[str, ...] = ()
     way: str = "symlink"
     clears: tuple[str, ...] = ()  # globs of names that no other rule makes, below the folder
@@ -74,8 +75,8 @@ class Step:
 
     @cached_property
     def action(self) -> Action:
-        _, packages = closure(self.script)
-        return Action(self.rule, self.inputs, self.parameters, self.code, versions(packages))
+        software = versions(self.packages)
+        return Action(self.rule, self.inputs, self.parameters, self.code, software)
 
     @property
     def forced(self) -> bool:
