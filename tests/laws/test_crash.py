@@ -5,21 +5,16 @@ tests/support/dying counts the changes of Snakemake and of its jobs together. Th
 a few; `-m slow` tries them all.
 """
 
-import os
 import re
-import signal
-import subprocess
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.checkout import ENVIRONMENT, SNAKEMAKE, checkout, content
+from support.checkout import checkout, content
+from support.killed import run_and_die
 
-DYING = Path(__file__).resolve().parents[1] / "support" / "dying"
 TARGET = "convert"
 LATER = re.compile(
     r"/(model/|inspection/|assemble\.json|inspect\.json)"
@@ -27,37 +22,18 @@ LATER = re.compile(
 SAMPLES = 4
 
 
-def run_and_die(folder: Path, counter: Path, at: int, who: str) -> bool:
-    """Run, dying at the `at`-th change; whether it died."""
-    counter.unlink(missing_ok=True)
-    dying = {"DIE_AT": str(at), "DIE_WHO": who, "DIE_COUNT": str(counter)}
-    run = subprocess.Popen(
-        [SNAKEMAKE, "-c1", TARGET],
-        cwd=folder,
-        env=ENVIRONMENT | dying | {"PYTHONPATH": str(DYING)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    status = run.wait(120)
-    time.sleep(0.3)  # a job may outlive Snakemake for a moment, and publish
-    with suppress(ProcessLookupError):
-        os.killpg(run.pid, signal.SIGKILL)
-    return status != 0
-
-
 @pytest.fixture(scope="session")
 def changes(pristine, tmp_path_factory):
     """How many changes an undisturbed run makes."""
     folder = checkout(tmp_path_factory.mktemp("count") / "one", pristine)
     counter = folder.parent / "counter"
-    assert not run_and_die(folder, counter, -1, "run")
+    assert not run_and_die(folder, counter, -1, "run", TARGET)
     return counter.stat().st_size
 
 
 def check(folder: Path, at: int, who: str, snakemake, wanted: dict[str, bytes]) -> None:
     """Die, look at what is left, run again, and look at that."""
-    run_and_die(folder, folder.parent / "counter", at, who)
+    run_and_die(folder, folder.parent / "counter", at, who, TARGET)
     store = Store(folder / ".store")
     assert verify(store).clean, f"{who} died at change {at}"
     again = snakemake(folder, TARGET)

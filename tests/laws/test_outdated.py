@@ -75,6 +75,23 @@ def test_times_that_hide_a_change(snakemake, built, clean):
     assert content(built) == clean({"dtype": "float32"})
 
 
+def test_a_damaged_file_asked_for_by_name(snakemake, built):
+    """Snakemake sees that it exists, and nothing else."""
+    before = content(built)
+    os.truncate(built / MODEL / "model/vocab.json", 9)
+    ran = snakemake(built, str(MODEL / "model/vocab.json"))
+    assert (ran.status, ran.hits, ran.computed) == (0, {"assemble"}, set()), ran.text
+    assert content(built) == before
+
+
+def test_a_receipt_in_the_middle_comes_back(snakemake, built):
+    before = content(built)
+    (built / MODEL / "download.json").unlink()
+    ran = snakemake(built, "assemble")
+    assert (ran.status, ran.computed) == (0, set()), ran.text
+    assert content(built) == before
+
+
 def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
     two = {"export": {"form": "v3", "tensor_parallel": 2}}
     one = {"export": {"form": "v3", "tensor_parallel": 1}}

@@ -8,22 +8,39 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.plan.plan import READS, Plan, receipts_in
+from megaport.plan.plan import READS, RULES, Plan, receipts_in
 from megaport.store.blobs import Content
 from megaport.store.errors import ReceiptError
 from megaport.store.receipts import Receipt, read_receipt
 
 
 def outdated(plan: Plan, results: Path) -> dict[str, str]:
-    """The receipts under `results` that are not of this run, as Snakemake names them, and why."""
+    """The receipts under `results` that are missing or not of this run, and why.
+
+    Named as Snakemake names them. Snakemake asks for the files of a target only: a rule whose
+    receipt was dropped must run even where these exist.
+    """
     found = {}
+    everything: list[Receipt] = []
     for model in plan.config.models:
         receipts = _read_all(results / model)
-        for rule, receipt in receipts.items():
+        everything += receipts.values()
+        for rule in RULES:
             before = [receipts[name] for name in READS.get(rule, ()) if name in receipts]
-            if reason := why_outdated(receipt, plan.planned(rule, model), before):
-                found[(results / model / f"{rule}.json").as_posix()] = reason
+            if reason := _why(plan, rule, model, receipts.get(rule), before):
+                found[f"{results}/{model}/{rule}.json"] = reason
+    page = results / "report.json"
+    if reason := _why(plan, "report", "", _read(page), everything):
+        found[str(page)] = reason
     return found
+
+
+def _why(
+    plan: Plan, rule: str, model: str, receipt: Receipt | None, before: Iterable[Receipt]
+) -> str | None:
+    if receipt is None:
+        return "missing"
+    return why_outdated(receipt, plan.planned(rule, model), before)
 
 
 def why_outdated(
@@ -53,10 +70,12 @@ def _contents(receipt: Receipt) -> Iterable[tuple[str, Content]]:
 
 def _read_all(folder: Path) -> dict[str, Receipt]:
     """The receipts of a model by rule; what is damaged was dropped before."""
-    found = {}
-    for rule, path in receipts_in(folder).items():
-        try:
-            found[rule] = read_receipt(path)
-        except ReceiptError:
-            continue
-    return found
+    read = {rule: _read(path) for rule, path in receipts_in(folder).items()}
+    return {rule: receipt for rule, receipt in read.items() if receipt}
+
+
+def _read(path: Path) -> Receipt | None:
+    try:
+        return read_receipt(path)
+    except ReceiptError:
+        return None
