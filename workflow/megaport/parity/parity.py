@@ -4,10 +4,13 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
+from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.checks.cache import check_cache
 from megaport.parity.checks.config import check_config, sizes_agree
 from megaport.parity.checks.golden import check_golden
@@ -66,7 +69,7 @@ def run_parity(
     """Compare `model_dir` with `checkpoint`; write parity.json, parity.txt and plots into `out`.
 
     Raises ParityError when a check failed, after everything is written; MegaportError when the
-    inputs themselves cannot be used (no such device, no config.json or safetensors file).
+    inputs themselves cannot be used (no such device, no config.json or safetensors file, no room).
     """
     report = examine(checkpoint, architecture, model_dir, options)
     out.mkdir(parents=True, exist_ok=True)
@@ -94,8 +97,20 @@ def examine(
     report = ParityReport(device, tuple(files))
     if sizes_agree(files[0]):
         log.info("parity: both models in float32 over %s", _described(inputs))
-        report = _run_both(report, subject, model_dir, inputs, options)
+        try:
+            return _run_both(report, subject, model_dir, inputs, options)
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(device, error) from error
     return report
+
+
+def _out_of_memory(device: str, cause: Exception) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "parity",
+        seen=f"out of memory on {device} ({str(cause).splitlines()[0]})",
+        expected="room for the weights in float32 and the activations of a full context",
+        remedy="Set `parity.device: cpu`, or free the memory that others hold.",
+    )
 
 
 def _check_files(
