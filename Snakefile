@@ -22,7 +22,7 @@ include: "workflow/rules/resources.smk"
 rule all:
     """Everything for every model named by `model:`, and the report over all of it."""
     input:
-        [PLAN.receipts(rule) for rule in BUILT],
+        [PLAN.receipts(rule) for rule in PLAN.built],
         "results/report.html",
 
 
@@ -37,3 +37,4 @@ include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/parity.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"
+include: "workflow/rules/sign.smk"

@@ -6,7 +6,7 @@ from support.oracles import ORACLES, oracle_cases
 
 
 def pytest_report_header() -> list[str]:
-    return [_oracles(), _megatron_core()]
+    return [_oracles(), _megatron_core(), _model_signing()]
 
 
 def _megatron_core() -> str:
@@ -15,6 +15,16 @@ def _megatron_core() -> str:
     return (
         "megatron-core: not installed; tests/checkpoint/test_megatron_core.py is not collected. "
         "`pip install megatron-core` to run it."
+    )
+
+
+def _model_signing() -> str:
+    if find_spec("model_signing"):
+        return "model-signing: installed; it signs and verifies in this run"
+    return (
+        "model-signing: not installed; tests/sign/test_model_signing.py is not collected, and "
+        "tests/sign/test_rule.py signs with a stand-in. `pip install model-signing pyopenssl` to "
+        "run both with it."
     )
 
 

@@ -177,6 +177,21 @@ class Export(Strict):
     pipeline_parallel: Positive = Field(1, description="Stages of layers (v3, core).")
 
 
+class Sign(Strict):
+    private_key: str | None = Field(
+        None,
+        description="A PEM file; the password of an encrypted one is read from "
+        "SIGNING_KEY_PASSWORD.",
+    )
+    public_key: str | None = Field(None, description="Its public half, to hand on with the model.")
+
+    @model_validator(mode="after")
+    def _a_pair(self) -> Self:
+        if bool(self.private_key) != bool(self.public_key):
+            raise ValueError("give both `private_key` and `public_key`, or neither")
+        return self
+
+
 class Config(Strict):
     """The whole configuration."""
 
@@ -208,6 +223,11 @@ class Config(Strict):
     generate: Generate = Field(Generate(), description="How text is generated.")
     benchmark: Benchmark = Field(Benchmark(), description="What `benchmark` measures.")
     export: Export = Field(Export(), description="The Megatron checkpoint that `export` writes.")
+    sign: Sign = Field(
+        Sign(),
+        description="The EC key pair that signs model/ (pip install model-signing pyopenssl); with "
+        "one, `all` signs as well.",
+    )
     parity: Parity = Field(Parity(), description="How `parity` compares.")
     models: dict[ModelName, Model] = Field(
         {name: Model.model_validate(model) for name, model in MODELS.items()},

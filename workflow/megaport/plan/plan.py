@@ -26,6 +26,7 @@ RULES = (
     "benchmark",
     "parity",
     "export",
+    "sign",
 )
 # What each rule reads beside the configuration.
 READS = {
@@ -38,9 +39,10 @@ READS = {
     "benchmark": ("assemble",),
     "parity": ("checksum", "assemble"),
     "export": ("assemble",),
+    "sign": ("assemble",),
 }
-# What `all` builds: the way back to Megatron is made only when asked for.
-BUILT = tuple(rule for rule in RULES if rule != "export")
+# What `all` builds: the way back to Megatron is made only when asked for, a signature with keys.
+BUILT = tuple(rule for rule in RULES if rule not in ("export", "sign"))
 
 
 ANY_MODEL = "[A-Za-z0-9][A-Za-z0-9._-]*"  # as the configuration allows names
@@ -80,7 +82,7 @@ class Plan:
 
     def _way(self, rule: str) -> str:
         """Links into the store, but real files where people hand them on."""
-        ways = {"assemble": self.config.materialize, "report": "auto"}
+        ways = {"assemble": self.config.materialize, "report": "auto", "sign": "auto"}
         return ways.get(rule, "symlink")
 
     def _code(self, rule: str) -> dict[str, Any]:
@@ -93,6 +95,11 @@ class Plan:
     def receipts(self, rule: str) -> list[str]:
         """The receipts the named target of a rule asks for."""
         return [f"results/{model}/{rule}.json" for model in self.config.names]
+
+    @property
+    def built(self) -> tuple[str, ...]:
+        """The rules that `all` asks for."""
+        return BUILT + (("sign",) if self.config.sign.private_key else ())
 
     def drop_stale(self, results: Path) -> list[str]:
         """Drop receipts that lie, and those that build on them; a line for each lie.
@@ -182,9 +189,10 @@ def _rule_of(name: str) -> str:
 def _rule_of_file(name: str) -> str:
     """The rule that makes a file, by the folder it lies in (design: files under results/)."""
     folders = {"converted": "convert", "model": "assemble", "inspection": "inspect"}
+    files = {"pytorch_model.bin": "pytorch_bin", "model.sig": "sign"}
     *path, file = Path(name).parts[1:]
-    if file == "pytorch_model.bin":
-        return "pytorch_bin"
+    if file in files:
+        return files[file]
     if len(path) > 1:
         return folders.get(path[1], path[1])
     return "generate" if file.startswith("generations.") else Path(file).stem

@@ -1,0 +1,1 @@
+"""Signing the assembled model with a key pair, by Sigstore's model-signing."""
