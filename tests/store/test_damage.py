@@ -1,0 +1,36 @@
+"""Row "blob truncated, emptied or bit-rotted; action entry pointing at a missing blob"."""
+
+import pytest
+
+from megaport.store.step import run_step
+from megaport.store.tool import main
+from support.small_step import compute, never, state, step_in
+
+HARMS = {
+    "truncated": lambda good: good[:-1],
+    "emptied": lambda good: b"",
+    "bit-rotted": lambda good: bytes([good[0] ^ 1]) + good[1:],
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_harmed_blob_is_reported_by_verify_a_miss_and_rebuilt(tmp_path, capsys, harm):
+    step = step_in(tmp_path)
+    run_step(step, compute)
+    good = state(tmp_path)
+    blob = next(iter(step.store.blobs))
+    content = blob.read_bytes()
+    blob.unlink()
+    if HARMS[harm]:
+        blob.write_bytes(HARMS[harm](content))
+    assert main(["verify", str(step.store.root)]) == 1
+    said = capsys.readouterr().out
+    assert f"action {step.action.key} names a blob that is missing or damaged" in said
+    assert (f"damaged blob {blob.name}" in said) == (harm != "missing")
+    with pytest.raises(AssertionError, match="it was computed"):
+        run_step(step_in(tmp_path), never)
+    run_step(step_in(tmp_path), compute)
+    assert state(tmp_path) == good
+    assert main(["verify", str(step.store.root)]) == 0
+    run_step(step_in(tmp_path), never)

@@ -1,0 +1,122 @@
+"""One step: what it refuses, what it clears away, what it shows a job, when it is forced."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from megaport.errors import MegaportError
+from megaport.store.errors import OutputError
+from megaport.store.receipts import read_receipt
+from megaport.store.step import FORCE_VARIABLE, run_step
+from megaport.store.store import Made
+from support.small_step import OUTPUTS, compute, never, state, step_in
+
+
+def test_a_promised_file_that_is_kept_back_is_a_bug_and_nothing_is_filed(tmp_path):
+    step = step_in(tmp_path)
+    with pytest.raises(OutputError, match=r"rule build: found no a/one, two"):
+        run_step(step, lambda job: None)
+    assert list(step.store.blobs) == list(step.store.actions) == []
+
+
+def test_a_result_is_not_filed_under_code_that_was_edited_meanwhile(tmp_path):
+    step = step_in(tmp_path)
+
+    def compute_and_edit(job):
+        compute(job)
+        step.script.write_text("import os\n")
+
+    with pytest.raises(OutputError, match="edited while it ran"):
+        run_step(step, compute_and_edit)
+    assert list(step.store.actions) == []
+    run_step(step_in(tmp_path), compute)
+
+
+def test_a_refused_result_is_kept_and_not_named(tmp_path):
+    def refuse(result):
+        raise MegaportError("digest", seen="a", expected="b", remedy="Pin it.")
+
+    with pytest.raises(MegaportError, match="digest"):
+        run_step(step_in(tmp_path), compute, refuse)
+    assert not (tmp_path / "results").exists()
+    run_step(step_in(tmp_path), never)
+
+
+@pytest.mark.parametrize(
+    ("names", "computes"), [("build", True), ("*", True), ("other,build", True), ("other", False)]
+)
+def test_forced_means_computed(tmp_path, monkeypatch, names, computes):
+    run_step(step_in(tmp_path), compute)
+    ran = []
+    monkeypatch.setenv(FORCE_VARIABLE, names)
+    run_step(step_in(tmp_path), lambda job: ran.append(1) or compute(job))
+    assert bool(ran) == computes
+
+
+def test_a_job_sees_its_inputs_as_a_folder_of_verified_blobs(tmp_path):
+    run_step(step_in(tmp_path), compute)
+    first = read_receipt(tmp_path / "results/m/build.json")
+    second = replace(
+        step_in(tmp_path, parameters={"n": 2}), inputs={"all": first.outputs, "some": first.outputs}
+    )
+    seen = {}
+
+    def look(job):
+        everything = job.folder("all")
+        for name in OUTPUTS:
+            seen[name] = (everything / name).read_bytes()
+        seen["of a"] = [path.name for path in job.folder("some", "a").iterdir()]
+        compute(job)
+
+    run_step(second, look)
+    assert seen == {**OUTPUTS, "of a": ["one"]}
+
+
+def test_files_of_another_configuration_are_cleared_away(tmp_path):
+    folder = tmp_path / "results" / "m"
+    for name in ("a/stale", "a/b/stale", "kept"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("old")
+    run_step(replace(step_in(tmp_path), clears=("a/**/*",)), compute)
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {*OUTPUTS, "build.json", "kept", "run/build.json"}
+    assert not (folder / "a" / "b").exists()
+
+
+def test_what_lives_in_the_store_only_gets_no_name(tmp_path):
+    step = replace(step_in(tmp_path), promised=())
+
+    def compute_hidden(job):
+        (job.work / "@hidden").write_bytes(b"x")
+        return Made(facts={"n": 1})
+
+    receipt = run_step(step, compute_hidden)
+    assert set(receipt.outputs) == {"@hidden"} and receipt.facts == {"n": 1}
+    assert not (tmp_path / "results/m/@hidden").exists()
+    assert step.store.path_of(receipt.outputs["@hidden"]).read_bytes() == b"x"
+
+
+def test_what_a_killed_run_left_beside_the_names_is_swept_away(tmp_path):
+    folder = tmp_path / "results" / "m"
+    folder.mkdir(parents=True)
+    ours, others = ".two.123.0badcafe.tmp", ".notes.123.0badcafe.tmp"
+    for name in (ours, others):
+        (folder / name).write_text("half")
+    run_step(step_in(tmp_path), compute)
+    assert not (folder / ours).exists() and (folder / others).exists()
+    assert state(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EACCES])
+def test_only_a_file_system_without_locks_is_worked_on_without_locks(tmp_path, monkeypatch, code):
+    def failing(handle, operation):
+        raise OSError(code, "flock")
+
+    monkeypatch.setattr("fcntl.flock", failing)
+    if code == errno.EACCES:
+        with pytest.raises(OSError, match="flock"):
+            run_step(step_in(tmp_path), compute)
+    else:
+        run_step(step_in(tmp_path), compute)
+        assert state(tmp_path)
