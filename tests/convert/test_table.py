@@ -48,3 +48,10 @@ def test_a_ranks_share_is_cut_on_the_tables_axis_only() -> None:
     assert shares["layers.0.mlp.dense_4h_to_h.bias"] == (16,)
     assert shares["word_embeddings.weight"] == (32, 16)
     assert shares["position_embeddings.weight"] == (8, 16)
+
+
+def test_rows_come_in_the_order_of_the_forward_pass() -> None:
+    names = [row.megatron for row in rows(2, tied=False)]
+    assert names[:2] == ["word_embeddings.weight", "position_embeddings.weight"]
+    assert [name.split(".")[1] for name in names[2:-3]] == ["0"] * 12 + ["1"] * 12
+    assert names[-3:] == ["final_layernorm.weight", "final_layernorm.bias", "output_layer.weight"]

@@ -88,9 +88,7 @@ def _by_head(shard: Array, ranks: int, sizes: Sizes, qkv_order: str) -> Array:
     heads = sizes.n_head // ranks
     lengths = (3, heads, sizes.n_embd // sizes.n_head)
     axes = QKV_ORDERS[qkv_order]
-    stored = [0, 0, 0]
-    for axis, position in enumerate(axes):
-        stored[position] = lengths[axis]
+    stored = (lengths[axes.index(position)] for position in range(3))
     split = shard.reshape((*stored, *shard.shape[1:]))
     return split.transpose((*axes, *range(3, split.ndim)))
 
