@@ -26,6 +26,16 @@ def small_disk(size: str) -> Iterator[Path]:
         folder.rmdir()
 
 
+@contextmanager
+def bound(source: Path, target: Path) -> Iterator[None]:
+    """The folder `source` seen at `target` as well."""
+    _mount("--bind", str(source), str(target))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(target)], check=True)
+
+
 def make_read_only(disk: Path) -> None:
     _mount("-o", "remount,ro", str(disk))
 

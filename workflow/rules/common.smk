@@ -10,11 +10,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.plan.outdated import outdated
+from megaport.plan.place import require_writable
 from megaport.plan.plan import ANY_MODEL, BUILT, Plan, forced, workers
 from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
 
 try:
+    require_writable(Path.cwd())
     PLAN = Plan(load_config(config), Path(workflow.basedir))
 except MegaportError as error:
     raise WorkflowError(str(error))
