@@ -150,6 +150,14 @@ def test_unknown_classes_read_as_inert_records(path: str) -> None:
         assert (value.name, value.args) == (path, (1,))
 
 
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_are_data_whichever_python_wrote_them(module: str) -> None:
+    made = reduce(global_(module, "PosixPath"), text("/data"), text("model"))
+    assert read_pickle(region(pickle(made))) == "/data/model"
+    with pytest.raises(ForbiddenGlobalError):
+        read_pickle(region(pickle(reduce(global_(module, "os")))))
+
+
 def test_nested_classes_of_a_fork_read_as_inert_records() -> None:
     call = reduce(stack_global("some_fork.enums", "Outer.Inner"), number(3))
     assert read_pickle(region(pickle(call, protocol=4))).name == "some_fork.enums.Outer.Inner"

@@ -1,6 +1,7 @@
 """Functions that attacks on pickles call: the classes of payload that public scanners know."""
 
-# Rebuilt from the descriptions of picklescan's and fickling's rules and advisories.
+# Rebuilt from the descriptions of picklescan's and fickling's rules and advisories; every function
+# that picklescan 1.0.5 lists is here, and one of each module that it lists whole.
 _NAMES = """
 os.system posix.system nt.system os.popen os.execv os.remove os.startfile posix.fork
 subprocess.Popen subprocess.run subprocess.call subprocess.check_output subprocess.getoutput
@@ -47,7 +48,19 @@ torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_guards_expression torch.
 pandas.read_pickle pandas.eval joblib.load dill.loads cloudpickle.load sympy.sympify
 yaml.unsafe_load IPython.embed pexpect.spawn paramiko.SSHClient sh.bash psutil.Popen cffi.FFI
 tensorflow.io.read_file keras.models.load_model some_fork.utils.system some_fork.utils.eval
-megatron.training.utils.load
+megatron.training.utils.load __builtin__.compile __builtin__.exec __builtin__.open
+__builtin__.breakpoint __builtins__.dir _operator.attrgetter _operator.itemgetter
+_operator.methodcaller cloudpickle.cloudpickle._builtin_type
+cloudpickle.cloudpickle._function_setstate cloudpickle.cloudpickle._make_cell
+cloudpickle.cloudpickle._make_empty_cell cloudpickle.cloudpickle._make_function
+cloudpickle.cloudpickle.subimport code.InteractiveInterpreter.runcode
+idlelib.autocomplete.AutoComplete.fetch_completions idlelib.calltip.Calltip.fetch_tip
+idlelib.calltip.get_entity idlelib.debugobj.ObjectTreeItem.SetText
+idlelib.pyshell.ModifiedInterpreter.runcommand idlelib.run.Executive.runcode logging.FileHandler
+trace.Trace.run trace.Trace.runctx _pyrepl.pager.pipe_pager profiling.tracing.run
+torch.utils.bottleneck.__main__.run_autograd_prof torch.storage._load_from_bytes
+numpy.f2py.crackfortran.getlincoef _frozen_importlib._call_with_frames_removed
+_posixsubprocess.fork_exec _imp.create_dynamic unittest.main poplib.POP3 nntplib.NNTP
 """
 PAYLOADS = _NAMES.split()
 

@@ -7,9 +7,14 @@ def _words(text: str, prefix: str = "") -> frozenset[str]:
     return frozenset(prefix + word for word in text.split())
 
 
-# Modules that Python 2 or later Pythons than this one call otherwise, or no longer have.
-RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "numpy._core": "numpy.core"}
-_GONE = _words(
+# Modules that other versions of Python and NumPy call otherwise; then what only other Pythons have.
+RENAMED = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy._core": "numpy.core",
+    "pathlib._local": "pathlib",  # what Python 3.13 writes of every path
+}
+_FORMER = _words(
     """
     _winreg anydbm asynchat asyncore cPickle cStringIO commands compiler dbhash distutils
     dummy_thread dumbdbm exceptions gdbm httplib idlelib imp imputil lib2to3 md5 mhlib mimetools
@@ -17,7 +22,15 @@ _GONE = _words(
     SocketServer statvfs test thread urllib2 urlparse xmlrpclib
     """
 )
-STANDARD_LIBRARY = sys.stdlib_module_names | _GONE
+_LATER = _words(
+    """
+    __builtins__ _android_support _apple_support _ast_unparse _colorize _hmac _interpchannels
+    _interpqueues _interpreters _ios_support _opcode_metadata _py_warnings _pydatetime _pylong
+    _pyrepl _remote_debugging _sha2 _suggestions _sysconfig _types _wmi _zstd annotationlib
+    compression profiling
+    """
+)
+STANDARD_LIBRARY = sys.stdlib_module_names | _FORMER | _LATER
 
 # Packages whose functions run commands, open connections or load code; picklescan and fickling
 # name most of them. No checkpoint has a reason to mention any.
