@@ -57,7 +57,7 @@ def echo_the_key(exchange: Exchange) -> None:
     exchange.write(CONTENT[:20_000])
 
 
-def test_the_key_is_nowhere_to_be_read(
+def test_ngc_api_key_in_logs_errors_and_files_never(
     secure: MisbehavingServer,
     fetch: Fetch,
     folder: Path,

@@ -11,7 +11,7 @@ CUTS = sorted({0, 1, 2, 3, *(at + by for at in range(CHUNK, 40_000, CHUNK) for b
 
 
 @pytest.mark.parametrize("at", [*CUTS, len(CONTENT) - 1])
-def test_cut_is_resumed_where_it_was(
+def test_body_cut_at_any_chunk_is_resumed_where_it_was(
     server: MisbehavingServer, fetch: Fetch, digest: str, at: int
 ) -> None:
     server.will(bad.cut_after(at))
@@ -21,7 +21,7 @@ def test_cut_is_resumed_where_it_was(
 
 
 @pytest.mark.parametrize("at", CUTS)
-def test_cut_of_a_chunked_body(
+def test_chunked_body_cut_at_any_chunk(
     server: MisbehavingServer, fetch: Fetch, digest: str, at: int
 ) -> None:
     server.will(bad.cut_chunked_after(at, CHUNK))
@@ -29,7 +29,7 @@ def test_cut_of_a_chunked_body(
     assert server.ranges == [None, f"bytes={at}-" if at >= 4 else None]
 
 
-def test_cut_at_every_boundary_one_after_the_other(
+def test_body_cut_at_every_chunk_one_after_the_other(
     server: MisbehavingServer, fetch: Fetch, digest: str
 ) -> None:
     server.will_always(bad.cut_after(CHUNK))
@@ -38,7 +38,7 @@ def test_cut_at_every_boundary_one_after_the_other(
 
 
 @pytest.mark.parametrize("at", CUTS[4::5])
-def test_cut_in_one_run_and_resumed_in_the_next(
+def test_body_cut_in_one_run_is_resumed_in_the_next(
     server: MisbehavingServer, fetch: Fetch, digest: str, at: int
 ) -> None:
     server.will(bad.cut_after(at), bad.status(404))

@@ -23,7 +23,7 @@ class TestEncodings:
     @pytest.mark.parametrize(
         "answer", [bad.gzipped, bad.chunked], ids=["gzip", "no Content-Length: chunked"]
     )
-    def test_the_files_bytes(
+    def test_gzip_content_encoding_or_no_content_length_give_the_files_bytes(
         self, server: MisbehavingServer, fetch: Fetch, digest: str, answer: Behaviour
     ) -> None:
         server.will(answer)

@@ -18,7 +18,7 @@ class TestNextSource:
         [bad.status(404), bad.status(403), bad.status(401), bad.status(410), bad.web_page],
         ids=["404", "403", "401", "410", "html"],
     )
-    def test_next_source_in_the_list(
+    def test_404_403_410_or_html_with_status_200_next_source_in_the_list(
         self, server: MisbehavingServer, fetch: Fetch, digest: str, answer: Behaviour
     ) -> None:
         server.will(answer)

@@ -59,7 +59,7 @@ class TestRestarts:
             "416",
         ],
     )
-    def test_restarts_from_zero(
+    def test_wrong_content_range_or_416_restarts_from_zero(
         self, server: MisbehavingServer, fetch: Fetch, digest: str, answer: Behaviour
     ) -> None:
         """The bytes of these answers are wrong: taking any of them gives another digest."""

@@ -59,7 +59,7 @@ class TestShortBodies:
 class TestFlippedBit:
     """Right size, one flipped bit: digest error naming both; the partial file is removed."""
 
-    def test_names_both_digests_and_removes_the_file(
+    def test_one_flipped_bit_names_both_digests_and_removes_the_file(
         self, server: MisbehavingServer, fetch: Fetch, digest: str, folder: Path
     ) -> None:
         server.will_always(bad.flip_bit(30_000))
@@ -71,7 +71,7 @@ class TestFlippedBit:
         assert hashlib.sha256(seen).hexdigest() in str(failure.value)
         assert list(folder.iterdir()) == []
 
-    def test_the_next_source_may_have_the_right_bytes(
+    def test_one_flipped_bit_and_the_next_source_may_have_the_right_bytes(
         self, server: MisbehavingServer, fetch: Fetch, digest: str
     ) -> None:
         server.will(bad.flip_bit(30_000))

@@ -19,7 +19,9 @@ def store_on(disk):
 
 if can_mount():
 
-    def test_a_store_without_space_is_a_clean_error_and_retry_works(snakemake, pristine, tmp_path):
+    def test_a_run_on_a_store_without_space_is_a_clean_error_and_retry_works(
+        snakemake, pristine, tmp_path
+    ):
         folder = checkout(tmp_path / "one", pristine)
         for size in TOO_SMALL:
             with small_disk(size) as disk:
@@ -30,7 +32,7 @@ if can_mount():
         assert ran.status == 0, ran.text
         assert content(folder) == content(pristine)
 
-    def test_a_read_only_store_is_refused_or_read(snakemake, pristine, tmp_path):
+    def test_a_run_on_a_read_only_store_is_refused_or_reads_it(snakemake, pristine, tmp_path):
         folder = checkout(tmp_path / "one", pristine)
         with small_disk(ROOM) as disk:
             make_read_only(disk)

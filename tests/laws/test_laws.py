@@ -147,7 +147,7 @@ HARMED = ("converted/model.safetensors", "model/vocab.json", "model/model.safete
 
 
 @pytest.mark.parametrize("harm", ["deleted", "edited", "truncated"])
-def test_results_that_were_harmed_come_back(snakemake, built, harm):
+def test_results_a_user_edits_or_truncates_come_back(snakemake, built, harm):
     before = content(built)
     for name in HARMED:
         path = built / MODEL / name

@@ -55,7 +55,7 @@ def digest(script: Path) -> str:
 
 @pytest.mark.parametrize("locks", LOCKS)
 @pytest.mark.parametrize("kinds", [1, 5])
-def test_sixteen_processes(tmp_path, locks, kinds):
+def test_sixteen_runs_on_the_same_store_and_key(tmp_path, locks, kinds):
     (tmp_path / "step.py").write_text("pass\n")
     (tmp_path / "bodies").mkdir()
     context = multiprocessing.get_context("fork")

@@ -68,7 +68,7 @@ def test_there_are_boundaries_enough_to_trust_the_harness(tmp_path_factory):
     assert boundaries(tmp_path_factory) > 15
 
 
-def test_killed_at_every_boundary_then_rerun(tmp_path_factory, clean):
+def test_kill_9_at_every_write_step_then_rerun(tmp_path_factory, clean):
     at = 0
     while True:
         folder = tmp_path_factory.mktemp("killed")
