@@ -24,16 +24,47 @@ def test_gap_in_layers_is_named(layout: str, tmp_path: Path) -> None:
     assert "layers.1" in message or "layer_0" in message
 
 
-@pytest.mark.parametrize("lost", [0, 2])
+@pytest.mark.parametrize("lost", [0, 1, 2])
 @pytest.mark.parametrize("with_args", [True, False])
-@pytest.mark.parametrize("layout", ["bigscience", "deepspeedai"])
-def test_deepspeed_layer_file_that_is_lost_at_an_end_is_noticed(
-    layout: str, with_args: bool, lost: int, tmp_path: Path
+@pytest.mark.parametrize(("layout", "first"), [("bigscience", 3), ("deepspeedai", 2)])
+def test_deepspeed_layer_file_that_is_lost_is_named(
+    layout: str, first: int, with_args: bool, lost: int, tmp_path: Path
 ) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=3), layout=layout, with_args=with_args)
+    name = f"layer_{first + lost:02d}-model_00-model_states.pt"
+    next(path.rglob(name)).unlink()
+    with pytest.raises(RankFilesError, match=f"{name}: found no layer there, 2 in all; expected"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def _four_layers(name: str, state: dict[str, Any]) -> None:
+    if name.startswith("mp_rank"):
+        state["args"].num_layers = 4
+
+
+def test_deepspeed_layers_that_show_no_gap_disagree_with_the_args(tmp_path: Path) -> None:
     message = refused(
-        tmp_path, without(f"layers.{lost}."), RankFilesError, layout=layout, with_args=with_args
+        tmp_path, Model(layers=3), RankFilesError, layout="deepspeedai", edit=_four_layers
     )
-    assert "layer_" in message
+    assert "layer_05-model_00-model_states.pt: found no layer there, 3 in all" in message
+
+
+def test_deepspeed_files_without_a_layer_are_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=1), layout="deepspeedai")
+    next(path.rglob("layer_02-*")).unlink()
+    with pytest.raises(RankFilesError, match=r"layer_01.*: found no file that holds a layer"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def _two_ranks(name: str, state: dict[str, Any]) -> None:
+    if name.startswith("mp_rank"):
+        state["args"].tensor_model_parallel_size = 2
+
+
+def test_a_deepspeed_rank_of_which_every_file_is_lost_is_named(tmp_path: Path) -> None:
+    message = refused(tmp_path, Model(), RankFilesError, layout="bigscience", edit=_two_ranks)
+    assert "layer_01-model_01-model_states.pt: found no such file; expected 2 tensor" in message
+    assert message.endswith("Get all files of the checkpoint's folder again.")
 
 
 @pytest.mark.parametrize("layout", RANKED)

@@ -110,25 +110,36 @@ def _refuse_missing(grid: Grid, ranks: int, args: Mapping[str, Any] | None) -> N
 
 
 def _refuse_gaps(grid: Grid, layers: list[int], args: Mapping[str, Any] | None) -> None:
-    """Layer files are numbered through; without args, both forks leave equal gaps around them.
-
-    BigScience's has one number unused before the first layer and one after the last, deepspeedai's
-    none, so a lost first or last layer shows.
-    """
+    """Layer files are numbered through; raises RankFilesError, naming one that is not there."""
     if not layers:
         raise _wrong(grid[min(grid)], "no file that holds a layer", "the layer files of a GPT-2")
-    before = [index for index, _ in grid if index < layers[0]]
-    after = [index for index, _ in grid if index > layers[-1]]
-    gap = next((here + 1 for here, there in pairwise(layers) if there > here + 1), None)
-    stated = (args or {}).get("num_layers")
-    if gap is None and stated is None and before and after:
-        lead, trail = layers[0] - max(before), min(after) - layers[-1]
-        gap = layers[-1] + 1 if trail > lead else layers[0] - 1 if lead > trail else None
-    elif gap is None and isinstance(stated, int) and stated > len(layers):
-        gap = layers[-1] + 1
+    gap = _gap([index for index, _ in grid], layers, (args or {}).get("num_layers"))
     if gap is not None:
         name = re.sub(r"layer_\d+", f"layer_{gap:02d}", grid[min(grid)], count=1)
         raise _wrong(name, f"no layer there, {len(layers)} in all", "layer files without a gap")
+
+
+def _gap(files: list[int], layers: list[int], stated: Any) -> int | None:
+    """The number of a lost layer file, where `stated` layers (of the args, if an int) are not met.
+
+    Both forks leave equal gaps around the layers: BigScience's has one number unused before the
+    first and one after the last, deepspeedai's none, so a lost first or last layer shows.
+    """
+    known = isinstance(stated, int)
+    for here, there in pairwise(layers):
+        if there > here + 1:
+            return here + 1
+    if known and stated <= len(layers):
+        return None
+    before = [index for index in files if index < layers[0]]
+    after = [index for index in files if index > layers[-1]]
+    if before and after:
+        lead, trail = layers[0] - max(before), min(after) - layers[-1]
+        if lead > trail:
+            return layers[0] - 1
+        if trail > lead:
+            return layers[-1] + 1
+    return layers[-1] + 1 if known else None
 
 
 def _tree(
