@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda test-slurm lint format config sbom clean
+.PHONY: help generate test test-conda test-slurm lint format config sbom audit clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -55,6 +55,16 @@ build/sbom/bin/cyclonedx-py:
 
 sbom: build/sbom/bin/cyclonedx-py ## write build/sbom.json, what is installed, in CycloneDX's format
 	cat locks/base.lock locks/cpu.lock | $< requirements --output-reproducible -o build/sbom.json -
+
+build/audit/bin/pip-audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit==2.10.1
+
+# --strict: a package nobody could be asked about is no pass. Advisories know no local versions (+cpu).
+SERVICE ?= osv
+audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed, from OSV (or SERVICE=pypi)
+	cat locks/base.lock locks/cpu.lock | sed 's/^\([^ ]*\)+cpu /\1 /' > build/audit/packages.txt
+	$< --strict --disable-pip --vulnerability-service $(SERVICE) -r build/audit/packages.txt
 
 clean: ## remove results, the store and the environment
 	rm -rf results .store .snakemake $(VENV)
