@@ -47,6 +47,14 @@ def receipt(folder: Path, model: str, rule: str) -> dict:
     return json.loads((folder / "results" / model / f"{rule}.json").read_text())
 
 
+def require_short_log(folder: Path, model: str, rule: str, remedy: str) -> None:
+    """The log of the rule that failed: one error, a few lines, and the remedy at its end."""
+    lines = (folder / "results" / model / "run" / f"{rule}.log").read_text().splitlines()
+    assert len(lines) <= 6 and sum(line.startswith("error: ") for line in lines) == 1
+    assert remedy in lines[-1].rpartition("expected ")[2] and lines[-1].endswith(".")
+    assert len("".join(lines)) < 2000
+
+
 def test_one_command_gives_text_and_a_second_does_nothing(built):
     folder, ran = built
     assert ran.computed == {"download", "checksum", "inspect", "convert", "assemble", "generate"}
@@ -121,6 +129,7 @@ def test_wrong_pinned_digest_is_refused_and_nothing_is_published(built):
     assert (
         ran.status != 0 and "0" * 64 in ran.text and "models.pinned.checkpoint.sha256" in ran.text
     )
+    require_short_log(folder, "pinned", "checksum", "only if you know the new bytes to be right.")
     assert not (folder / "results/pinned/checksum.json").exists()
     assert not (folder / "results/pinned/converted").exists()
 
@@ -141,6 +150,7 @@ def test_a_missing_file_is_explained_without_a_traceback(built):
     config = configured(built[0], "missing", checkpoint={"path": "/nowhere/model.zip"})
     ran = snakemake(built[0], "convert", "--configfile", config)
     assert ran.status != 0 and "/nowhere/model.zip" in ran.text and "Traceback" not in ran.text
+    require_short_log(built[0], "missing", "download", "Check the path and the disk.")
 
 
 def test_every_source_failing_is_explained_without_a_traceback(built):
@@ -151,6 +161,7 @@ def test_every_source_failing_is_explained_without_a_traceback(built):
     ran = snakemake(built[0], "download", "--configfile", config)
     assert ran.status != 0 and url in ran.text and "checkpoint: {path: FILE}" in ran.text
     assert "Traceback" not in ran.text
+    require_short_log(built[0], "gone", "download", "the same command resumes it.")
 
 
 def test_a_folder_is_no_source_of_a_download(built, tmp_path):
@@ -166,7 +177,7 @@ def test_a_folder_is_no_source_of_a_download(built, tmp_path):
 def test_a_checkpoint_that_changes_during_the_run_is_refused(built, tmp_path):
     folder, _ = built
     mine = tmp_path / "mine.zip"
-    mine.write_bytes((folder / ZIP).read_bytes())
+    mine.write_bytes((folder / ZIP).read_bytes() + b"not yet in the store")
     config = configured(folder, "growing", checkpoint={"path": str(mine)})
     (folder / "growing.smk").write_text(WRITTEN_TO_ONCE_PLANNED.format(file=str(mine)))
     ran = snakemake(folder, "-s", "growing.smk", "download", "--configfile", config)
@@ -178,3 +189,4 @@ def test_an_unreadable_head_count_names_the_key_to_set(built):
     config = configured(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
     ran = snakemake(built[0], "convert", "--configfile", config)
     assert ran.status != 0 and "n_head" in ran.text and "Traceback" not in ran.text
+    require_short_log(built[0], "headless", "convert", "Set models.<name>.architecture.n_head")
