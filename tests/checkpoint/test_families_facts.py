@@ -1,0 +1,183 @@
+"""What a family says of a checkpoint beside its tensors, and the words it refuses one with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megaport.checkpoint.accounting import CheckpointMismatchError
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.ranks import RankFilesError
+from megaport.checkpoint.version import AmbiguousVersionError
+from support.megatron_files import CORE, DEEPSPEED, write_checkpoint
+from support.megatron_model import Model
+from support.read_back import assert_holds
+from support.refusing import refused
+
+FACTS = {
+    "flat": ("mid 2019: flat names", "zip"),
+    "transformer": (
+        "October 2019 to September 2020: language_model.transformer, no version",
+        "zip",
+    ),
+    "encoder": ("January 2021 (v2.5) to September 2023: language_model.encoder", "zip"),
+    "input_norm": ("September 2023 on (core 0.4): language_model.encoder, input_norm", "zip"),
+    **dict.fromkeys(CORE, ("2023 on: Megatron core, torch format", "zip")),
+    **dict.fromkeys(
+        ("torch_dist", "torch_dist_layers"), ("2023 on: Megatron core, torch_dist", "distcp")
+    ),
+    "zarr": ("2023 to 2024 (core 0.3 to 0.8): Megatron core, zarr", "zarr"),
+    **dict.fromkeys(
+        ("torch_dcp", "fsdp_dtensor"),
+        ("2025 on: Megatron core, torch_dcp or fsdp_dtensor", "distcp"),
+    ),
+    **dict.fromkeys(DEEPSPEED, ("2021 on: Megatron-DeepSpeed, pipeline layer files", "zip")),
+}
+
+
+@pytest.mark.parametrize("layout", FACTS)
+def test_era_serialization_iteration_and_order(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert (found.era, found.serialization) == FACTS[layout]
+    assert found.iteration == 7
+    early = layout in ("flat", "transformer")
+    assert (found.version, found.qkv_order) == ((None, "3,np,hn") if early else (3.0, "np,3,hn"))
+
+
+def test_old_names_with_a_version_are_of_the_time_of_versions(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="transformer", version=1)
+    found = open_checkpoint(path, spool=tmp_path)
+    era = "September 2020 to January 2021 (v1.1.5 to v2.0): language_model.transformer"
+    assert (found.era, found.version, found.qkv_order) == (era, 1.0, "np,hn,3")
+
+
+def _unversioned(name: str, state: dict[str, Any]) -> None:
+    state.pop("checkpoint_version", None)
+
+
+@pytest.mark.parametrize(
+    "layout", ["encoder", "input_norm", *CORE, "torch_dist", "torch_dcp", *DEEPSPEED]
+)
+def test_without_a_version_new_names_mean_the_last_order(layout: str, tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout=layout, edit=_unversioned)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert (found.version, found.qkv_order) == (None, "np,3,hn")
+    assert_holds(found, model)
+
+
+def _with_old_names(name: str, state: dict[str, Any]) -> None:
+    _unversioned(name, state)
+    for key in [key for key in state if key.startswith("self_attention.")]:
+        state[key.removeprefix("self_")] = state.pop(key)
+
+
+def test_without_a_version_old_names_in_layer_files_are_refused(tmp_path: Path) -> None:
+    form = {"layout": "deepspeedai", "with_args": False, "edit": _with_old_names}
+    message = refused(tmp_path, Model(), AmbiguousVersionError, **form)
+    assert "DeepSpeed layer files are from after 2020-09-10" in message
+
+
+def test_virtual_stages_from_ten_on_come_after_nine(tmp_path: Path) -> None:
+    model = Model(layers=22)
+    path = write_checkpoint(tmp_path / "c", model, layout="encoder", pp=2, vp=11)
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+@pytest.mark.parametrize(("stated", "stages"), [(1, 1), (2, 2), (0, 1), ("2", 1), (None, 1)])
+def test_deepspeeds_pipeline_is_what_its_args_say(
+    stated: object, stages: int, tmp_path: Path
+) -> None:
+    form = {"layout": "deepspeedai", "args": {"pipeline_model_parallel_size": stated}}
+    found = open_checkpoint(write_checkpoint(tmp_path / "c", Model(), **form), spool=tmp_path)
+    assert found.pipeline_parallel == stages
+    assert found.args and found.args["hidden_size"] == 16
+
+
+def _odd_iteration(name: str, state: dict[str, Any]) -> None:
+    if "iteration" in state:
+        state["iteration"] = "seven"
+
+
+@pytest.mark.parametrize("layout", ["encoder", "torch_dist", "deepspeedai"])
+def test_an_iteration_that_is_no_number_is_none(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, edit=_odd_iteration)
+    assert open_checkpoint(path, spool=tmp_path).iteration is None
+
+
+def test_other_files_beside_layer_files_are_passed_over(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="bigscience")
+    for name in ("README.md", "layer_02-notes.txt", "zero.json"):
+        (path / "global_step7" / name).write_text("not a layer")
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+def _head_called_weight(name: str, state: dict[str, Any]) -> None:
+    if "lm_head.weight" in state:
+        state["weight"] = state.pop("lm_head.weight")
+
+
+@pytest.mark.parametrize("edit", [_head_called_weight, lambda name, state: None])
+def test_a_head_of_its_own_in_a_layer_file(edit: Any, tmp_path: Path) -> None:
+    model = Model(untied=True)
+    path = write_checkpoint(tmp_path / "c", model, layout="deepspeedai", edit=edit)
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+def _later_version(name: str, state: dict[str, Any]) -> None:
+    if name.startswith("mp_rank_01"):
+        state["checkpoint_version"] = 2.0
+
+
+def test_deepspeed_ranks_of_different_versions_are_named(tmp_path: Path) -> None:
+    form = {"layout": "deepspeedai", "tp": 2, "edit": _later_version}
+    message = refused(tmp_path, Model(), RankFilesError, **form)
+    assert "mp_rank_01_model_states.pt: found checkpoint_version 2.0" in message
+    assert "expected 3.0, as in mp_rank_00_model_states.pt" in message
+
+
+def test_two_files_for_one_module_are_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="bigscience")
+    here = path / "global_step7"
+    twin = here / "layer_003-model_00-model_states.pt"
+    twin.write_bytes((here / "layer_03-model_00-model_states.pt").read_bytes())
+    with pytest.raises(RankFilesError, match=r"layer_03-.*: found .*layer_003-.* as well") as error:
+        open_checkpoint(path, spool=tmp_path)
+    assert "expected one file a module and rank." in str(error.value)
+
+
+def _embeddings_twice(name: str, state: dict[str, Any]) -> None:
+    if name.startswith("layer_06"):
+        state["position_embeddings.weight"] = Model().tensors["position_embeddings.weight"]
+
+
+def test_a_tensor_in_two_layer_files_is_named_with_the_second(tmp_path: Path) -> None:
+    form = {"layout": "bigscience", "edit": _embeddings_twice}
+    message = refused(tmp_path, Model(layers=2), CheckpointMismatchError, **form)
+    again = "layer_06-model_00-model_states.pt"
+    assert f"position_embeddings.weight (again in {again})" in message
+
+
+def _one_chunk_less(name: str, state: dict[str, Any]) -> None:
+    if name == "mp_rank_00_001":
+        del state["model1"]
+
+
+def _no_model(name: str, state: dict[str, Any]) -> None:
+    if name == "mp_rank_00_001":
+        del state["model"]
+
+
+def test_ranks_with_other_virtual_stages_are_named(tmp_path: Path) -> None:
+    form = {"layout": "encoder", "pp": 2, "vp": 2, "edit": _one_chunk_less}
+    message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
+    assert "mp_rank_00_001/model_optim_rng.pt: found the model under model0" in message
+    assert message.endswith("expected model0, model1. Use the files of one save, complete.")
+
+
+def test_a_rank_without_a_model_is_named(tmp_path: Path) -> None:
+    form = {"layout": "encoder", "pp": 2, "edit": _no_model}
+    message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
+    assert "mp_rank_00_001/model_optim_rng.pt: found the model under no key; expected" in message
