@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda test-slurm lint format config sbom audit clean
+.PHONY: help generate test test-conda test-slurm lint format config sbom audit coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -47,6 +47,13 @@ format: $(DEVELOPMENT) ## format Python and Snakemake files
 
 config: $(DEVELOPMENT) ## write config.yaml and its schema from workflow/megaport/config
 	PYTHONPATH=workflow $(BIN)/python -m megaport.config.render
+
+# Beside the environment, not in it: the tests themselves need none of it.
+build/coverage/coverage/__init__.py: | $(DEVELOPMENT)
+	$(BIN)/python -m pip install --quiet --target build/coverage coverage==7.17.4
+
+coverage: build/coverage/coverage/__init__.py ## branches that tests take of reader, store and fetch (minutes)
+	PYTHONPATH=build/coverage COVERAGE_OUT=build/branches $(BIN)/python tests/branches/run.py
 
 # In an environment of its own: what it brings would slow every Snakemake start by two seconds.
 build/sbom/bin/cyclonedx-py:

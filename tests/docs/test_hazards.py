@@ -19,14 +19,17 @@ SECTIONS = {
 }  # and how many rows each has at least
 
 
+HEAD_ROW = re.compile(r"\| case \||\|---")
+
+
 def rows(page: str) -> dict[str, list[list[str]]]:
-    """The cells of every row of a table, by the heading above it."""
+    """The cells of every row of a table of cases, by the heading above it."""
     found: dict[str, list[list[str]]] = {}
     heading = ""
     for line in page.splitlines():
         if line.startswith("## "):
             heading = line[3:]
-        elif line.startswith("|") and not re.match(r"\| case \||\|---", line):
+        elif line.startswith("|") and heading in SECTIONS and not HEAD_ROW.match(line):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             found.setdefault(heading, []).append(cells)
     return found
