@@ -11,9 +11,10 @@ COPY locks/base.lock locks/${DEVICE}.lock /locks/
 RUN python -m pip install --no-cache-dir --require-hashes ${CPU_WHEELS:+--extra-index-url "${CPU_WHEELS}"} \
     -r /locks/base.lock -r "/locks/${DEVICE}.lock"
 
-RUN useradd --create-home --uid 1000 megaport
+# Any user may run it (docker run --user), and make .snakemake beside the workflow.
+RUN useradd --create-home --uid 1000 megaport && mkdir /megaport && chmod 1777 /megaport
+ENV HOME=/tmp
 WORKDIR /megaport
-RUN chown megaport:megaport /megaport
 COPY --chown=megaport:megaport Snakefile config.yaml LICENSE ./
 COPY --chown=megaport:megaport workflow workflow
 COPY --chown=megaport:megaport profiles profiles
