@@ -9,10 +9,15 @@ from support.checkout import Server, checkout
 
 
 @pytest.fixture(scope="session")
-def snakemake(tmp_path_factory):
+def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("server") / "output")
-    yield server.snakemake
+    yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def snakemake(server):
+    return server.snakemake
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED}
 SERVER = Path(__file__).with_name("snakemake_server.py")
+DYING = Path(__file__).with_name("dying")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,16 @@ class Server:
         print(json.dumps(request), file=self.process.stdin, flush=True)
         status = int(self.process.stdout.readline())
         return Ran(status, self.output.read_text())
+
+    def die(self, folder: Path, target: str, at: int, who: str) -> str:
+        """Run for `target`, dying at the `at`-th change of the disk (see dying/): `job` the process
+        that makes it, `run` all of them. A letter for each change begun: s of Snakemake, j of jobs.
+        """
+        counter = folder.parent / "changes"
+        counter.unlink(missing_ok=True)
+        dying = {"DIE_AT": str(at), "DIE_WHO": who, "DIE_COUNT": str(counter)}
+        self.snakemake(folder, target, PYTHONPATH=str(DYING), **dying)
+        return counter.read_text()
 
     def close(self) -> None:
         self.process.stdin.close()

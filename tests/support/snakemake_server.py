@@ -7,7 +7,11 @@ What it does in between is the command line's own code, profiles and all.
 
 import json
 import os
+import runpy
+import signal
 import sys
+import time
+from contextlib import suppress
 
 # Imported for the forks to find ready.
 import pydantic  # noqa: F401
@@ -17,6 +21,7 @@ import snakemake.scheduling.greedy
 import snakemake.utils
 import snakemake.workflow
 
+DYING = f"{os.path.dirname(__file__)}/dying/sitecustomize.py"  # noqa: PTH120
 parse = snakemake.cli.parse_args
 
 
@@ -35,19 +40,32 @@ def child(request) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
+    if "DIE_AT" in os.environ:
+        os.setsid()  # a group of its own, to be killed whole
+        runpy.run_path(DYING)
     sys.argv = ["snakemake", *request["arguments"]]
     snakemake.cli.parse_args = unlimited
     snakemake.cli.main(sys.argv[1:])
+
+
+def bury(group: int) -> None:
+    """A job may outlive its Snakemake for a moment, and publish; then it goes as well."""
+    time.sleep(0.3)
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def serve() -> None:
     """Answer each line of JSON on stdin with an exit status on stdout."""
     snakemake.cli.get_argument_parser()  # imports the plugins
     for line in sys.stdin:
+        request = json.loads(line)
         process = os.fork()
         if process == 0:
-            child(json.loads(line))
+            child(request)
         _, status = os.waitpid(process, 0)
+        if os.WIFSIGNALED(status):
+            bury(process)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 

@@ -1,7 +1,7 @@
 """On PYTHONPATH it makes every Python of a run count its changes of the disk and die at the n-th.
 
-DIE_COUNT: a file that all processes of the run add a byte to; DIE_AT: how many bytes are one too
-many; DIE_WHO: `job` kills the process that makes the change, `run` its whole process group.
+DIE_COUNT: a file that all processes of the run add a letter to; DIE_AT: how many letters are one
+too many; DIE_WHO: `job` kills the process that makes the change, `run` its whole process group.
 """
 
 import builtins
@@ -16,7 +16,8 @@ real_open = os.open
 
 def count() -> None:
     counter = real_open(os.environ["DIE_COUNT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(counter, b".")
+    leads = os.getpid() == os.getpgrp()  # Snakemake does
+    os.write(counter, b"s" if leads else b"j")
     reached = os.fstat(counter).st_size
     os.close(counter)
     if reached == int(os.environ["DIE_AT"]):
