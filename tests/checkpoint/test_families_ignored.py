@@ -1,0 +1,141 @@
+"""What a family passes over, what it takes a checkpoint for and why, and what is there twice."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from megaport.checkpoint.accounting import CheckpointMismatchError
+from megaport.checkpoint.contents import UnknownLayoutError
+from megaport.checkpoint.families.dist_family import one_named
+from megaport.checkpoint.open import open_checkpoint
+from support.megatron_files import CORE, DEEPSPEED, LEGACY, write_checkpoint
+from support.megatron_model import Model
+from support.read_back import assert_holds
+from support.refusing import refused
+
+WHY = {
+    **dict.fromkeys(
+        ("flat", "transformer"),
+        "rank files hold tensors under transformer.layers, as Megatron-LM names them",
+    ),
+    **dict.fromkeys(
+        ("encoder", "input_norm"),
+        "rank files hold tensors under encoder.layers, as Megatron-LM names them",
+    ),
+    **dict.fromkeys(
+        CORE, "rank files hold decoder.layers and embedding keys, as Megatron core names them"
+    ),
+    **dict.fromkeys(
+        ("torch_dcp", "fsdp_dtensor"),
+        ".metadata describes .distcp files, with neither metadata.json nor common.pt",
+    ),
+    **dict.fromkeys(DEEPSPEED, "4 files are named layer_II-model_TT-model_states.pt"),
+}
+
+
+@pytest.mark.parametrize("layout", WHY)
+def test_the_reason_for_a_family_is_said(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=2), layout=layout)
+    assert open_checkpoint(path, spool=tmp_path).decisions[0].reason == WHY[layout]
+
+
+def _with_training_state(name: str, state: dict[str, Any]) -> None:
+    state |= {"rng_state": [1], "optimizer": None}
+
+
+@pytest.mark.parametrize("layout", LEGACY)
+def test_what_training_keeps_in_rank_files_is_ignored_by_name(layout: str, tmp_path: Path) -> None:
+    form = {"layout": layout, "edit": _with_training_state}
+    path = write_checkpoint(tmp_path / "c", Model(), **form)
+    (path / "iter_0000007" / "notes.txt").write_text("mine")
+    ignored = open_checkpoint(path / "iter_0000007", spool=tmp_path).ignored
+    assert sorted(ignored) == ["notes.txt", "optimizer", "rng_state"]
+
+
+def _with_optimizer(name: str, content: dict[str, Any]) -> None:
+    if name == "entries":
+        content["optimizer.exp_avg"] = [((0,), torch.zeros(4))]
+        content["decoder.layers.0.mlp._extra_state"] = [((0,), torch.zeros(4))]
+    else:
+        content["rng_state"] = {"seed": 1}
+
+
+@pytest.mark.parametrize("layout", ["torch_dist_layers", "torch_dcp"])
+def test_what_training_keeps_beside_the_keys_is_ignored_by_name(
+    layout: str, tmp_path: Path
+) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout=layout, edit=_with_optimizer)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert_holds(found, model)
+    keys = {"optimizer.exp_avg", "decoder.layers.0.mlp._extra_state"}
+    assert set(found.ignored) == keys | ({"rng_state"} if layout == "torch_dcp" else set())
+
+
+def _with_extra_state(name: str, state: dict[str, Any]) -> None:
+    state["model"]["decoder.layers.0.mlp._extra_state"] = torch.zeros(4)
+
+
+def test_the_state_of_fp8_is_no_tensor_of_the_model(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="core", edit=_with_extra_state)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert_holds(found, model)
+    assert "decoder.layers.0.mlp._extra_state" in found.ignored
+
+
+PARALLEL = {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 3}
+
+
+@pytest.mark.parametrize(
+    ("args", "sizes"),
+    [
+        (PARALLEL, (2, 3)),
+        (dict.fromkeys(PARALLEL, 0), (1, 1)),
+        (dict.fromkeys(PARALLEL, "2"), (1, 1)),
+    ],
+)
+def test_a_distributed_formats_pipeline_is_what_its_args_say(
+    args: dict[str, Any], sizes: tuple[int, int], tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", args=args)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert (found.pipeline_parallel, found.virtual_pipeline) == sizes
+
+
+@pytest.mark.parametrize("lost", ["metadata.json", "common.pt"])
+def test_either_of_two_files_tells_torch_dist(lost: str, tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="torch_dist")
+    next(path.rglob(lost)).unlink()
+    found = open_checkpoint(path, spool=tmp_path)
+    assert found.family == "torch_dist" and (found.args is None) == (lost == "common.pt")
+    assert_holds(found, model)
+
+
+def test_one_file_of_a_name_is_found_in_any_folder_and_two_are_refused() -> None:
+    one = SimpleNamespace(source="c", files={"a/b/.metadata": 1, "b/x.metadata": 1, "common.pt": 1})
+    assert one_named(one, ".metadata") == "a/b/.metadata"
+    assert one_named(one, "common.pt") == "common.pt"
+    assert one_named(one, "metadata.json") is None
+    two = SimpleNamespace(source="c", files={"b/.metadata": 1, "a/.metadata": 1})
+    with pytest.raises(UnknownLayoutError) as error:
+        one_named(two, ".metadata")
+    assert str(error.value) == (
+        "c: found 2 files .metadata: a/.metadata, b/.metadata; expected one checkpoint. "
+        "Keep one iteration, or point at its folder."
+    )
+
+
+def _twice(name: str, state: dict[str, Any]) -> None:
+    leaf = "decoder.layers.0.self_attention.linear_proj.bias"
+    state["model"][f"module.{leaf}"] = state["model"][leaf]
+
+
+def test_one_tensor_under_two_names_is_named_with_its_file(tmp_path: Path) -> None:
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", edit=_twice)
+    said = "twice under different names: layers.0.attention.dense.bias"
+    assert f"{said} (in mp_rank_00/model_optim_rng.pt)" in message
