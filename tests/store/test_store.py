@@ -56,7 +56,7 @@ def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
 
 def test_removed_blob_and_damaged_action_are_misses(store):
     content = build(store).outputs["out.txt"]
-    store.blobs.discard(content.sha256)
+    store.blobs.path(content.sha256).unlink()
     assert store.lookup(ACTION.key) is None
     build(store)
     rot(store.actions.path(ACTION.key), b'{"schema": 1, "outp')

@@ -1,15 +1,12 @@
 """Immutable blobs by content: STORE/sha256/ab/<digest>, mode 0444, verified when used."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from megaport.store.atomic import make_folder, sync_directory, sync_file
-from megaport.store.stat_cache import StatCache
-
-HEX = re.compile(r"[0-9a-f]{64}")
+from megaport.store.stat_cache import HEX, StatCache
 
 
 @dataclass(frozen=True)
@@ -76,9 +73,6 @@ class Blobs:
         sync_directory(blob.parent)
         self.stats.vouch(blob, content.sha256)
         return content
-
-    def discard(self, digest: str) -> None:
-        self.path(digest).unlink(missing_ok=True)
 
     def __iter__(self) -> Iterator[Path]:
         return (path for path in sorted(self.folder.glob("??/*")) if not path.name.startswith("."))

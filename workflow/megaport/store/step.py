@@ -2,15 +2,13 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from megaport.store.actions import Action, Result
-from megaport.store.atomic import left_over
 from megaport.store.code import code_digest, forget
 from megaport.store.cost import Meter, write_cost
 from megaport.store.errors import OutputError
@@ -18,6 +16,7 @@ from megaport.store.names import publish
 from megaport.store.receipts import Files, Receipt
 from megaport.store.software import versions
 from megaport.store.store import Made, Store
+from megaport.store.tidy import clear, sweep
 
 FORCE_VARIABLE = "MEGAPORT_FORCE"  # rules that -F or -R asked for, "*" for all; see common.smk
 STORE_ONLY = "@"  # outputs so marked live in the store and get no name under results/
@@ -90,72 +89,48 @@ def run_step(
 
     `accept` may refuse a result, found or built, before anything is named (by raising).
     """
-    key = step.action.key
-    found = _find(step) or _find_or_build(step, compute)
-    result = found.result
+    result, hit = _find(step), True
+    if result is None:
+        result, hit = _find_or_build(step, compute)
     if accept:
         accept(result)
-    named = {
-        name: content for name, content in result.outputs.items() if not name.startswith(STORE_ONLY)
-    }
-    _sweep(step, named)
-    _clear(step, named)
-    for name, content in named.items():
-        publish(step.store, content, step.folder / name, step.way)
-    write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=found.hit)
+    _name(step, result)
+    write_cost(step.folder / "run" / f"{step.receipt.stem}.json", result.cost, hit=hit)
     receipt = Receipt.of(step.action, result)
     receipt.write(step.receipt)
-    verb = "cache hit, nothing computed" if found.hit else "computed"
-    log.info("%s: %s (action %s, %d files)", step.rule, verb, key[:12], len(result.outputs))
+    verb = "cache hit, nothing computed" if hit else "computed"
+    log.info("%s: %s (action %s, %d files)", step.rule, verb, receipt.key[:12], len(result.outputs))
     return receipt
 
 
-def _sweep(step: Step, names: Iterable[str]) -> None:
-    """Remove what a killed run left beside the step's names; nobody else writes these now."""
-    wanted = {step.receipt, *(step.folder / name for name in names)}
-    for folder in {path.parent for path in wanted}:
-        for path in left_over(folder):
-            if path.with_name(path.name[1:].rsplit(".", 3)[0]) in wanted:
-                path.unlink(missing_ok=True)
+def _name(step: Step, result: Result) -> None:
+    """Show the outputs under their names, and nothing else of the rule's."""
+    named = {
+        step.folder / name: content
+        for name, content in result.outputs.items()
+        if not name.startswith(STORE_ONLY)
+    }
+    sweep({step.receipt, *named})
+    clear(step.folder, step.clears, set(named))
+    for name, content in named.items():
+        publish(step.store, content, name, step.way)
 
 
-def _clear(step: Step, names: Iterable[str]) -> None:
-    """Remove the rule's files of another configuration: tools would open what lies there."""
-    wanted = {step.folder / name for name in names}
-    for pattern in step.clears:
-        for path in sorted(step.folder.glob(pattern), reverse=True):  # a folder after its files
-            if path.is_dir():
-                with suppress(OSError):  # not empty
-                    path.rmdir()
-            elif path not in wanted:
-                path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A result, and whether it was there already."""
-
-    result: Result
-    hit: bool
-
-
-def _find(step: Step, *, far: bool = False) -> Found | None:
-    if step.forced:
-        return None
+def _find(step: Step, *, far: bool = False) -> Result | None:
     look = step.store.fetch if far else step.store.lookup
-    result = look(step.action.key)
-    return Found(result, hit=True) if result else None
+    return None if step.forced else look(step.action.key)
 
 
-def _find_or_build(step: Step, compute: Compute) -> Found:
+def _find_or_build(step: Step, compute: Compute) -> tuple[Result, bool]:
+    """The result, and whether it was there already."""
     with step.store.locked(step.action.key):
         # Somebody may have built it while this process waited for the lock.
         found = _find(step) or _find(step, far=True)
         if found:
-            return found
+            return found, True
         result = _compute(step, compute)
     step.store.send(step.action.key, result)
-    return Found(result, hit=False)
+    return result, False
 
 
 def _compute(step: Step, compute: Compute) -> Result:

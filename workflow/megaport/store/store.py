@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,8 @@ class Store:
         self.actions.put(key, result)
         return result
 
-    @contextmanager
-    def locked(self, key: str) -> Iterator[None]:
-        with exclusive(self.root / "locks" / key):
-            yield
+    def locked(self, key: str) -> AbstractContextManager[None]:
+        return exclusive(self.root / "locks" / key)
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
