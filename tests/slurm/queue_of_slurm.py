@@ -3,10 +3,13 @@
 import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from daemons import output
+from daemons import gone, output, wait_until
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,34 @@ def running(name: str) -> Job | None:
 
 def script_of(job: Job) -> int | None:
     """The process that computes, below Slurm's and Snakemake's own."""
-    mark = f"SLURM_JOB_ID={job.id}\0".encode()
+    found = (
+        pid
+        for pid, id, command in processes_of_jobs()
+        if id == job.id and b"/scripts/" in b"".join(command[1:2])
+    )
+    return next(found, None)
+
+
+def processes_of_jobs() -> Iterator[tuple[int, str, list[bytes]]]:
+    """Process number, Slurm job id and command line of all that jobs of Slurm's started."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
+            job = re.search(rb"(?:^|\0)SLURM_JOB_ID=(\d+)", (process / "environ").read_bytes())
             command = (process / "cmdline").read_bytes().split(b"\0")
-            if (
-                b"/scripts/" in b"".join(command[1:2])
-                and mark in (process / "environ").read_bytes()
-            ):
-                return int(process.name)
         except OSError:
             continue
-    return None
+        if job:
+            yield int(process.name), job.group(1).decode(), command
+
+
+def end_processes_in(folder: Path) -> None:
+    """Kill what jobs left running there: without cgroups Slurm loses sight of a job's process whose
+    parent died first."""
+    for pid, _, command in processes_of_jobs():
+        if str(folder).encode() in b"".join(command):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(f"process {pid} is gone", partial(gone, pid))
 
 
 def kill_script(job: Job) -> None:

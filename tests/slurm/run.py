@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 from daemons import one_node_slurm, output, wait_until
-from queue_of_slurm import Job, cancel, jobs, kill_script, running
+from queue_of_slurm import Job, cancel, end_processes_in, jobs, kill_script, running
 
 from support.checkout import ENVIRONMENT, checkout
 from support.demands import call, demand, say, summary
@@ -57,12 +57,15 @@ def main() -> None:
             python, "-m", "snakemake", "--profile", "profiles/slurm", *QUICK,
             "--configfile", "three.yaml", "--",
         ]  # fmt: skip
-        with one_node_slurm(Path(folder) / "slurm"):
-            began = time.monotonic()
-            disturb(snakemake, copy)
-            finish(snakemake, copy)
-            ask_for_a_card(snakemake, copy)
-            say(f"{len(jobs())} Slurm jobs in {time.monotonic() - began:.0f} s")
+        try:
+            with one_node_slurm(Path(folder) / "slurm"):
+                began = time.monotonic()
+                disturb(snakemake, copy)
+                finish(snakemake, copy)
+                ask_for_a_card(snakemake, copy)
+                say(f"{len(jobs())} Slurm jobs in {time.monotonic() - began:.0f} s")
+        finally:
+            end_processes_in(Path(folder))
     demand(not Path("/etc/slurm/slurm.conf").exists(), "nothing is left behind")
     summary()
 
