@@ -47,7 +47,7 @@ class Victim:
             shutil.rmtree(self.folder / part, ignore_errors=True)
         if self.saved(start).exists():
             shutil.copytree(self.saved(start), self.folder, symlinks=True, dirs_exist_ok=True)
-        return self.server.die(self.folder, target, at, who)
+        return self.server.die(self.folder, target, at, who)[1]
 
     def check(self, start: str, target: str, at: int, who: str) -> None:
         """Die, look at what is left, run again, and look at that."""

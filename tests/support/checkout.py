@@ -100,15 +100,17 @@ class Server:
         status = int(self.process.stdout.readline())
         return Ran(status, self.output.read_text())
 
-    def die(self, folder: Path, target: str, at: int, who: str) -> str:
-        """Run for `target`, dying at the `at`-th change of the disk (see dying/): `job` the process
-        that makes it, `run` all of them. A letter for each change begun: s of Snakemake, j of jobs.
+    def die(self, folder: Path, target: str, at: int, who: str) -> tuple[Ran, str]:
+        """Run for `target`; what ends at its `at`-th change of the disk (see dying/): the process
+        that makes it (`job`), all of them (`run`), or the change, with an error (`disk`).
+
+        The run, and a letter for each change begun: s of Snakemake, j of jobs.
         """
         counter = folder.parent / "changes"
         counter.unlink(missing_ok=True)
         dying = {"DIE_AT": str(at), "DIE_WHO": who, "DIE_COUNT": str(counter)}
-        self.snakemake(folder, target, PYTHONPATH=str(DYING), **dying)
-        return counter.read_text()
+        ran = self.snakemake(folder, target, PYTHONPATH=str(DYING), **dying)
+        return ran, counter.read_text()
 
     def close(self) -> None:
         self.process.stdin.close()

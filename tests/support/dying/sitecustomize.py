@@ -1,10 +1,12 @@
 """On PYTHONPATH it makes every Python of a run count its changes of the disk and die at the n-th.
 
 DIE_COUNT: a file that all processes of the run add a letter to; DIE_AT: how many letters are one
-too many; DIE_WHO: `job` kills the process that makes the change, `run` its whole process group.
+too many; DIE_WHO: `job` kills the process that makes the change, `run` its whole process group;
+`disk` kills nobody: the change ends with EIO.
 """
 
 import builtins
+import errno
 import io
 import os
 import signal
@@ -21,6 +23,8 @@ def count() -> None:
     reached = os.fstat(counter).st_size
     os.close(counter)
     if reached == int(os.environ["DIE_AT"]):
+        if os.environ["DIE_WHO"] == "disk":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "disk")
         if os.environ["DIE_WHO"] == "run":
             os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
