@@ -47,15 +47,18 @@ if can_mount():
             assert content(folder) == content(pristine)
             assert verify(Store(disk / "store")).clean
 
-    def test_results_that_fill_up_are_named_without_computing_again(snakemake, pristine, tmp_path):
+    @pytest.mark.parametrize(
+        ("left", "lost"), [(1_000_000, set()), (0, CHAIN - {"download"})], ids=["little", "nothing"]
+    )
+    def test_results_that_fill_up_are_named_later(snakemake, pristine, tmp_path, left, lost):
         folder = checkout(tmp_path / "one", pristine)
         (folder / "results").mkdir()
         with small_disk(ROOM) as disk, bound(disk, folder / "results"):
-            fill(disk, 1_000_000)
+            fill(disk, left)
             refuse(snakemake(folder, TARGET), "No space left", "Free some space")
             (disk / "filler").unlink()
             again = snakemake(folder, TARGET)
-            assert (again.status, again.computed) == (0, set()), again.text
+            assert (again.status, again.computed) == (0, lost), again.text
             assert content(folder) == content(pristine)
 
 
@@ -89,6 +92,11 @@ def check(at: int, fail, snakemake, pristine) -> None:
 def test_a_disk_that_fails_once(failing, snakemake, pristine, sample):
     fail, points = failing
     check(points[len(points) * (2 * sample + 1) // (2 * SAMPLES)], fail, snakemake, pristine)
+
+
+def test_a_log_that_cannot_be_made(failing, snakemake, pristine):
+    fail, points = failing
+    check(points[1], fail, snakemake, pristine)
 
 
 @pytest.mark.slow

@@ -148,13 +148,21 @@ def _step(
     )
 
 
+class LogFile(logging.FileHandler):
+    """A log on a full disk loses lines; what stderr says must not drown in tracebacks of that."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing: the line is on stderr."""
+
+
 @contextmanager
 def reporting(log_file: Path) -> Iterator[None]:
     """Say things on stderr and in the rule's log; end a known failure without a traceback."""
-    log_file.parent.mkdir(parents=True, exist_ok=True)
     log.setLevel(logging.INFO)
-    log.handlers = [logging.StreamHandler(), logging.FileHandler(log_file, mode="w")]
+    log.handlers = [logging.StreamHandler()]
     try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log.addHandler(LogFile(log_file, mode="w"))
         yield
     except MegaportError as error:
         log.error("error: %s", error)
