@@ -36,10 +36,9 @@ def _installed() -> dict[str, str]:
     found: dict[str, str] = {}
     for place in reversed(sys.path):  # the first on the path wins
         with suppress(OSError):
-            for folder in Path(place).iterdir():
+            for folder in Path(place).glob("*-*.dist-info"):
                 name, _, version = folder.name.removesuffix(".dist-info").partition("-")
-                if folder.suffix == ".dist-info" and version:
-                    found[_normal(name)] = version
+                found[_normal(name)] = version
     return found
 
 
