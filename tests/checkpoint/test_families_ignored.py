@@ -57,8 +57,11 @@ def test_what_training_keeps_in_rank_files_is_ignored_by_name(layout: str, tmp_p
 
 def _with_optimizer(name: str, content: dict[str, Any]) -> None:
     if name == "entries":
+        keys = dict(content)
+        content.clear()  # training's keys come first
         content["optimizer.exp_avg"] = [((0,), torch.zeros(4))]
         content["decoder.layers.0.mlp._extra_state"] = [((0,), torch.zeros(4))]
+        content |= keys
     else:
         content["rng_state"] = {"seed": 1}
 
@@ -114,6 +117,35 @@ def test_either_of_two_files_tells_torch_dist(lost: str, tmp_path: Path) -> None
     found = open_checkpoint(path, spool=tmp_path)
     assert found.family == "torch_dist" and (found.args is None) == (lost == "common.pt")
     assert_holds(found, model)
+
+
+def test_zarr_needs_no_common_file(tmp_path: Path) -> None:
+    model = Model()
+    path = write_checkpoint(tmp_path / "c", model, layout="zarr")
+    next(path.rglob("common.pt")).unlink()
+    found = open_checkpoint(path, spool=tmp_path)
+    assert found.args is None
+    assert_holds(found, model)
+
+
+@pytest.mark.parametrize("layout", ["torch_dist", "torch_dcp", "zarr"])
+def test_chunks_of_ranks_stay_shards_of_ranks(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, tp=2)
+    found = open_checkpoint(path, spool=tmp_path)
+    assert len(found.tensors["layers.1.attention.query_key_value.weight"]) == 2
+
+
+def _two_prefixes(name: str, content: dict[str, Any]) -> None:
+    if name == "entries":
+        leaf = "embedding.word_embeddings.weight"
+        content[f"model.module.{leaf}"] = content[f"model.{leaf}"]
+
+
+def test_one_tensor_under_two_prefixes_is_named_with_both(tmp_path: Path) -> None:
+    form = {"layout": "torch_dcp", "edit": _two_prefixes}
+    message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
+    leaf = "embedding.word_embeddings.weight"
+    assert f"twice under different names: model.module.{leaf} (model.{leaf})" in message
 
 
 def test_one_file_of_a_name_is_found_in_any_folder_and_two_are_refused() -> None:
