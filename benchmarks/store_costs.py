@@ -21,6 +21,9 @@ class Cost:
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.wall + other.wall, self.cpu + other.cpu, max(self.rss, other.rss))
 
+    def __sub__(self, other: "Cost") -> "Cost":
+        return self + -1 * other
+
     def __rmul__(self, factor: float) -> "Cost":
         return Cost(factor * self.wall, factor * self.cpu, self.rss)
 
