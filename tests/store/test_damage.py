@@ -1,7 +1,11 @@
 """Row "blob truncated, emptied or bit-rotted; action entry pointing at a missing blob"."""
 
+import errno
+import os
+
 import pytest
 
+from megaport.store.stat_cache import sha256_file
 from megaport.store.step import run_step
 from megaport.store.tool import main
 from support.small_step import compute, never, state, step_in
@@ -34,3 +38,18 @@ def test_a_harmed_blob_is_reported_by_verify_a_miss_and_rebuilt(tmp_path, capsys
     assert state(tmp_path) == good
     assert main(["verify", str(step.store.root)]) == 0
     run_step(step_in(tmp_path), never)
+
+
+def test_a_blob_that_the_disk_does_not_give_is_reported_by_verify(tmp_path, capsys, monkeypatch):
+    step = step_in(tmp_path)
+    run_step(step, compute)
+    blob = next(iter(step.store.blobs))
+
+    def read(path):
+        if path.name == blob.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return sha256_file(path)
+
+    monkeypatch.setattr("megaport.store.verify.sha256_file", read)
+    assert main(["verify", str(step.store.root)]) == 1
+    assert f"damaged blob {blob.name}" in capsys.readouterr().out

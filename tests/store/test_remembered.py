@@ -49,7 +49,7 @@ def test_an_edited_file_is_parsed_again(tmp_path, module):
     assert after.tree != before.tree and after.imports == ((0, "scipy", ()),)
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"x": 1}', '{"x": ["tree", [[0]]]}'])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"x": 1}', '{"x": ["tree", [[0]]]}'])
 def test_a_damaged_memory_counts_as_empty(tmp_path, module, damage):
     (tmp_path / "code.json").write_text(damage)
     assert known_to(tmp_path / "code.json").of(module).imports == ((0, "numpy", ()),)

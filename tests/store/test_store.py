@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,15 @@ def test_links_inside_a_checkout_are_relative_so_that_it_can_move(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     checkout.rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "results" / "out.txt").read_bytes() == b"hello"
+
+
+def test_results_may_be_a_link_to_another_disk(tmp_path, monkeypatch, other_file_system):
+    (tmp_path / "results").symlink_to(other_file_system)
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / ".store")
+    content = build(store).outputs["out.txt"]
+    publish(store, content, Path("results") / "model" / "out.txt")
+    assert (other_file_system / "model" / "out.txt").read_bytes() == b"hello"
 
 
 def receipt_of(store, folder):

@@ -101,11 +101,12 @@ def test_gc_survives_what_vanishes_while_it_looks(kept, capsys, monkeypatch):
 def test_gc_leaves_a_live_workspace_and_takes_a_dead_one(kept, capsys):
     store, results, *_ = kept
     (store.root / "tmp" / "dead").mkdir()
+    (store.root / "tmp" / "orphan.lock").touch()
     with store.workspace() as folder:
         (folder / "half").write_bytes(b"x")
         run(capsys, "gc", store.root, results, "--grace", 0, "--delete")
         assert (folder / "half").exists()
-    assert not (store.root / "tmp" / "dead").exists()
+    assert list((store.root / "tmp").glob("[do]*")) == []
 
 
 def test_gc_stops_at_a_receipt_it_cannot_read(kept, capsys):

@@ -73,9 +73,9 @@ def _receipts(results: Iterable[Path]) -> Iterator[Path]:
 
 
 def _abandoned(folder: Path) -> list[Path]:
-    works = [path for path in folder.glob("*") if path.suffix != ".lock"]
-    dead = [path for path in works if not is_held(path.with_suffix(".lock"))]
-    return dead + [path.with_suffix(".lock") for path in dead if path.with_suffix(".lock").exists()]
+    locks = {path.with_suffix(".lock") for path in folder.glob("*")}
+    dead = [lock for lock in locks if not is_held(lock)]
+    return [path for lock in dead for path in (lock.with_suffix(""), lock) if path.exists()]
 
 
 def _changed(path: Path) -> float:

@@ -19,9 +19,9 @@ def _symlink(blob: Path, name: Path) -> None:
 
 def _link_target(blob: Path, name: Path) -> str:
     """Relative where store and name share the working directory, so that a checkout can move."""
-    here = Path.cwd()
-    if blob.is_relative_to(here) and name.absolute().is_relative_to(here):
-        return os.path.relpath(blob, name.absolute().parent)
+    here, folder = Path.cwd(), name.absolute().parent.resolve()  # results/ may be a link itself
+    if blob.is_relative_to(here) and folder.is_relative_to(here):
+        return os.path.relpath(blob, folder)
     return str(blob)
 
 

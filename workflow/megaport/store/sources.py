@@ -66,7 +66,7 @@ class Sources:
         if self._read or self._file is None:
             return
         self._read = True
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             for key, (tree, imports) in json.loads(self._file.read_bytes()).items():
                 found = tuple((level, module, tuple(names)) for level, module, names in imports)
                 self._known[key] = Source(tree, found)

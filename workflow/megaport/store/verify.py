@@ -1,6 +1,7 @@
 """Re-hash a whole store: every blob against its name, every action against its blobs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from megaport.store.stat_cache import sha256_file
 from megaport.store.store import Store
@@ -8,8 +9,9 @@ from megaport.store.store import Store
 
 @dataclass(frozen=True)
 class Findings:
-    """`damaged`: blobs whose bytes are not their name; `dangling`: actions that name a blob that is
-    missing or damaged, or whose entry cannot be read. Both are misses: the next run rebuilds."""
+    """`damaged`: blobs that cannot be read or whose bytes are not their name; `dangling`: actions
+    that name one of these or a missing one, or whose entry cannot be read. All are misses: the next
+    run rebuilds."""
 
     blobs: int
     actions: int
@@ -23,7 +25,7 @@ class Findings:
 
 def verify(store: Store) -> Findings:
     """Reads every byte of the store; trusts no remembered digest."""
-    sound = {path.name: sha256_file(path) == path.name for path in store.blobs}
+    sound = {path.name: _holds(path) for path in store.blobs}
     good = {digest for digest, holds in sound.items() if holds}
     damaged = sorted(set(sound) - good)
     dangling = []
@@ -34,3 +36,10 @@ def verify(store: Store) -> Findings:
         if not wanted <= good:
             dangling.append(key)
     return Findings(len(sound), len(keys), damaged, dangling)
+
+
+def _holds(blob: Path) -> bool:
+    try:
+        return sha256_file(blob) == blob.name
+    except OSError:
+        return False
