@@ -9,7 +9,7 @@ import torch
 
 from megaport.checkpoint.accounting import CheckpointMismatchError
 from megaport.checkpoint.contents import UnknownLayoutError
-from megaport.checkpoint.families.dist_family import one_named
+from megaport.checkpoint.families.dist_family import canonical_key, one_named
 from megaport.checkpoint.open import open_checkpoint
 from support.megatron_files import CORE, DEEPSPEED, LEGACY, write_checkpoint
 from support.megatron_model import Model
@@ -171,3 +171,10 @@ def test_one_tensor_under_two_names_is_named_with_its_file(tmp_path: Path) -> No
     message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", edit=_twice)
     said = "twice under different names: layers.0.attention.dense.bias"
     assert f"{said} (in mp_rank_00/model_optim_rng.pt)" in message
+
+
+def test_a_layers_key_stands_under_the_stack() -> None:
+    leaf = "mlp.linear_fc2.bias"
+    assert canonical_key(f"decoder.layers.{leaf}") == ("mlp.dense_4h_to_h.bias", True)
+    assert canonical_key(f"decoder.layers.1.{leaf}") == ("layers.1.mlp.dense_4h_to_h.bias", False)
+    assert canonical_key(leaf) is None
