@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda test-slurm lint format config sbom audit coverage clean
+.PHONY: help generate test test-conda test-slurm lint format config mutants sbom audit coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -72,6 +72,18 @@ SERVICE ?= osv
 audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed, from OSV (or SERVICE=pypi)
 	cat locks/base.lock locks/cpu.lock | sed 's/^\([^ ]*\)+cpu /\1 /' > build/audit/packages.txt
 	$< --strict --disable-pip --vulnerability-service $(SERVICE) -r build/audit/packages.txt
+
+build/mutmut/bin/mutmut: requirements-dev.txt requirements.txt
+	$(PYTHON) -m venv build/mutmut
+	build/mutmut/bin/pip install --quiet -r requirements-dev.txt mutmut==3.8.1
+
+MUTANTS ?= megaport.convert.* megaport.checkpoint.* megaport.store.*
+mutants: export MEGAPORT_ORACLES ?= $(abspath ../shared/oracles)
+mutants: build/mutmut/bin/mutmut ## see whether tests notice changes of the mapping and the store (an hour)
+	rm -rf build/mutants && mkdir build/mutants
+	cd build/mutants && ln -s ../../workflow src && ln -s $(addprefix ../../,workflow tests resources profiles envs Snakefile config.yaml pyproject.toml) .
+	cd build/mutants && ../mutmut/bin/mutmut run --max-children 1 $(foreach name,$(MUTANTS),'$(name)')
+	cd build/mutants && ../mutmut/bin/mutmut results
 
 clean: ## remove results, the store and the environment
 	rm -rf results .store .snakemake $(VENV)
