@@ -86,13 +86,26 @@ def test_every_form_of_import_is_followed(script, text):
     assert "megaport.deep.beta" in modules
 
 
-def test_relative_imports_are_followed(script):
-    (script.parent / "megaport" / "alpha.py").write_text("from .deep.beta import two\n")
-    code.forget()
-    assert "megaport.deep.beta" in code.closure(script)[0]
-
-
 def test_third_party_packages_are_named(script):
     (script.parent / "megaport" / "alpha.py").write_text("import numpy.linalg\nimport os\n")
     code.forget()
     assert code.closure(script)[1] == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    ("importer", "line"),
+    [
+        ("alpha.py", "from .deep import beta\n"),
+        ("alpha.py", "from .deep.beta import two\n"),
+        ("alpha.py", "from . import deep\nfrom .deep.beta import two\n"),
+        ("deep/__init__.py", "from . import beta\n"),
+        ("deep/gamma.py", "from ..deep.beta import two\n"),
+    ],
+)
+def test_relative_imports_are_followed(script, importer, line):
+    module = "megaport." + importer.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    script.write_text(f"import {module}\n")
+    edit(script, "alpha.py", "")
+    edit(script, importer, line)
+    assert "megaport.deep.beta" in code.closure(script)[0]
+    assert "megaport.unused" not in code.closure(script)[0]

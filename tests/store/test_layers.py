@@ -123,3 +123,11 @@ def test_another_member_of_the_group_works_in_it(open_folder, as_user):
     assert as_user(lambda: run_step(step_in(open_folder / "two", Store(shared)), compute)) == 0
     assert verify(Store(shared)).clean
     run_step(step_in(open_folder / "one", Store(shared)), never)
+
+
+@pytest.mark.parametrize("upload", [True, False])
+def test_the_configuration_names_the_remote_store(tmp_path, upload):
+    settings = {"store": str(tmp_path / "s"), "store_below": [], "store_upload": upload}
+    store = open_store(settings | {"store_remote": "s3://team/folder/"})
+    assert (store.remote.url, store.remote.upload) == ("s3://team/folder", upload)
+    assert open_store(settings | {"store_remote": None}).remote is None
