@@ -2,11 +2,12 @@
 
 from importlib.util import find_spec
 
+from support.mounts import WHY_NOT, can_mount
 from support.oracles import ORACLES, oracle_cases
 
 
 def pytest_report_header() -> list[str]:
-    return [_oracles(), _megatron_core(), _model_signing()]
+    return [_oracles(), _megatron_core(), _model_signing(), *([] if can_mount() else [WHY_NOT])]
 
 
 def _megatron_core() -> str:

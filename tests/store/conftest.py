@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from support.mounts import WHY_NOT, can_mount
+from support.mounts import can_mount
 
 NOBODY = 65534
 
-
-MOUNTS = can_mount()
-collect_ignore = [] if MOUNTS else ["test_full_disk.py"]
-
-
-def pytest_report_header() -> str | None:
-    return None if MOUNTS else WHY_NOT
+collect_ignore = [] if can_mount() else ["test_full_disk.py"]
 
 
 @pytest.fixture
