@@ -6,6 +6,7 @@ import pytest
 
 from megaport.store.actions import Action
 from megaport.store.blobs import Content
+from megaport.store.locks import exclusive
 from megaport.store.receipts import Receipt
 from megaport.store.store import Made, Store
 from megaport.store.tool import main
@@ -107,6 +108,22 @@ def test_gc_leaves_a_live_workspace_and_takes_a_dead_one(kept, capsys):
         run(capsys, "gc", store.root, results, "--grace", 0, "--delete")
         assert (folder / "half").exists()
     assert list((store.root / "tmp").glob("[do]*")) == []
+
+
+def test_gc_takes_what_nobody_holds_and_keeps_what_the_report_names(kept, capsys):
+    store, results, *_ = kept
+    action, result = build(store, "report", b"page")
+    Receipt.of(action, result).write(results / "report.json")
+    for name in ("partial/held", "partial/left", "stat/ab/abc", "tmp/dead.lock"):
+        (store.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.root / name).write_bytes(b"x")
+    (store.root / "tmp" / "dead").mkdir()
+    with exclusive(store.root / "partial" / "held"):
+        run(capsys, "gc", store.root, results, "--grace", 0, "--delete")
+    assert [path.name for path in (store.root / "partial").iterdir()] == ["held"]
+    assert not list((store.root / "tmp").iterdir())
+    assert not (store.root / "stat/ab/abc").exists()
+    assert store.lookup(action.key)
 
 
 def test_gc_stops_at_a_receipt_it_cannot_read(kept, capsys):
