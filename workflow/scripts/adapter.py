@@ -18,7 +18,6 @@ from megaport.errors import MegaportError  # noqa: E402
 from megaport.plan.local import file_contents, find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
 from megaport.store.blobs import Content  # noqa: E402
-from megaport.store.code import SOURCES  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
 from megaport.store.layers import open_store  # noqa: E402
 from megaport.store.receipts import Files, Receipt, read_receipt  # noqa: E402
@@ -119,7 +118,6 @@ def run(
     """
     task = Task(snakemake)
     with reporting(Path(str(snakemake.log))):
-        SOURCES.remember_in(task.store.root / "code.json")
         step = _step(task, inputs(task), extra or {}, clears)
         return run_step(step, compute, accept and (lambda result: accept(task, result)))
 

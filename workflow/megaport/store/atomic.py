@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,7 +55,7 @@ def sync_file(path: Path) -> None:
 
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` that no other process uses; hidden, so that globs pass over it."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp")
+    return path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
 def left_over(folder: Path) -> list[Path]:

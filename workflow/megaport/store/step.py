@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from megaport.store.actions import Action, Result
-from megaport.store.code import code_digest, forget
 from megaport.store.cost import Meter, write_cost
 from megaport.store.errors import OutputError
 from megaport.store.names import publish
@@ -159,7 +158,10 @@ def _check_promises(step: Step, files: Mapping[str, Path]) -> None:
 
 def _check_code(step: Step) -> None:
     """A result must not be filed under code that was edited while it was being computed."""
+    from megaport.store.code import SOURCES, code_digest, forget  # not on a cache hit
+
     forget()
+    SOURCES.remember_in(step.store.root / "code.json")
     if code_digest(step.script) != step.code:
         raise OutputError(
             f"rule {step.rule}",

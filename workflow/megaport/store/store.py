@@ -1,7 +1,7 @@
 """One store: blobs, actions, the stat cache, and room to work in."""
 
+import os
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -97,7 +97,7 @@ class Store:
 
         Its lock tells a collector that somebody still works there.
         """
-        folder = self.root / "tmp" / uuid.uuid4().hex
+        folder = self.root / "tmp" / os.urandom(16).hex()
         try:
             make_folder(folder)
         except OSError as error:
