@@ -76,7 +76,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Server:
-    """The same command line from a warm process: a run costs half a second less, or two."""
+    """The same command line from a warm process: a run costs half a second less."""
 
     def __init__(self, output: Path) -> None:
         self.output = output

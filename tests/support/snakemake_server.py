@@ -1,8 +1,7 @@
 """Runs Snakemake's own command line in forks of one warm process, one request after another.
 
-A start of Snakemake is mostly imports, and a run with jobs ends with a second of idle time for its
-limit of jobs a second; a fork of a process that has imported it, without that limit, has neither.
-What it does in between is the command line's own code, profiles and all.
+A start of Snakemake is mostly imports; a fork of a process that has imported it needs none. What it
+does then is the command line's own code, profiles and all.
 """
 
 import json
@@ -22,14 +21,6 @@ import snakemake.utils
 import snakemake.workflow
 
 DYING = f"{os.path.dirname(__file__)}/dying/sitecustomize.py"  # noqa: PTH120
-parse = snakemake.cli.parse_args
-
-
-def unlimited(argv):
-    """The command line's settings without the limit on jobs a second."""
-    parser, given = parse(argv)
-    given.max_jobs_per_timespan = None
-    return parser, given
 
 
 def child(request) -> None:
@@ -44,7 +35,6 @@ def child(request) -> None:
         os.setsid()  # a group of its own, to be killed whole
         runpy.run_path(DYING)
     sys.argv = ["snakemake", *request["arguments"]]
-    snakemake.cli.parse_args = unlimited
     snakemake.cli.main(sys.argv[1:])
 
 

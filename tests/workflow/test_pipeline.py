@@ -55,6 +55,16 @@ def require_short_log(folder: Path, model: str, rule: str, remedy: str) -> None:
     assert len("".join(lines)) < 2000
 
 
+@pytest.mark.parametrize(("asked", "limited"), [([], False), (["7/1s"], True)])
+def test_jobs_have_no_limit_a_second_but_one_that_is_asked_for(built, asked, limited):
+    folder, _ = built
+    option = [f"--max-jobs-per-timespan={limit}" for limit in asked]
+    ran = snakemake(folder, "inspect", "--forcerun", "inspect", "--verbose", *option)
+    assert ran.status == 0 and ran.computed == {"inspect"}
+    assert ("Submitting maximum 7 job(s)" in ran.text) is limited
+    assert ("Submitting maximum" in ran.text) is limited
+
+
 def test_one_command_gives_text_and_a_second_does_nothing(built):
     folder, ran = built
     assert ran.computed == {"download", "checksum", "inspect", "convert", "assemble", "generate"}

@@ -15,6 +15,8 @@ from megaport.plan.plan import ANY_MODEL, BUILT, Plan, forced, workers
 from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
 
+DEFAULT_LIMIT = (100, 1)  # --max-jobs-per-timespan, jobs and seconds
+
 try:
     require_writable(Path.cwd())
     PLAN = Plan(load_config(config), Path(workflow.basedir))
@@ -28,7 +30,7 @@ def fingerprint(rule):
     return lambda wildcards: PLAN.fingerprint(rule, wildcards.get("model", ""))
 
 
-class ForceWorkers(type(workflow)):
+class Steered(type(workflow)):
     """Hands -F, -f and -R on to worker rules and jobs, and makes what is outdated run.
 
     Snakemake sets `dag_settings` when the rules are read, and `_dag` before it decides what to run;
@@ -36,9 +38,13 @@ class ForceWorkers(type(workflow)):
     """
 
     def __setattr__(self, name, value):
-        super().__setattr__(name, steer(value) if name == "dag_settings" else value)
+        if name == "dag_settings" and self.is_main_process:
+            value = steer(value)
+        super().__setattr__(name, value)
         if name == "_dag" and value is not None:
-            value.forcefiles.update(outdated(PLAN, Path("results")))
+            lift_rate_limit(self.scheduling_settings)
+            if self.is_main_process:
+                value.forcefiles.update(outdated(PLAN, Path("results")))
 
 
 def steer(settings):
@@ -51,8 +57,16 @@ def steer(settings):
     return settings
 
 
+def lift_rate_limit(settings):
+    """No limit of jobs a second but one that was asked for: after every run, of jobs on a cluster
+    too, Snakemake would sit out the second. What is submitted keeps the limit."""
+    limit = settings and settings.max_jobs_per_timespan
+    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == DEFAULT_LIMIT:
+        settings.max_jobs_per_timespan = None
+
+
+workflow.__class__ = Steered
 if workflow.is_main_process:
-    workflow.__class__ = ForceWorkers
     os.environ[FORCE_VARIABLE] = ""
     workflow.register_envvars(FORCE_VARIABLE)
     enter(Path.cwd())

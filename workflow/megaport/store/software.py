@@ -1,6 +1,5 @@
 """Versions of the packages that can change a result, read where the code runs."""
 
-import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -36,9 +35,10 @@ def _installed() -> dict[str, str]:
     found: dict[str, str] = {}
     for place in reversed(sys.path):  # the first on the path wins
         with suppress(OSError):
-            for folder in Path(place).glob("*-*.dist-info"):
-                name, _, version = folder.name.removesuffix(".dist-info").partition("-")
-                found[_normal(name)] = version
+            for folder in Path(place).iterdir():
+                if folder.suffix == ".dist-info":
+                    name, _, version = folder.stem.partition("-")
+                    found[_normal(name)] = version
     return found
 
 
@@ -53,5 +53,5 @@ def _by_metadata(name: str) -> str:
 
 
 def _normal(name: str) -> str:
-    """Of PEP 503, as folders write it."""
-    return re.sub(r"[-_.]+", "_", name).lower()
+    """As folders write it (binary distribution format, "escaping and Unicode")."""
+    return name.lower().replace("-", "_").replace(".", "_")
