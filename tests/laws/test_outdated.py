@@ -102,3 +102,9 @@ def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
     assert [
         p for p in (built / MODEL / "export").rglob("*") if p.is_dir() and not any(p.iterdir())
     ] == []
+
+
+def test_an_export_has_nothing_of_the_tokenizer(snakemake, built):
+    before = snakemake(built, "export")
+    ran = snakemake(built, "export", *configured(built, {"tokenizer": None}))
+    assert (before.computed, ran.computed, ran.hits) == ({"export"}, {"assemble"}, {"export"})

@@ -58,10 +58,11 @@ def steer(settings):
 
 
 def lift_rate_limit(settings):
-    """No limit of jobs a second but one that was asked for: after every run, of jobs on a cluster
-    too, Snakemake would sit out the second. What is submitted keeps the limit."""
+    """Where no queue is to be spared, no limit of jobs a second but one that was asked for: after
+    every run, and every job on a cluster, Snakemake would sit out that second."""
     limit = settings and settings.max_jobs_per_timespan
-    if workflow.local_exec and limit and (limit.max_jobs, limit.timespan) == DEFAULT_LIMIT:
+    spares_a_queue = workflow.is_main_process and not workflow.local_exec
+    if limit and not spares_a_queue and (limit.max_jobs, limit.timespan) == DEFAULT_LIMIT:
         settings.max_jobs_per_timespan = None
 
 

@@ -23,6 +23,6 @@ def compute(job: Job) -> None:
 run(
     snakemake,
     compute,
-    lambda task: {"assemble": task.model_files()},
+    lambda task: {"assemble": task.outputs("assemble", "model/config.json", "model/model")},
     clears=("export/**/*",),
 )
