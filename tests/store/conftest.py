@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from megaport.store.store import Store
 from support.mounts import can_mount
 
 NOBODY = 65534
 
 collect_ignore = [] if can_mount() else ["test_full_disk.py"]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    return Store(tmp_path / "store")
 
 
 @pytest.fixture

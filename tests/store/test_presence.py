@@ -68,3 +68,19 @@ def test_marks_of_a_living_run_stay(run, tmp_path):
 def test_a_kernel_without_boot_ids(monkeypatch, tmp_path):
     monkeypatch.setattr(presence, "BOOT", tmp_path / "none")
     assert presence._here() == os.uname().nodename.encode() + b" -"
+
+
+def test_a_host_is_its_name_and_its_kernels_run(monkeypatch, tmp_path):
+    (tmp_path / "boot_id").write_text("b00t\n")
+    monkeypatch.setattr(presence, "BOOT", tmp_path / "boot_id")
+    assert presence._here() == os.uname().nodename.encode() + b" b00t"
+
+
+def test_hosts_without_boot_ids_are_not_one(run):
+    run(b"alpha", b"-", leaves=True)
+    assert run(b"beta", b"-") == 0
+
+
+def test_a_directory_that_takes_no_mark_is_no_error(tmp_path):
+    (tmp_path / ".snakemake").touch()
+    assert presence.enter(tmp_path) == []

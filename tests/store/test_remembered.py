@@ -1,13 +1,10 @@
-"""What the store remembers of code and packages, and what happens when that is wrong; locks."""
+"""What the store remembers of code, and what happens when that is wrong; names and places."""
 
 import os
-import sys
 
 import pytest
 
-from megaport.store import software
 from megaport.store.blobs import Content
-from megaport.store.locks import exclusive, is_held
 from megaport.store.sources import Sources
 from megaport.store.store import Made, Store
 from megaport.store.tool import main
@@ -40,6 +37,22 @@ def test_what_one_process_learnt_the_next_one_need_not_parse(tmp_path, module, m
     assert known_to(tmp_path / "code.json").of(module) == found
 
 
+def test_what_taught_nothing_is_not_written_down(tmp_path, module):
+    known_to(tmp_path / "code.json").save()
+    Sources().of(module)
+    assert not (tmp_path / "code.json").exists()
+
+
+def test_what_is_written_down_is_kept_as_it_is_until_something_new_is_learnt(tmp_path, module):
+    sources = known_to(tmp_path / "code.json")
+    sources.of(module)
+    sources.save()
+    before = (tmp_path / "code.json").stat()
+    sources.of(module)
+    sources.save()
+    assert (tmp_path / "code.json").stat().st_ino == before.st_ino
+
+
 def test_an_edited_file_is_parsed_again(tmp_path, module):
     first = known_to(tmp_path / "code.json")
     before = first.of(module)
@@ -60,49 +73,6 @@ def test_a_store_that_takes_nothing_is_no_harm(tmp_path, module):
     sources = known_to(tmp_path / "code.json")
     assert sources.of(module).imports
     sources.save()
-
-
-def test_versions_are_those_of_the_first_installed(tmp_path, monkeypatch):
-    for place, version in (("near", "2.0"), ("far", "1.0")):
-        (tmp_path / place / f"Some_Package-{version}.dist-info").mkdir(parents=True)
-    egg = tmp_path / "near" / "Old.egg-info"
-    egg.mkdir()
-    (egg / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: Old\nVersion: 3.0\n")
-    path = [str(tmp_path / "near"), str(tmp_path / "far"), str(tmp_path / "nowhere")]
-    monkeypatch.setattr(sys, "path", path)
-    software._installed.cache_clear()
-    try:
-        found = software.versions(["some-package", "Old", "nobody", "tqdm"])
-    finally:
-        software._installed.cache_clear()
-    assert found == {"some-package": "2.0", "Old": "3.0", "nobody": "absent"}
-
-
-def test_a_package_brings_those_that_matter_as_much():
-    assert set(software.versions(["transformers"])) == {"transformers", "tokenizers", "safetensors"}
-
-
-def test_a_lock_is_held_or_not(tmp_path, monkeypatch):
-    path = tmp_path / "lock"
-    assert not is_held(path)
-    with exclusive(path):
-        assert is_held(path)
-    assert not is_held(path)
-
-
-def test_another_user_s_lock_that_may_only_be_read_still_locks(tmp_path, monkeypatch):
-    path = tmp_path / "lock"
-    path.touch()
-    opened = type(path).open
-
-    def read_only(self, mode="r", *rest, **named):
-        if self == path and "a" in mode:
-            raise PermissionError(13, "Permission denied")
-        return opened(self, mode, *rest, **named)
-
-    monkeypatch.setattr(type(path), "open", read_only)
-    with exclusive(path):
-        assert is_held(path)
 
 
 @pytest.mark.parametrize("digest", ["", "../../outside", "A" * 64, "a" * 63])

@@ -27,8 +27,12 @@ def test_a_result_is_not_filed_under_code_that_was_edited_meanwhile(tmp_path):
         compute(job)
         step.script.write_text("import os\n")
 
-    with pytest.raises(OutputError, match="edited while it ran"):
+    with pytest.raises(OutputError) as refused:
         run_step(step, compute_and_edit)
+    assert str(refused.value) == (
+        "rule build: found that its code was edited while it ran; "
+        "expected the code the run started with. Run the same command again."
+    )
     assert list(step.store.actions) == []
     run_step(step_in(tmp_path), compute)
 
@@ -41,6 +45,13 @@ def test_a_refused_result_is_kept_and_not_named(tmp_path):
         run_step(step_in(tmp_path), compute, refuse)
     assert not (tmp_path / "results").exists()
     run_step(step_in(tmp_path), never)
+
+
+@pytest.mark.parametrize("way", ["symlink", "copy"])
+def test_names_are_links_or_files_as_asked(tmp_path, way):
+    step = replace(step_in(tmp_path), way=way)
+    run_step(step, compute)
+    assert (step.folder / "two").is_symlink() == (way == "symlink")
 
 
 @pytest.mark.parametrize(

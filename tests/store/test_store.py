@@ -1,6 +1,5 @@
 """The store alone: blobs, actions, receipts, names, and what happens when somebody harms them."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,30 +7,10 @@ import pytest
 
 from megaport.store.actions import Action
 from megaport.store.blobs import Content
-from megaport.store.errors import ReceiptError, StoreError
+from megaport.store.errors import StoreError
 from megaport.store.names import publish
-from megaport.store.receipts import Receipt, read_receipt
-from megaport.store.stale import why_stale
-from megaport.store.store import Made, Store
-
-ACTION = Action("convert", {"in": {"x": Content("a" * 64, 1)}}, {"p": 1}, "code", {"numpy": "2"})
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
-def build(store: Store, content: bytes = b"hello", key: str = ACTION.key):
-    with store.workspace() as folder:
-        made = folder / "out.txt"
-        made.write_bytes(content)
-        return store.record(key, {"out.txt": made}, Made(facts={"n": 1}), {"wall_seconds": 1})
-
-
-def rot(path, content):
-    path.chmod(0o644)
-    path.write_bytes(content)
+from megaport.store.store import Store
+from support.small_store import ACTION, build, rot
 
 
 def test_blob_is_read_only_and_named_by_its_content(store):
@@ -122,53 +101,6 @@ def test_results_may_be_a_link_to_another_disk(tmp_path, monkeypatch, other_file
     content = build(store).outputs["out.txt"]
     publish(store, content, Path("results") / "model" / "out.txt")
     assert (other_file_system / "model" / "out.txt").read_bytes() == b"hello"
-
-
-def receipt_of(store, folder):
-    result = build(store)
-    publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
-    Receipt.of(ACTION, result).write(folder / "convert.json")
-    return folder / "convert.json"
-
-
-def test_receipt_round_trip_is_byte_identical(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    before = path.read_bytes()
-    read_receipt(path).write(path)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}'])
-def test_damaged_receipt_is_refused_with_a_remedy(tmp_path, text):
-    path = tmp_path / "r.json"
-    path.write_text(text)
-    with pytest.raises(ReceiptError, match="Delete the file"):
-        read_receipt(path)
-
-
-def test_receipt_of_another_format_version_is_refused(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(ReceiptError, match="receipt format 99"):
-        read_receipt(path)
-
-
-def test_a_true_receipt_is_not_stale(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    assert why_stale(store, path) is None
-
-
-@pytest.mark.parametrize("harm", ["name edited", "name removed", "blob removed", "blob rotted"])
-def test_a_receipt_that_lies_is_stale(store, tmp_path, harm):
-    path = receipt_of(store, tmp_path / "results")
-    blob = store.blobs.path(read_receipt(path).outputs["out.txt"].sha256)
-    {
-        "name edited": lambda: (path.parent / "out.txt").write_bytes(b"jello"),
-        "name removed": (path.parent / "out.txt").unlink,
-        "blob removed": blob.unlink,
-        "blob rotted": lambda: rot(blob, b"jello"),
-    }[harm]()
-    assert why_stale(store, path)
 
 
 def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
 """verify, gc and du: what they find, what they keep, and that gc only lists unless told."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from megaport.store.actions import Action
 from megaport.store.blobs import Content
+from megaport.store.collect import Garbage, remove
 from megaport.store.locks import exclusive
-from megaport.store.receipts import Receipt
+from megaport.store.receipts import Receipt, read_receipt
 from megaport.store.store import Made, Store
 from megaport.store.tool import main
 
@@ -38,6 +40,62 @@ def run(capsys, *arguments):
     return status, capsys.readouterr().out
 
 
+HELP = {
+    (): """usage: megaport.store.tool [-h] COMMAND ...
+
+Look after a store: `python -m megaport.store.tool verify|gc|du STORE`.
+
+positional arguments:
+  COMMAND
+    verify    re-hash every blob and follow every action
+    gc        list what no given results folder reaches; --delete removes it
+    du        how much the store holds
+
+options:
+  -h, --help  show this help message and exit
+""",
+    ("gc",): """usage: megaport.store.tool gc [-h] [--delete] [--grace HOURS]
+                              store results [results ...]
+
+list what no given results folder reaches; --delete removes it
+
+positional arguments:
+  store          the folder that `store:` names
+  results        results folders to keep
+
+options:
+  -h, --help     show this help message and exit
+  --delete       act; otherwise only list
+  --grace HOURS  keep younger (1)
+""",
+    ("du",): """usage: megaport.store.tool du [-h] store
+
+how much the store holds
+
+positional arguments:
+  store       the folder that `store:` names
+
+options:
+  -h, --help  show this help message and exit
+""",
+}
+
+
+@pytest.mark.parametrize("command", HELP, ids=" ".join)
+def test_help_is_plain(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, HELP[command])
+
+
+def test_no_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "the following arguments are required: COMMAND" in capsys.readouterr().err
+
+
 def test_verify_is_clean_and_says_so(kept, capsys):
     assert run(capsys, "verify", kept[0].root) == (0, "3 blobs, 3 actions\nclean\n")
 
@@ -53,16 +111,45 @@ def test_verify_reports_damage_even_where_stat_was_remembered(kept, capsys, harm
     else:
         blob.unlink()
     status, shown = run(capsys, "verify", store.root)
-    assert status == 1 and "action" in shown
-    assert (content.sha256 in shown) == (harm == "rot")
+    [key] = {read_receipt(path).key for path in kept[1].glob("*/*.json")}
+    assert status == 1
+    assert shown.splitlines() == [
+        f"{2 + (harm == 'rot')} blobs, 3 actions",
+        *[f"damaged blob {content.sha256}"] * (harm == "rot"),
+        f"action {key} names a blob that is missing or damaged",
+        "the next run rebuilds what it needs of these",
+    ]
 
 
 def test_gc_lists_and_removes_nothing_unless_told(kept, capsys):
     store, results, *_ = kept
     before = sorted(store.root.rglob("*"))
     status, shown = run(capsys, "gc", store.root, results, "--grace", 0)
-    assert status == 0 and "would remove" in shown
+    *names, total = shown.splitlines()
+    assert status == 0 and all((store.root / name).exists() for name in names)
+    size = sum((store.root / name).lstat().st_size for name in names)
+    assert total == f"would remove (--delete) {len(names)} files and folders, {size:,} bytes"
+    assert {Path(name).parts[0] for name in names} == {"sha256", "actions", "stat"}
     assert sorted(store.root.rglob("*")) == before
+
+
+def test_gc_says_what_it_removed_and_how_much_a_folder_held(kept, capsys):
+    store, results, *_ = kept
+    run(capsys, "gc", store.root, results, "--grace", 0, "--delete")
+    left = store.root / "tmp" / "dead"
+    (left / "deep").mkdir(parents=True)
+    (left / "deep" / "half").write_bytes(bytes(1234))
+    shown = run(capsys, "gc", store.root, results, "--grace", 0, "--delete")
+    assert shown == (0, "tmp/dead\nremoved 1 files and folders, 1,234 bytes\n")
+    assert not left.exists()
+
+
+def test_removing_what_vanished_or_stays_is_no_error(tmp_path):
+    """A link to a folder is nothing a store makes: it stays, and what it shows."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    remove(Garbage([tmp_path / "gone", tmp_path / "link"], 0))
+    assert (tmp_path / "link").is_dir()
 
 
 def test_gc_keeps_what_results_reach(kept, capsys):
@@ -74,10 +161,13 @@ def test_gc_keeps_what_results_reach(kept, capsys):
     assert (store.root / "trust" / "x.json").exists()
 
 
-def test_gc_leaves_the_young_alone(kept, capsys):
+@pytest.mark.parametrize(("hours", "left"), [(0.9, 3), (1.1, 2)])
+def test_gc_leaves_what_is_younger_than_an_hour_alone(kept, capsys, monkeypatch, hours, left):
     store, results, *_ = kept
+    now = time.time() + hours * 3600
+    monkeypatch.setattr("megaport.store.collect.time.time", lambda: now)
     run(capsys, "gc", store.root, results, "--delete")
-    assert len(list(store.blobs)) == 3
+    assert len(list(store.blobs)) == left
 
 
 def test_gc_leaves_what_a_hit_has_just_found(kept, capsys):
@@ -130,6 +220,8 @@ def test_gc_stops_at_a_receipt_it_cannot_read(kept, capsys):
     store, results, *_ = kept
     (results / "m" / "convert.json").write_text("{")
     assert main(["gc", str(store.root), str(results), "--grace", "0", "--delete"]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.split(":")[0]) == ("", "error") and "convert.json" in said.err
     assert len(list(store.blobs)) == 3
 
 
@@ -141,7 +233,11 @@ def test_gc_stops_at_a_results_folder_that_is_not_there(kept):
 
 def test_du_counts(kept, capsys):
     status, shown = run(capsys, "du", kept[0].root)
-    assert status == 0 and "18 bytes" in shown
+    assert status == 0
+    assert [line.split() for line in shown.splitlines()] == [
+        ["blobs", "3", "18", "bytes"],
+        ["actions", "3"],
+    ]
 
 
 def test_sizes_of_contents_survive_json():

@@ -1,0 +1,26 @@
+"""Locks: held or not, and where only reading is allowed."""
+
+from megaport.store.locks import exclusive, is_held
+
+
+def test_a_lock_is_held_or_not(tmp_path, monkeypatch):
+    path = tmp_path / "lock"
+    assert not is_held(path)
+    with exclusive(path):
+        assert is_held(path)
+    assert not is_held(path)
+
+
+def test_another_user_s_lock_that_may_only_be_read_still_locks(tmp_path, monkeypatch):
+    path = tmp_path / "lock"
+    path.touch()
+    opened = type(path).open
+
+    def read_only(self, mode="r", *rest, **named):
+        if self == path and "a" in mode:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, mode, *rest, **named)
+
+    monkeypatch.setattr(type(path), "open", read_only)
+    with exclusive(path):
+        assert is_held(path)

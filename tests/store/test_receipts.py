@@ -1,0 +1,98 @@
+"""Receipts: there and back, refused when damaged, stale when they lie."""
+
+import json
+
+import pytest
+
+from megaport.store.errors import ReceiptError
+from megaport.store.names import publish
+from megaport.store.receipts import Receipt, read_receipt
+from megaport.store.stale import why_stale
+from support.small_store import ACTION, build, rot
+
+REST = (
+    "; expected a receipt of format 1. "
+    "Delete the file and run the same command again: it is rebuilt from the store."
+)
+
+
+def receipt_of(store, folder):
+    result = build(store)
+    publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
+    Receipt.of(ACTION, result).write(folder / "convert.json")
+    return folder / "convert.json"
+
+
+def test_receipt_round_trip_is_byte_identical(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    before = path.read_bytes()
+    read_receipt(path).write(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}'])
+def test_damaged_receipt_is_refused_with_a_remedy(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    said = str(refused.value)
+    assert said.startswith(f"receipt {path}: found a damaged receipt (") and said.endswith(REST)
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "No such file or directory"),
+        (OSError("no number"), "an unreadable file"),
+    ],
+)
+def test_a_receipt_that_cannot_be_read_says_why(tmp_path, monkeypatch, error, seen):
+    path = tmp_path / "r.json"
+    monkeypatch.setattr(type(path), "read_bytes", raising(error))
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    assert str(refused.value) == f"receipt {path}: found {seen}{REST}"
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
+
+
+def test_receipt_of_another_format_version_is_refused(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    assert str(refused.value) == f"receipt {path}: found receipt format 99{REST}"
+
+
+def test_a_true_receipt_is_not_stale(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    assert why_stale(store, path) is None
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        ("name edited", "out.txt: the file is missing or was changed"),
+        ("name removed", "out.txt: the file is missing or was changed"),
+        ("blob removed", "out.txt: its blob 2cf24dba5fb0 is missing or damaged"),
+        ("blob rotted", "out.txt: its blob 2cf24dba5fb0 is missing or damaged"),
+        ("receipt emptied", "a damaged receipt (JSONDecodeError("),
+    ],
+)
+def test_a_receipt_that_lies_is_stale(store, tmp_path, harm, reason):
+    path = receipt_of(store, tmp_path / "results")
+    blob = store.blobs.path(read_receipt(path).outputs["out.txt"].sha256)
+    {
+        "name edited": lambda: (path.parent / "out.txt").write_bytes(b"jello"),
+        "name removed": (path.parent / "out.txt").unlink,
+        "blob removed": blob.unlink,
+        "blob rotted": lambda: rot(blob, b"jello"),
+        "receipt emptied": lambda: path.write_bytes(b""),
+    }[harm]()
+    assert why_stale(store, path).startswith(reason)
