@@ -147,12 +147,13 @@ def test_wrong_pinned_digest_is_refused_and_nothing_is_published(built):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--config", "modle=x"], "modle is not a key"),
-        (["--config", "model=nobody"], "nobody"),
+        (["convert", "--config", "modle=x"], "modle is not a key"),
+        (["convert", "--config", "model=nobody"], "nobody"),
+        (["results/nobody/convert.json"], "model nobody: found no such name under `models`"),
     ],
 )
-def test_a_mistaken_configuration_is_explained_without_a_traceback(built, arguments, told):
-    ran = snakemake(built[0], "convert", *arguments)
+def test_a_mistaken_name_is_explained_without_a_traceback(built, arguments, told):
+    ran = snakemake(built[0], *arguments)
     assert ran.status != 0 and told in ran.text and "Traceback" not in ran.text
 
 

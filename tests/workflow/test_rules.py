@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from megaport.plan.plan import READS, RULES, forced, workers
+from megaport.plan.forcing import forced, workers
+from megaport.plan.plan import READS, RULES
 from support.checkout import ROOT
 
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))

@@ -9,9 +9,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
+from megaport.plan.forcing import forced, workers
 from megaport.plan.outdated import outdated
 from megaport.plan.place import require_writable
-from megaport.plan.plan import ANY_MODEL, BUILT, Plan, forced, workers
+from megaport.plan.plan import ANY_MODEL, BUILT, Plan
 from megaport.store.presence import enter
 from megaport.store.step import FORCE_VARIABLE
 
@@ -48,6 +49,10 @@ class Steered(type(workflow)):
 
 
 def steer(settings):
+    try:
+        PLAN.require_models_of(settings.targets)
+    except MegaportError as error:
+        raise WorkflowError(str(error))
     known = [rule.name for rule in workflow.rules]
     for field in ("forcerun", "until", "omit_from"):
         setattr(settings, field, workers(getattr(settings, field), known))

@@ -69,16 +69,21 @@ class Plan:
         return canonical_json(self.planned(rule, model)).decode()
 
     def _planned(self, rule: str, model: str) -> dict[str, Any]:
-        """A fingerprint's parts. Raises ConfigError for a model nobody configured."""
-        if model and model not in self.config.models:
-            raise ConfigError(
-                f"model {model}",
-                seen="no such name under `models`",
-                expected=", ".join(sorted(self.config.models)),
-                remedy="Correct the name, or add the model to config.yaml or your --configfile.",
-            )
+        """A fingerprint's parts."""
         parameters = self.parameters.of(rule, model)
         return {"parameters": parameters, "way": self._way(rule)} | self.code(rule)
+
+    def require_models_of(self, targets: Iterable[str]) -> None:
+        """Raises ConfigError for a file under results/ of a model that nobody configured."""
+        named = (Path(target).parts for target in targets)
+        for model in (parts[1] for parts in named if len(parts) > 2 and parts[0] == "results"):
+            if model not in self.config.models:
+                raise ConfigError(
+                    f"model {model}",
+                    seen="no such name under `models`",
+                    expected=", ".join(sorted(self.config.models)),
+                    remedy="Correct the name, or add the model to config.yaml or a --configfile.",
+                )
 
     def _way(self, rule: str) -> str:
         """Links into the store, but real files where people hand them on."""
@@ -160,39 +165,3 @@ def _directory_shape(model: Model) -> str:
 def _alternatives(names: Iterable[str]) -> str:
     """Of no names, one that matches nothing."""
     return "|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)"
-
-
-def workers(names: Iterable[str], known: Iterable[str]) -> set[str]:
-    """`names` (of rules or files) with the worker rules of every named target added.
-
-    `-R convert` names the target rule; the work is done by `convert_model` and its variants, of
-    which the rules `known` to the workflow are a part.
-    """
-    given = set(names)
-    return given | {rule for rule in known if rule.partition("_model")[0] in given & set(RULES)}
-
-
-def forced(everything: bool, names: Iterable[str]) -> str:
-    """The rules whose cached actions must be passed over, for the jobs' environment."""
-    if everything:
-        return "*"
-    return ",".join(sorted({_rule_of(name) for name in names}))
-
-
-def _rule_of(name: str) -> str:
-    """The rule behind a rule name, a worker's name or a file under results/<model>/."""
-    if name.startswith("results/"):
-        return _rule_of_file(name)
-    return name.partition("_model")[0]
-
-
-def _rule_of_file(name: str) -> str:
-    """The rule that makes a file, by the folder it lies in (design: files under results/)."""
-    folders = {"converted": "convert", "model": "assemble", "inspection": "inspect"}
-    files = {"pytorch_model.bin": "pytorch_bin", "model.sig": "sign"}
-    *path, file = Path(name).parts[1:]
-    if file in files:
-        return files[file]
-    if len(path) > 1:
-        return folders.get(path[1], path[1])
-    return "generate" if file.startswith("generations.") else Path(file).stem
