@@ -1,10 +1,10 @@
 """Many small models at once: jobs a second from nothing, from a full store, with nothing to do.
 
-    python benchmarks/many_models.py WORK_FOLDER [--models 1 4 16 64] [--arguments='-c2']
+    python benchmarks/many_models.py WORK_FOLDER [--models 1 4 16 64] [--arguments='-c2' | --slurm]
 
 Builds `assemble` for so many variants of the bundled model (each with an epsilon of its own, so
-that none is another's cache hit after the checksum): five jobs a model. With
-`--arguments=--profile=profiles/slurm` the jobs go through Slurm. Prints Markdown for
+that none is another's cache hit after the checksum): five jobs a model. With --slurm through the
+one-node Slurm that `make test-slurm` starts and ends (as root, on Debian). Prints Markdown for
 docs/scaling.md.
 """
 
@@ -15,12 +15,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "slurm"), str(ROOT / "tests"), str(ROOT / "workflow")]
+
+from daemons import one_node_slurm  # noqa: E402
+from run import QUICK, environment  # noqa: E402
+
+from support.checkout import ENVIRONMENT  # noqa: E402
+
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "resources", "envs")
 TARGET = "assemble"
 JOBS_A_MODEL = 5  # download, checksum, inspect, convert, assemble
@@ -53,20 +61,38 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--arguments", default="-c2", help="for Snakemake")
+    parser.add_argument("--slurm", action="store_true", help="on a Slurm of one node")
     given = parser.parse_args()
+    here = [sys.executable, "-m", "snakemake", *shlex.split(given.arguments)]
     print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
     print("|---|---|---|---|---|---|---|")
-    for row in measure(given.folder, given.models, shlex.split(given.arguments)):
+    if given.slurm:
+        with slurm(given.folder) as command:
+            report(given.folder, given.models, command)
+    else:
+        report(given.folder, given.models, here)
+
+
+@contextmanager
+def slurm(folder: Path) -> Iterator[list[str]]:
+    """Snakemake's command line for a Slurm that lives while the block runs."""
+    python = environment(folder / "tools")
+    with one_node_slurm(folder / "slurm"):
+        yield [str(python), "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
+
+
+def report(folder: Path, counts: list[int], command: list[str]) -> None:
+    for row in measure(folder, counts, command):
         print(row.markdown(), flush=True)
 
 
-def measure(folder: Path, counts: list[int], arguments: list[str]) -> Iterator[Row]:
+def measure(folder: Path, counts: list[int], command: list[str]) -> Iterator[Row]:
     for count in counts:
         copy = folder / f"models-{count}"
         prepare(copy, count)
-        built = run(copy, arguments)
+        built = run(copy, command)
         shutil.rmtree(copy / "results")
-        yield Row(count, built, run(copy, arguments), run(copy, arguments))
+        yield Row(count, built, run(copy, command), run(copy, command))
         shutil.rmtree(copy)
 
 
@@ -88,12 +114,17 @@ def variant(number: int) -> dict[str, object]:
     return MODEL | {"architecture": MODEL["architecture"] | epsilon}
 
 
-def run(copy: Path, arguments: list[str]) -> float:
+def run(copy: Path, command: list[str]) -> float:
     """Wall seconds of one run that ended well."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "many.yaml"]
     began = time.monotonic()
-    command += ["--", TARGET]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--configfile", "many.yaml", "--", TARGET],
+        cwd=copy,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
     return time.monotonic() - began
