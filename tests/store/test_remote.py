@@ -2,9 +2,11 @@
 
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 import s3fs
+from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
 from megaport.store.actions import Result
@@ -36,78 +38,117 @@ def s3():
     server.stop()
 
 
+class Bucket:
+    """What lies under a URL in S3, as an administrator sees it."""
+
+    def __init__(self, client, name: str) -> None:
+        self.client, self.name = client, name
+        self.url = f"s3://team/{name}"
+
+    def sizes(self) -> dict[str, int]:
+        found = self.client.list_objects_v2(Bucket="team", Prefix=f"{self.name}/")
+        objects = found.get("Contents", [])
+        return {item["Key"].removeprefix(f"{self.name}/"): item["Size"] for item in objects}
+
+    def put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket="team", Key=f"{self.name}/{key}", Body=body)
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket="team", Key=f"{self.name}/{key}")
+
+
+class Folder:
+    """The same of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.url = path, f"file://{path}"
+
+    def sizes(self) -> dict[str, int]:
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
+
+    def put(self, key: str, body: bytes) -> None:
+        (self.path / key).write_bytes(body)
+
+    def delete(self, key: str) -> None:
+        (self.path / key).unlink()
+
+
 @pytest.fixture(params=["s3", "file"])
-def url(request, tmp_path):
+def far(request, tmp_path):
     if request.param == "file":
-        return f"file://{tmp_path}/far"
-    request.getfixturevalue("s3")
-    return f"s3://team/{tmp_path.name}"
+        return Folder(tmp_path / "far")
+    return Bucket(request.getfixturevalue("s3"), tmp_path.name)
 
 
-def person(tmp_path, name, url, *, upload=True):
+def person(tmp_path, name, url, *, upload=True, parameters=None):
     (tmp_path / name).mkdir(exist_ok=True)
-    return step_in(
-        tmp_path / name, Store(tmp_path / name / "store", (), Remote(url, upload=upload))
-    )
+    store = Store(tmp_path / name / "store", (), Remote(url, upload=upload))
+    return step_in(tmp_path / name, store, parameters)
 
 
-def objects(s3, prefix):
-    found = s3.list_objects_v2(Bucket="team", Prefix=f"{prefix}/").get("Contents", [])
-    return {item["Key"].removeprefix(f"{prefix}/"): item["Size"] for item in found}
-
-
-def test_a_colleagues_result_is_my_hit(tmp_path, url):
-    run_step(person(tmp_path, "colleague", url), compute)
-    mine = person(tmp_path, "me", url, upload=False)
+def test_a_colleagues_result_is_my_hit(tmp_path, far):
+    run_step(person(tmp_path, "colleague", far.url), compute)
+    mine = person(tmp_path, "me", far.url + "/", upload=False)
     run_step(mine, never)
     assert state(tmp_path / "me") == state(tmp_path / "colleague")
     assert verify(mine.store).clean and len(list(mine.store.blobs)) == len(OUTPUTS)
 
 
-def test_what_arrived_stays_without_the_remote(tmp_path, url):
-    run_step(person(tmp_path, "colleague", url), compute)
-    run_step(person(tmp_path, "me", url), never)
+def test_what_arrived_stays_without_the_remote(tmp_path, far):
+    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_step(person(tmp_path, "me", far.url), never)
     run_step(step_in(tmp_path / "me"), never)
 
 
-def test_the_remote_holds_blobs_by_digest_and_the_action(tmp_path, s3):
-    step = person(tmp_path, "me", f"s3://team/{tmp_path.name}")
+def test_the_remote_holds_blobs_by_digest_and_the_action(tmp_path, far):
+    step = person(tmp_path, "me", far.url)
     run_step(step, compute)
     digests = {path.name: path.stat().st_size for path in step.store.blobs}
-    there = objects(s3, tmp_path.name)
+    there = far.sizes()
     assert there.pop(f"actions/{step.action.key}") > 0
     assert there == {f"sha256/{d[:2]}/{d}": size for d, size in digests.items()}
 
 
-def test_nothing_is_uploaded_unless_asked(tmp_path, s3):
-    run_step(person(tmp_path, "me", f"s3://team/{tmp_path.name}", upload=False), compute)
-    assert objects(s3, tmp_path.name) == {}
+def test_what_is_there_is_not_sent_again(tmp_path, far, monkeypatch):
+    run_step(person(tmp_path, "me", far.url), compute)
+    files = type(url_to_fs(far.url)[0])
+    sent = []
+    monkeypatch.setattr(files, "put_file", lambda self, here, there: sent.append(here))
+    again = person(tmp_path, "again", far.url, parameters={"another": "key"})
+    run_step(again, compute)
+    assert f"actions/{again.action.key}" in far.sizes() and sent == []
+
+
+def test_nothing_is_uploaded_unless_asked(tmp_path, far):
+    run_step(person(tmp_path, "me", far.url, upload=False), compute)
+    assert far.sizes() == {}
 
 
 @pytest.mark.parametrize("harm", ["rotted", "truncated", "gone"])
-def test_a_blob_that_is_wrong_there_is_noticed_on_arrival_and_mended(tmp_path, s3, harm, caplog):
-    url = f"s3://team/{tmp_path.name}"
-    run_step(person(tmp_path, "colleague", url), compute)
-    (key, size), *_ = [item for item in objects(s3, tmp_path.name).items() if "sha256" in item[0]]
-    path = f"{tmp_path.name}/{key}"
+def test_a_blob_that_is_wrong_there_is_noticed_on_arrival_and_mended(tmp_path, far, harm, caplog):
+    run_step(person(tmp_path, "colleague", far.url), compute)
+    (key, size), *_ = [item for item in far.sizes().items() if "sha256" in item[0]]
     if harm == "gone":
-        s3.delete_object(Bucket="team", Key=path)
+        far.delete(key)
     else:
-        s3.put_object(Bucket="team", Key=path, Body=b"X" * (size - (harm == "truncated")))
-    mine = person(tmp_path, "me", url)
+        far.put(key, b"X" * (size - (harm == "truncated")))
+    mine = person(tmp_path, "me", far.url)
     run_step(mine, compute)
-    assert "warning" in caplog.text
+    digest = key.rpartition("/")[2]
+    told = {"gone": "when fetching a blob; the work is done here"}
+    expected = told.get(harm, f"warning: {far.url}: blob {digest} is damaged there")
+    assert len(caplog.messages) == 1 and expected in caplog.text
     assert verify(mine.store).clean
-    run_step(person(tmp_path, "third", url), never)
+    run_step(person(tmp_path, "third", far.url), never)
 
 
-def test_a_damaged_or_hostile_action_is_a_miss(tmp_path, s3):
-    url = f"s3://team/{tmp_path.name}"
-    run_step(person(tmp_path, "colleague", url), compute)
-    mine = person(tmp_path, "me", url, upload=False)
+def test_a_damaged_or_hostile_action_is_a_miss(tmp_path, far):
+    run_step(person(tmp_path, "colleague", far.url), compute)
+    mine = person(tmp_path, "me", far.url, upload=False)
     hostile = Result({"../../outside": Content("a" * 64, 1)}).to_bytes()
     for entry in (b"", b"{", hostile):
-        s3.put_object(Bucket="team", Key=f"{tmp_path.name}/actions/{mine.action.key}", Body=entry)
+        far.put(f"actions/{mine.action.key}", entry)
         assert mine.store.fetch(mine.action.key) is None
     run_step(mine, compute)
     assert not (tmp_path / "outside").exists()
@@ -116,11 +157,13 @@ def test_a_damaged_or_hostile_action_is_a_miss(tmp_path, s3):
 @pytest.mark.parametrize(
     "url",
     ["s3://team/down", "s3://no-such-bucket/x", "nosuchprotocol://x/y"],
-    ids=["down", "no bucket", "no backend"],
+    ids=["s3 down", "s3 without the bucket", "no backend"],
 )
 def test_a_remote_that_is_down_is_a_warning_and_the_work_is_done(
-    tmp_path, s3, url, caplog, monkeypatch
+    tmp_path, request, url, caplog, monkeypatch
 ):
+    if url.startswith("s3"):
+        request.getfixturevalue("s3")
     if url.endswith("down"):
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody listens
         s3fs.S3FileSystem.clear_instance_cache()
@@ -128,7 +171,9 @@ def test_a_remote_that_is_down_is_a_warning_and_the_work_is_done(
     with caplog.at_level(logging.WARNING, "megaport"):
         run_step(mine, compute)
     assert state(tmp_path / "me")
-    assert caplog.text.count("the work is done here") == 1, caplog.text
+    [message] = caplog.messages
+    assert message.startswith(f"warning: remote store {url}: ")
+    assert message.endswith(" when looking for an action; the work is done here")
 
 
 def test_without_a_remote_nothing_of_it_is_imported(tmp_path, monkeypatch):
