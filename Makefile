@@ -77,12 +77,13 @@ build/mutmut/bin/mutmut: requirements-dev.txt requirements.txt
 	$(PYTHON) -m venv build/mutmut
 	build/mutmut/bin/pip install --quiet -r requirements-dev.txt mutmut==3.8.1
 
+CHILDREN ?= 1
 MUTANTS ?= megaport.convert.* megaport.checkpoint.* megaport.store.*
 mutants: export MEGAPORT_ORACLES ?= $(abspath ../shared/oracles)
 mutants: build/mutmut/bin/mutmut ## see whether tests notice changes of the mapping and the store (an hour)
 	rm -rf build/mutants && mkdir build/mutants
 	cd build/mutants && ln -s ../../workflow src && ln -s $(addprefix ../../,workflow tests resources profiles envs Snakefile config.yaml pyproject.toml) .
-	cd build/mutants && ../mutmut/bin/mutmut run --max-children 1 $(foreach name,$(MUTANTS),'$(name)')
+	cd build/mutants && ../mutmut/bin/mutmut run --max-children $(CHILDREN) $(foreach name,$(MUTANTS),'$(name)')
 	cd build/mutants && ../mutmut/bin/mutmut results
 
 clean: ## remove results, the store and the environment
