@@ -11,6 +11,11 @@ def test_a_lock_is_held_or_not(tmp_path, monkeypatch):
     assert not is_held(path)
 
 
+def test_the_lock_of_an_action_lies_under_its_key(store):
+    with store.locked("key"):
+        assert is_held(store.root / "locks" / "key")
+
+
 def test_another_user_s_lock_that_may_only_be_read_still_locks(tmp_path, monkeypatch):
     path = tmp_path / "lock"
     path.touch()

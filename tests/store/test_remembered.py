@@ -53,6 +53,14 @@ def test_what_is_written_down_is_kept_as_it_is_until_something_new_is_learnt(tmp
     assert (tmp_path / "code.json").stat().st_ino == before.st_ino
 
 
+def test_a_file_so_young_that_its_times_may_lie_is_not_remembered(tmp_path, module, monkeypatch):
+    monkeypatch.setattr("megaport.store.sources.RACY_NS", 10**13)
+    sources = known_to(tmp_path / "code.json")
+    sources.of(module)
+    sources.save()
+    assert not (tmp_path / "code.json").exists()
+
+
 def test_an_edited_file_is_parsed_again(tmp_path, module):
     first = known_to(tmp_path / "code.json")
     before = first.of(module)

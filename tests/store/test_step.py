@@ -1,7 +1,11 @@
 """One step: what it refuses, what it clears away, what it shows a job, when it is forced."""
 
 import errno
+import json
+import logging
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,15 +13,54 @@ from megaport.errors import MegaportError
 from megaport.store.errors import OutputError
 from megaport.store.receipts import read_receipt
 from megaport.store.step import FORCE_VARIABLE, run_step
-from megaport.store.store import Made
+from megaport.store.store import Made, Store
 from support.small_step import OUTPUTS, compute, never, state, step_in
 
 
 def test_a_promised_file_that_is_kept_back_is_a_bug_and_nothing_is_filed(tmp_path):
     step = step_in(tmp_path)
-    with pytest.raises(OutputError, match=r"rule build: found no a/one, two"):
+    with pytest.raises(OutputError) as refused:
         run_step(step, lambda job: None)
+    assert str(refused.value) == (
+        "rule build: found no a/one, two; expected every output the rule declares. "
+        "This is a bug of the workflow: please report it with the log."
+    )
     assert list(step.store.blobs) == list(step.store.actions) == []
+
+
+def test_each_run_says_in_one_line_whether_it_computed(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "megaport")
+    said = []
+    for body in (compute, never):
+        receipt = run_step(step_in(tmp_path), body)
+        note = json.loads((tmp_path / "results/m/run/build.json").read_text())
+        said.append((caplog.messages[-1], note["this_run"]))
+    assert len(caplog.messages) == 2
+    assert said == [
+        (f"build: computed (action {receipt.key[:12]}, 2 files)", "computed"),
+        (f"build: cache hit, nothing computed (action {receipt.key[:12]}, 2 files)", "cache hit"),
+    ]
+
+
+def test_a_step_that_waited_for_another_finds_what_that_built(tmp_path):
+    """Between a miss and the lock somebody else builds it."""
+    first = step_in(tmp_path)
+    late = LateStore(first.store.root, lambda: run_step(first, compute))
+    run_step(step_in(tmp_path, late), never)
+    note = json.loads((tmp_path / "results/m/run/build.json").read_text())
+    assert note["this_run"] == "cache hit"
+
+
+class LateStore(Store):
+    """A store whose lock is got only after somebody else has worked."""
+
+    def __init__(self, root: Path, work: Callable[[], object]) -> None:
+        super().__init__(root)
+        self.work = work
+
+    def locked(self, key: str):
+        self.work()
+        return super().locked(key)
 
 
 def test_a_result_is_not_filed_under_code_that_was_edited_meanwhile(tmp_path):
@@ -39,6 +82,7 @@ def test_a_result_is_not_filed_under_code_that_was_edited_meanwhile(tmp_path):
 
 def test_a_refused_result_is_kept_and_not_named(tmp_path):
     def refuse(result):
+        assert set(result.outputs) == set(OUTPUTS)
         raise MegaportError("digest", seen="a", expected="b", remedy="Pin it.")
 
     with pytest.raises(MegaportError, match="digest"):
@@ -78,10 +122,11 @@ def test_a_job_sees_its_inputs_as_a_folder_of_verified_blobs(tmp_path):
         for name in OUTPUTS:
             seen[name] = (everything / name).read_bytes()
         seen["of a"] = [path.name for path in job.folder("some", "a").iterdir()]
+        seen["parameters"] = job.parameters
         compute(job)
 
     run_step(second, look)
-    assert seen == {**OUTPUTS, "of a": ["one"]}
+    assert seen == {**OUTPUTS, "of a": ["one"], "parameters": {"n": 2}}
 
 
 def test_files_of_another_configuration_are_cleared_away(tmp_path):
@@ -89,7 +134,7 @@ def test_files_of_another_configuration_are_cleared_away(tmp_path):
     for name in ("a/stale", "a/b/stale", "kept"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("old")
-    run_step(replace(step_in(tmp_path), clears=("a/**/*",)), compute)
+    run_step(replace(step_in(tmp_path), clears=("a/**/*", "a")), compute)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left == {*OUTPUTS, "build.json", "kept", "run/build.json"}
     assert not (folder / "a" / "b").exists()
@@ -111,11 +156,12 @@ def test_what_lives_in_the_store_only_gets_no_name(tmp_path):
 def test_what_a_killed_run_left_beside_the_names_is_swept_away(tmp_path):
     folder = tmp_path / "results" / "m"
     folder.mkdir(parents=True)
-    ours, others = ".two.123.0badcafe.tmp", ".notes.123.0badcafe.tmp"
-    for name in (ours, others):
+    ours = [".two.123.0badcafe.tmp", ".build.json.123.0badcafe.tmp"]
+    others = [".notes.123.0badcafe.tmp", ".build.json"]
+    for name in (*ours, *others):
         (folder / name).write_text("half")
     run_step(step_in(tmp_path), compute)
-    assert not (folder / ours).exists() and (folder / others).exists()
+    assert sorted(path.name for path in folder.glob(".*")) == sorted(others)
     assert state(tmp_path)
 
 

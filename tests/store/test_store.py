@@ -103,6 +103,42 @@ def test_results_may_be_a_link_to_another_disk(tmp_path, monkeypatch, other_file
     assert (other_file_system / "model" / "out.txt").read_bytes() == b"hello"
 
 
+def test_links_out_of_a_checkout_are_absolute(tmp_path, monkeypatch):
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    store = Store(tmp_path / "shared")
+    content = build(store).outputs["out.txt"]
+    for name in (Path("results/out.txt"), tmp_path / "elsewhere" / "out.txt"):
+        publish(store, content, name)
+        assert name.readlink() == store.path_of(content)
+    publish(Store(Path(".store")), build(Store(Path(".store"))).outputs["out.txt"], name)
+    assert name.readlink().is_absolute()
+
+
+@pytest.mark.parametrize("way", ["symlink", "copy"])
+def test_a_name_that_is_right_is_left_alone(store, tmp_path, way):
+    content, name = build(store).outputs["out.txt"], tmp_path / "out.txt"
+    publish(store, content, name, way)
+    before = name.lstat()
+    publish(store, content, name, way)
+    assert name.lstat() == before
+
+
+@pytest.mark.parametrize(("way", "other"), [("copy", "symlink"), ("symlink", "copy")])
+def test_a_name_that_shows_the_content_in_another_way_is_made_anew(store, tmp_path, way, other):
+    content, name = build(store).outputs["out.txt"], tmp_path / "out.txt"
+    publish(store, content, name, other)
+    publish(store, content, name, way)
+    assert name.is_symlink() == (way == "symlink") and name.read_bytes() == b"hello"
+
+
+def test_a_link_to_something_else_is_made_anew(store, tmp_path):
+    content, name = build(store).outputs["out.txt"], tmp_path / "out.txt"
+    name.symlink_to(tmp_path / "other")
+    publish(store, content, name)
+    assert name.read_bytes() == b"hello"
+
+
 def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):
     content = build(store).outputs["out.txt"]
     blob = store.blobs.path(content.sha256)
