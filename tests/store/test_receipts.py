@@ -1,6 +1,8 @@
 """Receipts: there and back, refused when damaged, stale when they lie."""
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -21,6 +23,26 @@ def receipt_of(store, folder):
     publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
     Receipt.of(ACTION, result).write(folder / "convert.json")
     return folder / "convert.json"
+
+
+def test_a_receipt_is_sorted_indented_json_of_everything(store, tmp_path):
+    """Byte for byte: Snakemake compares receipts by content, and people read them."""
+    result = build(store)
+    action = replace(ACTION, parameters={"title": "Emma, à moi"})
+    Receipt.of(action, result).write(tmp_path / "r.json")
+    told = {
+        "action": action.key,
+        "code": "code",
+        "facts": {"n": 1},
+        "inputs": {"in": {"x": {"sha256": "a" * 64, "size": 1}}},
+        "outputs": {"out.txt": {"sha256": sha256(b"hello").hexdigest(), "size": 5}},
+        "parameters": {"title": "Emma, à moi"},
+        "rule": "convert",
+        "schema": 1,
+        "software": {"numpy": "2"},
+    }
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    assert (tmp_path / "r.json").read_bytes() == text.encode()
 
 
 def test_receipt_round_trip_is_byte_identical(store, tmp_path):

@@ -1,5 +1,6 @@
 """The store alone: blobs, actions, receipts, names, and what happens when somebody harms them."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from megaport.store.actions import Action
 from megaport.store.blobs import Content
 from megaport.store.errors import StoreError
 from megaport.store.names import publish
-from megaport.store.store import Store
+from megaport.store.store import Made, Store
 from support.small_store import ACTION, build, rot
 
 
@@ -28,10 +29,24 @@ def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
     content = build(store).outputs["out.txt"]
     rot(store.blobs.path(content.sha256), harm)
     assert store.lookup(ACTION.key) is None
-    with pytest.raises(StoreError, match="Run the same command again"):
+    with pytest.raises(StoreError) as refused:
         store.path_of(content)
+    assert str(refused.value) == (
+        f"blob {content.sha256}: found no such blob, or bytes that do not match its name; "
+        "expected 5 bytes with that digest. "
+        "Run the same command again: what is missing is found and rebuilt."
+    )
     build(store)
     assert store.path_of(content).read_bytes() == b"hello"
+
+
+def test_the_digest_a_writer_took_is_not_taken_again(store, monkeypatch):
+    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("read"))
+    digest = hashlib.sha256(b"hello").hexdigest()
+    with store.workspace() as folder:
+        (folder / "out").write_bytes(b"hello")
+        result = store.record("key", {"out": folder / "out"}, Made({"out": digest}), {})
+    assert result.outputs == {"out": Content(digest, 5)}
 
 
 def test_removed_blob_and_damaged_action_are_misses(store):
