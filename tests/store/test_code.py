@@ -71,6 +71,21 @@ def test_counts(script, name, text):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("return n + 2", "return n - 2"),
+        ("return n < 2", "return n <= 2"),
+        ("return n and 2", "return n or 2"),
+        ("return {2}", "return [2]"),
+        ("n += 2", "n = 2"),
+    ],
+)
+def test_what_differs_in_kind_only_counts(script, one, other):
+    before = edit(script, "deep/beta.py", f"def two(n=1):\n    {one}\n")
+    assert before != edit(script, "deep/beta.py", f"def two(n=1):\n    {other}\n")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "import megaport.deep.beta\n",
