@@ -31,6 +31,6 @@ def test_a_meter_tells_time_memory_moment_and_host(meter):
 def test_run_says_what_the_build_cost_and_whether_this_was_it(tmp_path, hit, said):
     path = tmp_path / "new" / "run" / "convert.json"
     for _ in range(2):  # the folder may be there already
-        cost.write_cost(path, {"wall_seconds": 1.5}, hit=hit)
-    lines = ["{", ' "built": {', '  "wall_seconds": 1.5', " },", f' "this_run": "{said}"', "}", ""]
-    assert path.read_text() == "\n".join(lines)
+        cost.write_cost(path, {"wall_seconds": 1.5, "host": "alpha"}, hit=hit)
+    built = ' "built": {\n  "host": "alpha",\n  "wall_seconds": 1.5\n },\n'
+    assert path.read_text() == f'{{\n{built} "this_run": "{said}"\n}}\n'

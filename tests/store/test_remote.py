@@ -101,6 +101,12 @@ def test_a_colleagues_result_is_my_hit(tmp_path, far):
     assert verify(mine.store).clean and len(list(mine.store.blobs)) == len(OUTPUTS)
 
 
+def test_what_arrives_is_hashed_once_as_it_comes(tmp_path, far, monkeypatch):
+    run_step(person(tmp_path, "colleague", far.url), compute)
+    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("again"))
+    run_step(person(tmp_path, "me", far.url, upload=False), never)
+
+
 def test_of_a_colleagues_result_only_what_i_lack_is_fetched(tmp_path, far, monkeypatch):
     run_step(person(tmp_path, "colleague", far.url), compute)
     mine = person(tmp_path, "me", far.url, upload=False)

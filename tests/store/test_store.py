@@ -147,6 +147,17 @@ def test_a_name_that_shows_the_content_in_another_way_is_made_anew(store, tmp_pa
     assert name.is_symlink() == (way == "symlink") and name.read_bytes() == b"hello"
 
 
+def test_where_the_file_system_can_a_copy_shares_the_blobs_bytes(store, tmp_path, monkeypatch):
+    def clone(target, request, source):
+        """As ioctl_ficlone(2) is called; here it copies, and marks what it made."""
+        assert request == 0x40049409
+        os.write(target, os.pread(source, 9, 0) + b" by reflink")
+
+    monkeypatch.setattr("fcntl.ioctl", clone)
+    publish(store, build(store).outputs["out.txt"], tmp_path / "out.txt", "auto")
+    assert (tmp_path / "out.txt").read_bytes() == b"hello by reflink"
+
+
 def test_a_link_to_something_else_is_made_anew(store, tmp_path):
     content, name = build(store).outputs["out.txt"], tmp_path / "out.txt"
     name.symlink_to(tmp_path / "other")
