@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from megaport.fetch.journal import partial_key
+from megaport.fetch.partial import Partial
+from megaport.fetch.trust import Trust
 from megaport.store.layers import open_store
+from megaport.store.locks import exclusive, is_held
 from megaport.store.step import run_step
 from megaport.store.store import Store
 from megaport.store.tool import main
@@ -88,8 +92,11 @@ def test_everything_in_a_group_s_store_is_the_group_s(tmp_path, umask):
     before = os.umask(umask)
     try:
         run_step(step_in(tmp_path), compute)
+        Partial(shared / "partial", "key").close()
+        Trust(shared, "m", ["https://one.example/a.zip"]).record("a" * 64)
     finally:
         os.umask(before)
+    assert {"partial", "trust"} < {path.name for path in shared.iterdir()}
     folders = [path for path in shared.rglob("*") if path.is_dir()]
     assert len(folders) > 4
     wanted = stat.S_ISGID | stat.S_IRWXG
@@ -107,8 +114,9 @@ def test_a_lone_person_s_store_keeps_the_umask(tmp_path):
     assert (tmp_path / "store" / "sha256").stat().st_mode & 0o777 == 0o700
 
 
-def test_another_member_of_the_group_works_in_it(open_folder, as_user):
-    """The first user has umask 022 and made every folder; the second replaces, locks and adds."""
+@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+def test_another_member_of_the_group_works_in_it(open_folder, as_user, umask):
+    """The first user, of narrow umask, made every folder; the second replaces, locks and adds."""
     shared = open_folder / "store"
     shared.mkdir()
     os.chown(shared, 0, 65534)
@@ -116,13 +124,40 @@ def test_another_member_of_the_group_works_in_it(open_folder, as_user):
     for name in ("one", "two"):
         (open_folder / name).mkdir()
         (open_folder / name).chmod(0o777)
-    run_step(step_in(open_folder / "one", Store(shared)), compute)
+    url = "https://one.example/a.zip"
+
+    def work(name):
+        run_step(step_in(open_folder / name, Store(shared)), compute)
+        assert Trust(shared, "m", [url]).record("a" * 64) == "a" * 64
+        with exclusive(shared / "locks" / "another"):
+            partial = Partial(shared / "partial", partial_key(url))
+            partial.append(b"bytes")
+            partial.close()
+
+    before = os.umask(umask)
+    try:
+        work("one")
+    finally:
+        os.umask(before)
     for blob in Store(shared).blobs:
         blob.chmod(0o644)
         blob.write_bytes(b"rot")
-    assert as_user(lambda: run_step(step_in(open_folder / "two", Store(shared)), compute)) == 0
+    assert as_user(lambda: work("two")) == 0
     assert verify(Store(shared)).clean
     run_step(step_in(open_folder / "one", Store(shared)), never)
+
+
+def test_a_lock_whose_maker_died_at_once_stops_nobody_and_counts_as_held(open_folder, as_user):
+    """Killed before it could let others read it."""
+    path = open_folder / "lock"
+    path.touch(mode=0o600)
+
+    def work():
+        assert is_held(path)
+        with exclusive(path):
+            assert is_held(path)
+
+    assert as_user(work) == 0
 
 
 @pytest.mark.parametrize("upload", [True, False])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from megaport.fetch.errors import PartialError
 from megaport.fetch.journal import SUFFIX, Journal, claim, leftovers, remove, remove_abandoned
+from megaport.store.atomic import make_folder
 
 BLOCK = 1 << 20
 JOURNAL_SECONDS = 0.25  # what a killed run loses at most
@@ -28,7 +29,7 @@ class Partial:
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / f"{key}.{secrets.token_hex(4)}{SUFFIX}"
         with self._disk():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self.file: FileIO = self.path.open("x+b", buffering=0)
         claim(self.file)
         self._start(validator=None, total=None)

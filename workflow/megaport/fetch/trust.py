@@ -15,6 +15,7 @@ from pathlib import Path
 from megaport.errors import MegaportError
 from megaport.fetch.checksum import Verdict, check_content
 from megaport.fetch.sources import shown
+from megaport.store.atomic import make_folder
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -60,7 +61,7 @@ class Trust:
         text = json.dumps(self.identity | {"sha256": digest}, indent=2, sort_keys=True) + "\n"
         new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             _write_durably(new, text)
             _publish_first(new, self.path)
         except OSError as error:
@@ -98,7 +99,9 @@ class Trust:
 
 
 def _write_durably(path: Path, text: str) -> None:
+    """Whatever the umask, who may use the store may read what it trusts."""
     with path.open("x", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

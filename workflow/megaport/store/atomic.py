@@ -75,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_durably(path: Path, content: bytes, *, mode: int) -> None:
     """Write `content` so that a crash leaves the old file or the new one, never a part."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)

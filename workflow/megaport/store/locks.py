@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,28 +27,38 @@ def exclusive(path: Path) -> Iterator[None]:
     make_folder(path.parent)
     with _open(path) as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            if handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
         yield
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Another user's lock file may be read-only for this one, and still takes a lock."""
+def _open(path: Path) -> IO[bytes] | AbstractContextManager[None]:
+    """Another user's lock file may be read-only for this one, and still takes a lock.
+
+    Whatever the umask, others may read it; nothing is locked where its maker died before that.
+    """
     try:
-        return path.open("ab")
+        handle = path.open("ab")
     except PermissionError:
-        return path.open("rb")
+        return path.open("rb") if os.access(path, os.R_OK) else nullcontext()
+    with suppress(PermissionError):  # another user's, of a group that may write to it
+        os.fchmod(handle.fileno(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode) | 0o444)
+    return handle
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock now (False where locks do not work)."""
+    """Whether some process holds the lock now (False where locks do not work).
+
+    What this user may not look at counts as held.
+    """
     try:
         with path.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         return True
     except OSError:
         return False
