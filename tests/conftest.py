@@ -2,12 +2,18 @@
 
 from importlib.util import find_spec
 
-from support.mounts import WHY_NOT, can_mount
+from support import mounts, users
 from support.oracles import ORACLES, oracle_cases
 
 
 def pytest_report_header() -> list[str]:
-    return [_oracles(), _megatron_core(), _model_signing(), *([] if can_mount() else [WHY_NOT])]
+    return [
+        _oracles(),
+        _megatron_core(),
+        _model_signing(),
+        *([] if mounts.can_mount() else [mounts.WHY_NOT]),
+        *([] if users.can_be_another() else [users.WHY_NOT]),
+    ]
 
 
 def _megatron_core() -> str:

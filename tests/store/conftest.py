@@ -1,19 +1,19 @@
 """Places and users that the tests of the store need."""
 
-import os
 import shutil
 import tempfile
-import traceback
 from pathlib import Path
 
 import pytest
 
 from megaport.store.store import Store
 from support.mounts import can_mount
+from support.users import can_be_another
 
-NOBODY = 65534
-
-collect_ignore = [] if can_mount() else ["test_full_disk.py"]
+collect_ignore = [
+    *([] if can_mount() else ["test_full_disk.py"]),
+    *([] if can_be_another() else ["test_two_users.py"]),
+]
 
 
 @pytest.fixture
@@ -37,25 +37,3 @@ def open_folder():
     folder.chmod(0o777)
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def as_user():
-    """Calls a function in a fork that has given up root; the exit status, 0 where it returned."""
-
-    def call(function) -> int:
-        child = os.fork()
-        if child == 0:
-            try:
-                if os.geteuid() == 0:
-                    os.setgroups([])
-                    os.setgid(NOBODY)
-                    os.setuid(NOBODY)
-                function()
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    return call

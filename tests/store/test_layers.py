@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from megaport.fetch.journal import partial_key
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
 from megaport.store.layers import open_store
-from megaport.store.locks import exclusive, is_held
 from megaport.store.step import run_step
 from megaport.store.store import Store
 from megaport.store.tool import main
@@ -112,52 +110,6 @@ def test_a_lone_person_s_store_keeps_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "store" / "sha256").stat().st_mode & 0o777 == 0o700
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
-def test_another_member_of_the_group_works_in_it(open_folder, as_user, umask):
-    """The first user, of narrow umask, made every folder; the second replaces, locks and adds."""
-    shared = open_folder / "store"
-    shared.mkdir()
-    os.chown(shared, 0, 65534)
-    shared.chmod(0o2775)
-    for name in ("one", "two"):
-        (open_folder / name).mkdir()
-        (open_folder / name).chmod(0o777)
-    url = "https://one.example/a.zip"
-
-    def work(name):
-        run_step(step_in(open_folder / name, Store(shared)), compute)
-        assert Trust(shared, "m", [url]).record("a" * 64) == "a" * 64
-        with exclusive(shared / "locks" / "another"):
-            partial = Partial(shared / "partial", partial_key(url))
-            partial.append(b"bytes")
-            partial.close()
-
-    before = os.umask(umask)
-    try:
-        work("one")
-    finally:
-        os.umask(before)
-    for blob in Store(shared).blobs:
-        blob.chmod(0o644)
-        blob.write_bytes(b"rot")
-    assert as_user(lambda: work("two")) == 0
-    assert verify(Store(shared)).clean
-    run_step(step_in(open_folder / "one", Store(shared)), never)
-
-
-def test_a_lock_whose_maker_died_at_once_stops_nobody_and_counts_as_held(open_folder, as_user):
-    """Killed before it could let others read it."""
-    path = open_folder / "lock"
-    path.touch(mode=0o600)
-
-    def work():
-        assert is_held(path)
-        with exclusive(path):
-            assert is_held(path)
-
-    assert as_user(work) == 0
 
 
 @pytest.mark.parametrize("upload", [True, False])
