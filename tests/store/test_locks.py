@@ -1,5 +1,9 @@
 """Locks: held or not, and where only reading is allowed."""
 
+import os
+
+import pytest
+
 from megaport.store.locks import exclusive, is_held
 
 
@@ -14,6 +18,16 @@ def test_a_lock_is_held_or_not(tmp_path, monkeypatch):
 def test_the_lock_of_an_action_lies_under_its_key(store):
     with store.locked("key"):
         assert is_held(store.root / "locks" / "key")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o644), (0o022, 0o644), (0o002, 0o664)])
+def test_others_may_read_a_lock_and_so_take_it(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with exclusive(tmp_path / "lock"):
+            assert (tmp_path / "lock").stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(before)
 
 
 def test_another_user_s_lock_that_may_only_be_read_still_locks(tmp_path, monkeypatch):

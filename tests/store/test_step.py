@@ -122,6 +122,7 @@ def test_a_job_sees_its_inputs_as_a_folder_of_verified_blobs(tmp_path):
         for name in OUTPUTS:
             seen[name] = (everything / name).read_bytes()
         seen["of a"] = [path.name for path in job.folder("some", "a").iterdir()]
+        seen["two"] = job.blob("all", "two").read_bytes()
         seen["parameters"] = job.parameters
         compute(job)
 

@@ -15,9 +15,9 @@ from support.small_step import compute, never, step_in
 from support.users import NOBODY, as_nobody
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077], ids=oct)
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077], ids=oct)
 def test_another_member_of_the_group_works_in_it(open_folder, umask):
-    """The first user, of narrow umask, made every folder; the second replaces, locks and adds."""
+    """The first user made every folder; the second replaces, locks and adds."""
     shared = open_folder / "store"
     shared.mkdir()
     os.chown(shared, 0, NOBODY)
