@@ -86,10 +86,22 @@ def test_plain_linear_layers_agree_with_packed_ones(
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_sixteen_bits_stay_close_to_float32(tiny: Path, ours: Engine, dtype: str) -> None:
+@pytest.mark.parametrize("instructions", ["of this CPU", "none for halves"])
+def test_sixteen_bits_stay_close_to_float32(
+    tiny: Path, ours: Engine, monkeypatch: pytest.MonkeyPatch, dtype: str, instructions: str
+) -> None:
+    """oneDNN refuses halves on CPUs without the instructions: FP16 on many, BF16 on older ones."""
+    if instructions == "none for halves":
+        for name in ("_is_mkldnn_bf16_supported", "_is_mkldnn_fp16_supported"):
+            monkeypatch.setattr(torch.ops.mkldnn, name, lambda: False)
+        monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", not_here)
     low = open_engine("fast", tiny, Placement("cpu", dtype, "a test"))
     job = Job([[1, 2, 3]], 8)
     assert low.generate(job)[0][:5] == ours.generate(job)[0][:5]
+
+
+def not_here(weight: torch.Tensor, batch: int) -> torch.Tensor:
+    raise RuntimeError(f"mkldnn_reorder_linear_weight: no {weight.dtype} on this CPU")
 
 
 def test_sharded_weights_are_read(tmp_path: Path, tiny: Path, ours: Engine) -> None:

@@ -23,9 +23,23 @@ def pack(weight: Tensor, bias: Tensor | None, gelu: str = "") -> Linear:
 
     `gelu` is "" or torch's `approximate` ("tanh", "none"); such a layer takes no residual.
     """
-    if weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        return _OneDnn(weight.contiguous(), bias, gelu)
-    return _Plain(weight.contiguous(), bias, gelu)
+    kind = _OneDnn if weight.device.type == "cpu" and one_dnn_takes(weight.dtype) else _Plain
+    return kind(weight.contiguous(), bias, gelu)
+
+
+def one_dnn_takes(dtype: torch.dtype) -> bool:
+    """Whether this CPU has the instructions that oneDNN's kernels of `dtype` are made of.
+
+    For FP16 these are AVX512-FP16 or AVX-NE-CONVERT, for BF16 AVX-512 or AVX-NE-CONVERT: without,
+    mkldnn_reorder_linear_weight raises RuntimeError and says so (torch 2.13).
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    halves = {
+        torch.bfloat16: torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        torch.float16: torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    return dtype not in halves or bool(halves[dtype]())
 
 
 class _Plain:
