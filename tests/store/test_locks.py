@@ -43,3 +43,15 @@ def test_another_user_s_lock_that_may_only_be_read_still_locks(tmp_path, monkeyp
     monkeypatch.setattr(type(path), "open", read_only)
     with exclusive(path):
         assert is_held(path)
+
+
+def test_a_lock_that_may_not_even_be_read_is_done_without(tmp_path, monkeypatch):
+    """Who made it under a narrow umask was killed before opening it to others."""
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "open", refused)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with exclusive(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock")
