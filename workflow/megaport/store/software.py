@@ -1,10 +1,10 @@
 """Versions of the packages that can change a result, read where the code runs."""
 
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 # They show, fetch or schedule; what is computed is checked by digest or does not pass them.
 OBSERVERS = frozenset({"tqdm", "requests", "urllib3", "snakemake", "certifi", "adapter"})
@@ -30,14 +30,15 @@ def _version(package: str) -> str:
 def _installed() -> dict[str, str]:
     """Version by normal name, as the folders NAME-VERSION.dist-info say it.
 
-    importlib.metadata reads the same from files, after imports that cost a hit a tenth of its time.
+    importlib.metadata reads the same from files, after imports that cost a hit a tenth of its time;
+    so would a Path for each of a thousand names.
     """
     found: dict[str, str] = {}
-    for place in reversed(sys.path):  # the first on the path wins
-        with suppress(OSError):
-            for folder in Path(place).iterdir():
-                if folder.suffix == ".dist-info":
-                    name, _, version = folder.stem.partition("-")
+    for place in reversed(dict.fromkeys(sys.path)):  # the first on the path wins
+        with suppress(OSError), os.scandir(place or ".") as entries:
+            for entry in entries:
+                if entry.name.endswith(".dist-info"):
+                    name, _, version = entry.name.removesuffix(".dist-info").partition("-")
                     found[_normal(name)] = version
     return found
 
