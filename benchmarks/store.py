@@ -2,9 +2,9 @@
 
     python benchmarks/store.py WORK_FOLDER [--parts peers] [--models 1 10 100] [--full-hits 100]
 
-Prints the Markdown of docs/store-benchmark.md. Contenders run in turns and the least of each
-counts; CPU time is that of the process and its children, which a busy machine changes less. dvc is
-installed with pip in an environment of its own in WORK_FOLDER.
+Prints the Markdown of docs/store-benchmark.md. Contenders run in turns; tables give the least of
+each, verdicts the median of what each round says. CPU time is that of the process and its children.
+dvc is installed with pip in an environment of its own in WORK_FOLDER.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from store_costs import Contender, Cost, measure, table, verdict  # noqa: E402
+from store_costs import Contender, Cost, Rounds, measure, race, table, verdict  # noqa: E402
 from store_growth import growth  # noqa: E402
-from store_peers import STEPS, lay_out, lay_out_empty  # noqa: E402
+from store_peers import STEPS, lay_out, lay_out_scripts  # noqa: E402
 
 from megaport.store.stat_cache import sha256_file  # noqa: E402
 from support.checkout import SNAKEMAKE, checkout  # noqa: E402
@@ -36,6 +36,7 @@ IDLE_TAIL = Cost(1.0, 0, 0)
 IMPORTS = "from snakemake.logging import logger; from snakemake.iocontainers import Snakemake"
 START = f"set -euo pipefail; {sys.executable} -c '{IMPORTS}; import snakemake.io'"
 PARTS = ("peers", "hashing", "growth")
+EMPTY_SCRIPTS = "Snakemake, the same files, empty scripts"
 
 
 def remove(folder: Path) -> Callable[[], None]:
@@ -77,49 +78,54 @@ def against_peers(work: Path, ours: Path, repeats: int) -> None:
     kept = laid_out(work, ours, [dvc, "init", "-q", "--no-scm"], [dvc, "repro"])
     results, copy, scripts = ours / "results", work / "copy", work / "peer-scripts"
     remove(scripts)()
-    lay_out_empty(scripts, len(STEPS) // 3)  # a chain of three each
-    print(f"## {len(STEPS)} steps, nothing to do\n")
-    idle = table(
-        [
-            Contender("this workflow", [*snakemake, TARGET], ours),
-            Contender("Snakemake, the same files, empty rules", snakemake, empty),
-            Contender("make", make, made),
-            Contender("dvc repro", [dvc, "repro"], kept),
-        ],
-        repeats,
-    )
-    print("\n## After `rm -rf` of the results\n")
+    lay_out_scripts(scripts, ours / "results" / MODEL)
+    idle = [
+        Contender("this workflow", [*snakemake, TARGET], ours),
+        Contender("Snakemake, the same files, empty rules", snakemake, empty),
+        Contender("make", make, made),
+        Contender("dvc repro", [dvc, "repro"], kept),
+    ]
     cp = ["cp", "-rL", str(results), str(copy)]
-    restored = table(
-        [
-            Contender("this workflow, all hits", [*snakemake, TARGET], ours, remove(results)),
-            Contender("cp of the results", cp, work, remove(copy)),
-            Contender("one start of Python as `script:` does it", ["bash", "-c", START], work),
-            Contender(
-                f"Snakemake, {len(STEPS)} empty scripts",
-                snakemake,
-                scripts,
-                remove(scripts / "results"),
-            ),
-            Contender("Snakemake, rules that only cp", snakemake, empty, remove(empty / "out")),
-            Contender("dvc repro, from its cache", [dvc, "repro"], kept, remove(kept / "out")),
-        ],
-        repeats,
-    )
-    verdicts(idle, restored)
+    outputs = {"empty": scripts / "out", "copied": empty / "out", "kept": kept / "out"}
+    restored = [
+        Contender("this workflow, all hits", [*snakemake, TARGET], ours, remove(results)),
+        Contender("cp of the results", cp, work, remove(copy)),
+        Contender("one start of Python as `script:` does it", ["bash", "-c", START], work),
+        Contender(EMPTY_SCRIPTS, snakemake, scripts, remove(outputs["empty"])),
+        Contender("Snakemake, rules that only cp", snakemake, empty, remove(outputs["copied"])),
+        Contender("dvc repro, from its cache", [dvc, "repro"], kept, remove(outputs["kept"])),
+    ]
+    found = race([*idle, *restored], repeats)
+    print(f"## {len(STEPS)} steps, nothing to do\n")
+    table(idle, found[: len(idle)])
+    print("\n## After `rm -rf` of the results\n")
+    table(restored, found[len(idle) :])
+    verdicts(found[: len(idle)], found[len(idle) :])
 
 
-def verdicts(idle: list[Cost], restored: list[Cost]) -> None:
-    """What issue 4 asks for, of the two tables."""
-    print("\n## Asked for\n")
-    nothing, empty, *_ = idle
-    verdict("nothing to do, of 1.3 empty workflows", nothing, 1.3 * empty)
-    everything, copied, started, scripts, *_ = restored
-    beyond = everything - nothing
-    starts = len(STEPS) * started
-    verdict(f"restoring, of 3 cp and {len(STEPS)} bare starts", beyond, 3 * copied + starts)
-    empties = scripts - empty - IDLE_TAIL
-    verdict(f"restoring, of 3 cp and {len(STEPS)} empty scripts", beyond, 3 * copied + empties)
+def verdicts(idle: Rounds, restored: Rounds) -> None:
+    """What was asked for, as a share of what is allowed: the median of the rounds, their range."""
+    print("\n## What was asked for\n")
+    print("| share of what is allowed | median | rounds | |\n|---|---|---|---|")
+    rounds = list(zip(*idle, *restored, strict=True))
+    seen, allowed = zip(*map(nothing_to_do, rounds), strict=True)
+    verdict("nothing to do, in 1.3 of Snakemake's own empty workflow", [*seen], [*allowed])
+    seen, *allowances = zip(*map(restoring, rounds), strict=True)
+    for allowed, what in zip(allowances, ("bare starts of Python", "empty scripts"), strict=True):
+        verdict(f"restoring beyond that, in 3 cp and {len(STEPS)} {what}", [*seen], [*allowed])
+
+
+def nothing_to_do(found: tuple[Cost, ...]) -> tuple[Cost, Cost]:
+    """What it cost in one round, and what it may."""
+    nothing, empty, *_ = found
+    return nothing, 1.3 * empty
+
+
+def restoring(found: tuple[Cost, ...]) -> tuple[Cost, Cost, Cost]:
+    """What restoring cost beyond nothing to do; what it may, by bare starts and empty scripts."""
+    nothing, empty, _, _, everything, copied, started, scripts, *_ = found
+    steps, empties = len(STEPS), scripts - empty - IDLE_TAIL
+    return everything - nothing, 3 * copied + steps * started, 3 * copied + empties
 
 
 def hashing(work: Path, repeats: int) -> None:

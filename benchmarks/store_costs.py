@@ -1,6 +1,7 @@
 """What a command costs: wall and CPU seconds and memory, measured in turns with its peers."""
 
 import os
+import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -56,35 +57,37 @@ def measure(command: list[str], folder: Path) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def race(contenders: list[Contender], repeats: int) -> list[Cost]:
-    """The least of each, which ran in turns, so that a busy minute falls on all of them."""
-    found: list[list[Cost]] = [[] for _ in contenders]
+Rounds = list[list[Cost]]  # of each contender, one cost a round
+
+
+def race(contenders: list[Contender], repeats: int) -> Rounds:
+    """All of them in turns, so that a busy minute falls on all."""
+    found: Rounds = [[] for _ in contenders]
     for _ in range(repeats):
         for contender, costs in zip(contenders, found, strict=True):
             contender.before()
             costs.append(measure(contender.command, contender.folder))
-    return [
-        Cost(
-            min(cost.wall for cost in costs),
-            min(cost.cpu for cost in costs),
-            max(cost.rss for cost in costs),
-        )
-        for costs in found
-    ]
+    return found
 
 
-def table(contenders: list[Contender], repeats: int) -> list[Cost]:
-    """Race, and print a row each."""
+def least(costs: list[Cost]) -> Cost:
+    return Cost(
+        min(cost.wall for cost in costs),
+        min(cost.cpu for cost in costs),
+        max(cost.rss for cost in costs),
+    )
+
+
+def table(contenders: list[Contender], found: Rounds) -> None:
+    """The least of each, a row each."""
     print("| | wall s | CPU s |\n|---|---|---|")
-    costs = race(contenders, repeats)
-    for contender, cost in zip(contenders, costs, strict=True):
-        print(f"| {contender.name} | {cost} |", flush=True)
-    return costs
+    for contender, costs in zip(contenders, found, strict=True):
+        print(f"| {contender.name} | {least(costs)} |", flush=True)
 
 
-def verdict(what: str, seen: Cost, allowed: Cost) -> None:
-    """One line: within what is allowed or not, by either clock."""
-    for clock in ("wall", "cpu"):
-        value, limit = getattr(seen, clock), getattr(allowed, clock)
-        held = "held" if value <= limit else "not held"
-        print(f"- {what}, {clock}: {value:.2f} s of {limit:.2f} s allowed: {held}")
+def verdict(what: str, seen: list[Cost], allowed: list[Cost]) -> None:
+    """A row: the share of what is allowed, round by round, as a machine changes its speed."""
+    shares = sorted(one.wall / other.wall for one, other in zip(seen, allowed, strict=True))
+    middle = statistics.median(shares)
+    held = "held" if middle <= 1 else "**not held**"
+    print(f"| {what} | {middle:.2f} | {shares[0]:.2f} to {shares[-1]:.2f} | {held} |")

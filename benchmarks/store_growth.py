@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from store_costs import Contender, Cost, measure, race
+from store_costs import Contender, Cost, least, measure, race
 from store_peers import lay_out_empty
 
 from support.checkout import SNAKEMAKE
@@ -24,8 +24,8 @@ def growth(work: Path, ours: Path, model: str, counts: list[int], full_hits: int
     kept = _one_model(work / "one-model", ours / "results" / model)
     for count in counts:
         pair = [_this(ours, kept, model, count), _empty(work / "empty", count)]
-        idle = race(pair, 2)
-        for contender, nothing in zip(pair, idle, strict=True):
+        for contender, costs in zip(pair, race(pair, 2), strict=True):
+            nothing = least(costs)
             jobs = _all_jobs(contender) if count <= full_hits else None
             print(_row(count, contender.name, nothing, jobs), flush=True)
 

@@ -64,16 +64,25 @@ def _make(folder: Path, built: Path) -> None:
     (folder / "Makefile").write_text(goal + "\n".join(rules))
 
 
-def _snakefile(folder: Path, built: Path) -> None:
+def _snakefile(folder: Path, built: Path, *, scripts: bool = False) -> None:
+    """Its rules copy the files, or start a script each that makes them empty."""
     goal = "rule all:\n    input: " + ", ".join(f'"out/{step}.json"' for step in STEPS)
     rules = [
         f"rule {step}:\n"
         f"    input: {', '.join(repr(name) for name in _inputs(step))}\n"
         f"    output: {', '.join(repr(f'out/{name}') for name in outputs(built, step))}\n"
-        f"    shell: {_copy(built, step)!r}"
+        + ("    script: 'empty.py'" if scripts else f"    shell: {_copy(built, step)!r}")
         for step in STEPS
     ]
     (folder / "Snakefile").write_text("\n\n".join([goal, *rules]) + "\n")
+
+
+def lay_out_scripts(folder: Path, built: Path) -> None:
+    """The same steps and files for Snakemake, made by scripts that do nothing else."""
+    folder.mkdir()
+    (folder / "source.zip").touch()
+    (folder / "empty.py").write_text(EMPTY_SCRIPT)
+    _snakefile(folder, built, scripts=True)
 
 
 EMPTY_SCRIPT = """from pathlib import Path

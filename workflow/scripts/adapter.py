@@ -1,7 +1,9 @@
 """From Snakemake's object to one step of the library. Scripts import this module first."""
 
+import atexit
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +27,7 @@ from megaport.store.step import Compute, Step, run_step  # noqa: E402
 from megaport.store.store import Store  # noqa: E402
 
 log = logging.getLogger("megaport")
+ended_well: list[Receipt] = []
 NOT_LOADED = ("model/README.md", "model/SHA256SUMS")
 
 
@@ -119,7 +122,22 @@ def run(
     task = Task(snakemake)
     with reporting(Path(str(snakemake.log))):
         step = _step(task, inputs(task), extra or {}, clears)
-        return run_step(step, compute, accept and (lambda result: accept(task, result)))
+        receipt = run_step(step, compute, accept and (lambda result: accept(task, result)))
+    ended_well.append(receipt)
+    return receipt
+
+
+@atexit.register
+def leave() -> None:
+    """End at once: to take down Snakemake's modules one by one costs a hit a sixth of its time.
+
+    Registered before anything a computation imports, so what those clean up they have by now.
+    """
+    failed_since = hasattr(sys, "last_value")
+    if ended_well and not failed_since:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _step(
