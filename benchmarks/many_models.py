@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,17 +60,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Jobs a second over many small models.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
-    parser.add_argument("--arguments", default="-c2", help="for Snakemake")
-    parser.add_argument("--slurm", action="store_true", help="on a Slurm of one node")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--arguments", default="-c2", help="for Snakemake")
+    way.add_argument("--slurm", action="store_true", help="on a Slurm of one node")
     given = parser.parse_args()
     here = [sys.executable, "-m", "snakemake", *shlex.split(given.arguments)]
     print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
     print("|---|---|---|---|---|---|---|")
-    if given.slurm:
-        with slurm(given.folder) as command:
-            report(given.folder, given.models, command)
-    else:
-        report(given.folder, given.models, here)
+    with slurm(given.folder) if given.slurm else nullcontext(here) as command:
+        for row in measure(given.folder, given.models, command):
+            print(row.markdown(), flush=True)
 
 
 @contextmanager
@@ -79,11 +78,6 @@ def slurm(folder: Path) -> Iterator[list[str]]:
     python = environment(folder / "tools")
     with one_node_slurm(folder / "slurm"):
         yield [str(python), "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
-
-
-def report(folder: Path, counts: list[int], command: list[str]) -> None:
-    for row in measure(folder, counts, command):
-        print(row.markdown(), flush=True)
 
 
 def measure(folder: Path, counts: list[int], command: list[str]) -> Iterator[Row]:

@@ -1,7 +1,6 @@
 """Each check on its own: what it lets through, what it catches, what it says it cannot do."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from megaport.parity.checks.precision import check_precision
 from megaport.parity.checks.tensors import check_tensors
-from megaport.parity.checks.tokenizer import check_tokenizer, load_tokenizer
 from megaport.parity.comparison import compare_logits
 from megaport.parity.converted import ModelUnreadableError, load_converted
 from megaport.parity.inputs import make_inputs
@@ -18,9 +16,15 @@ from megaport.parity.parity import examine
 from megaport.parity.report import ParityReport
 from megaport.parity.subject import Subject
 from support.parity_mistakes import edit_config, edit_weights
-from support.parity_models import OPTIONS, ROOT, TEXT, Size, convert, random_subject
+from support.parity_models import (
+    OPTIONS,
+    TEXT,
+    Size,
+    convert,
+    random_subject,
+    with_tokenizer,
+)
 
-GPT2 = ROOT / "resources" / "gpt2"
 READS_TEXT = Size(layers=2, hidden=8, vocab=50257, padded=50304, positions=64)
 
 
@@ -34,12 +38,6 @@ def verdicts(report: ParityReport) -> dict[str, str]:
 
 def note(report: ParityReport, name: str) -> str:
     return next(result.note for result in report.results if result.name == name)
-
-
-def with_tokenizer(model: Path) -> Path:
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(GPT2 / name, model / name)
-    return model
 
 
 def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(tmp_path: Path) -> None:
@@ -238,26 +236,3 @@ def test_left_padding_is_compared_where_it_matters(tmp_path: Path) -> None:
     ids = np.arange(20)
     together = converted.padded_logits([ids[:3], ids])
     assert np.abs(together[0] - converted.logits(ids[None, :3])[0, -1]).max() < 1e-5
-
-
-@pytest.fixture(scope="module")
-def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    subject = random_subject(size=Size(layers=1, hidden=8, vocab=50257, padded=50257))
-    return with_tokenizer(convert(subject, tmp_path_factory.mktemp("tokenizer")))
-
-
-def test_a_tokenizer_with_two_ids_exchanged_is_caught(tokenizer_dir: Path, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(tokenizer_dir)
-    vocabulary = json.loads((GPT2 / "vocab.json").read_text(encoding="utf-8"))
-    vocabulary["Ġthe"], vocabulary["Ġand"] = vocabulary["Ġand"], vocabulary["Ġthe"]
-    shutil.copy(GPT2 / "merges.txt", tmp_path)
-    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    text = TEXT.read_text(encoding="utf-8")
-    result = check_tokenizer(tmp_path, tokenizer, text, 50257)
-    assert [measure.holds for measure in result.measures] == [True, True, False, True]
-
-
-def test_a_tokenizer_larger_than_the_model_is_caught(tokenizer_dir: Path) -> None:
-    result = check_tokenizer(tokenizer_dir, load_tokenizer(tokenizer_dir), "text", 50000)
-    assert result.verdict == "failed"
-    assert result.measures[-1].seen == 257

@@ -1,5 +1,6 @@
 """Random GPT-2s as checkpoints read from Megatron, of every row order and number of ranks."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from megaport.parity.subject import ParityOptions, Subject
 from megaport.tensors import STORAGE, Array, Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
+GPT2 = ROOT / "resources" / "gpt2"
 TEXT = ROOT / "resources" / "parity" / "text.txt"
 OPTIONS = ParityOptions(text=TEXT, device="cpu", dtypes=())
 SPLIT_ROWS = ("query_key_value", "dense_h_to_4h", "word_embeddings", "output_layer")
@@ -139,3 +141,10 @@ def _architecture(size: Size, untied: bool, activation: str, dtype: str) -> Arch
         dtype=dtype,
         decisions=(),
     )
+
+
+def with_tokenizer(model: Path) -> Path:
+    """The model directory `model`, with GPT-2's vocabulary and merges in it."""
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(GPT2 / name, model / name)
+    return model

@@ -43,7 +43,9 @@ def _open(path: Path) -> IO[bytes] | AbstractContextManager[None]:
     try:
         handle = path.open("ab")
     except PermissionError:
-        return path.open("rb") if os.access(path, os.R_OK) else nullcontext()
+        with suppress(PermissionError):
+            return path.open("rb")
+        return nullcontext()
     with suppress(OSError):  # another user's, of a group that may write to it
         os.fchmod(handle.fileno(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode) | 0o444)
     return handle
