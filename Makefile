@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda test-slurm lint format config mutants sbom audit coverage clean
+.PHONY: help generate test test-conda test-slurm lint format mutants sbom audit coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -44,9 +44,6 @@ format: $(DEVELOPMENT) ## format Python and Snakemake files
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/snakefmt Snakefile workflow/rules
-
-config: $(DEVELOPMENT) ## write config.yaml and its schema from workflow/megaport/config
-	PYTHONPATH=workflow $(BIN)/python -m megaport.config.render
 
 # Beside the environment, not in it: the tests themselves need none of it.
 build/coverage/coverage/__init__.py: | $(DEVELOPMENT)

@@ -1,1 +1,1 @@
-"""The configuration: one pydantic model behind config.yaml and its JSON schema."""
+"""The configuration: what config.yaml may say, and how it is checked."""
