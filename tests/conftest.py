@@ -10,7 +10,6 @@ def pytest_report_header() -> list[str]:
     return [
         _oracles(),
         _megatron_core(),
-        _model_signing(),
         *([] if mounts.can_mount() else [mounts.WHY_NOT]),
         *([] if users.can_be_another() else [users.WHY_NOT]),
     ]
@@ -22,16 +21,6 @@ def _megatron_core() -> str:
     return (
         "megatron-core: not installed; tests/checkpoint/test_megatron_core.py is not collected. "
         "`pip install megatron-core` to run it."
-    )
-
-
-def _model_signing() -> str:
-    if find_spec("model_signing"):
-        return "model-signing: installed; it signs and verifies in this run"
-    return (
-        "model-signing: not installed; tests/sign/test_model_signing.py is not collected, and "
-        "tests/sign/test_rule.py signs with a stand-in. `pip install model-signing pyopenssl` to "
-        "run both with it."
     )
 
 

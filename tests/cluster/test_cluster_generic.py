@@ -97,5 +97,5 @@ def test_the_steps_that_move_bytes_are_one_job_of_one_core_under_the_slurm_profi
 def test_the_groups_name_every_shape_of_a_rule_that_moves_bytes():
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     workers = re.findall(r"^rule (\w+_model):|^use rule \w+ as (\w+) with:", rules, re.MULTILINE)
-    alone = {"download_model", "export_model", "sign_model", *ON_TORCH}
+    alone = {"download_model", "export_model", *ON_TORCH}
     assert set(GROUPS) == {first or second for first, second in workers} - alone

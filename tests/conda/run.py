@@ -1,5 +1,4 @@
 """`snakemake --use-conda all` for real: once, again as a no-op, and with --use-conda switched off.
-With keys, so that the model is signed as well: verified, and refused once it was tampered with.
 
     PYTHONPATH=workflow:tests python tests/conda/run.py
 
@@ -19,7 +18,6 @@ import yaml
 
 from support.checkout import ENVIRONMENT, ROOT, SNAKEMAKE, checkout
 from support.demands import call, demand, say, summary
-from support.signing_keys import write_pair
 
 HERE = Path(__file__).parent
 # A measurement that is valid and short: speed is not what is tested.
@@ -42,25 +40,18 @@ def main() -> None:
         kind, environment = conda(Path(folder))
         copy = checkout(Path(folder) / "checkout")
         (copy / "budget.yaml").write_text(yaml.safe_dump(BUDGET))
-        keys = write_pair(copy / "keys")
-        halves = {"private_key": str(keys.private), "public_key": str(keys.public)}
-        (copy / "keys.yaml").write_text(yaml.safe_dump({"sign": halves}))
-        budget = ["-c2", "--configfile", "budget.yaml"]
-        signing = [*budget, "keys.yaml", "--", "all"]
-        with_conda = ["--use-conda", *signing]
+        arguments = ["-c2", "--configfile", "budget.yaml", "--", "all"]
+        with_conda = ["--use-conda", *arguments]
         built = step("snakemake --use-conda all", copy, with_conda, environment)
         demand("benchmark: computed" in built and "parity: computed" in built, "all of it built")
         demand(built.count("Activating conda environment") >= 9, "jobs ran in the environments")
         require_complete(copy / ".snakemake" / "conda")
-        require_signed(copy, keys.public)
         again = step("the same again", copy, with_conda, environment)
         demand("Nothing to be done" in again, "nothing to be done")
-        without = step("without --use-conda", copy, signing, environment)
+        without = step("without --use-conda", copy, arguments, environment)
         demand("Nothing to be done" in without, "nothing to be done")
         shutil.rmtree(copy / "results")
-        # Unsigned: nothing here outside the environments can sign.
-        unsigned = [*budget, "--", "all"]
-        restored = step("results/ deleted, without --use-conda", copy, unsigned, environment)
+        restored = step("results/ deleted, without --use-conda", copy, arguments, environment)
         demand(not re.search(r"^\w+: computed", restored, re.M), "every action a hit")
     print(f"proved with {kind}: {PROVED[kind]}")
     summary()
@@ -94,22 +85,6 @@ def require_complete(environments: Path) -> None:
     for path in found:
         call([path / "bin/python", "-I", "-m", "pip", "check"])
     demand(True, "nothing missing in any")
-
-
-def require_signed(copy: Path, public: Path) -> None:
-    """What model-signing's command line says of the model, and of one that was changed."""
-    python = next((copy / ".snakemake" / "conda").glob("*/bin/model_signing")).with_name("python")
-    made = copy / "results" / "austen-tiny"
-    verify = [python, "-m", "model_signing", "verify", "key", "--signature", made / "model.sig"]
-    verify += ["--public_key", public]
-    said = call([*verify, made / "model"])
-    demand("Verification succeeded" in said, "the signature verifies")
-    tampered = Path(shutil.copytree(made / "model", copy / "tampered" / "model"))
-    with (tampered / "model.safetensors").open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"\x01")
-    refused = call([*verify, tampered], status=1)
-    demand("model.safetensors" in refused, "the signature of a changed model does not")
 
 
 def step(what: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> str:

@@ -55,8 +55,6 @@ def test_every_key_below_models_and_prompts_is_explained(section: type[BaseModel
         ({"generate": {"max_length": "32"}}, "generate.max_length = '32'"),
         ({"generate": {"engine": "warp"}}, "generate.engine"),
         ({"benchmark": {"batch_sizes": [0]}}, "benchmark.batch_sizes.0"),
-        ({"sign": {"private_key": "private.pem"}}, "sign"),
-        ({"sign": {"public_key": "public.pem"}}, "both `private_key` and `public_key`"),
     ],
 )
 def test_refused_with_the_path_of_the_key(values, named):

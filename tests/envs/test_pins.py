@@ -1,11 +1,9 @@
 """Conda environments: requirements.txt's pins, nothing that a script needs left out."""
 
 import re
-import tomllib
 
 import pytest
 import yaml
-from packaging.requirements import Requirement
 
 from megaport.plan.plan import RULES
 from megaport.store.code import closure
@@ -14,16 +12,6 @@ from support.checkout import ROOT
 
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-# What only a rule outside requirements.txt needs, by name: the range that admits its pin.
-EXTRAS = {
-    requirement.name: requirement.specifier
-    for requirement in map(
-        Requirement,
-        tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][
-            "signing"
-        ],
-    )
-}
 # What a machine may have beside them; measured or read only where it is installed.
 OPTIONAL = {"ctranslate2", "gguf", "llama_cpp", "pynvml", "vllm"}
 
@@ -48,8 +36,7 @@ def environment_of(rule: str):
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
 def test_pins_are_those_of_requirements(path):
     given = packages(path)
-    extra = {name for name in given if name in EXTRAS and given[name] in EXTRAS[name]}
-    assert {name: given[name] if name in extra else PINS.get(name) for name in given} == given
+    assert {name: PINS.get(name) for name in given} == given
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)

@@ -54,7 +54,6 @@ def test_naming_a_target_names_its_worker():
         (["results/m/converted/config.json"], "convert"),
         (["results/m/converted/pytorch_model.bin"], "pytorch_bin"),
         (["results/m/model/config.json"], "assemble"),
-        (["results/m/model.sig"], "sign"),
         (["results/m/generations.txt"], "generate"),
         (["results/m/parity/parity.txt", "convert"], "convert,parity"),
         (["results/m/inspection/inspection.txt"], "inspect"),

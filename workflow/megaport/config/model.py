@@ -112,17 +112,6 @@ class Export(Strict):
     pipeline_parallel: Positive = 1
 
 
-class Sign(Strict):
-    private_key: str | None = None
-    public_key: str | None = None
-
-    @model_validator(mode="after")
-    def _a_pair(self) -> Self:
-        if bool(self.private_key) != bool(self.public_key):
-            raise ValueError("give both `private_key` and `public_key`, or neither")
-        return self
-
-
 class Config(Strict):
     """The whole configuration."""
 
@@ -136,7 +125,6 @@ class Config(Strict):
     generate: Generate = Generate()
     benchmark: Benchmark = Benchmark()
     export: Export = Export()
-    sign: Sign = Sign()
     parity: Parity = Parity()
     models: dict[ModelName, Model]
 

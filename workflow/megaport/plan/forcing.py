@@ -33,7 +33,7 @@ def _rule_of(name: str) -> str:
 def _rule_of_file(name: str) -> str:
     """The rule that makes a file, by the folder it lies in (design: files under results/)."""
     folders = {"converted": "convert", "model": "assemble", "inspection": "inspect"}
-    files = {"pytorch_model.bin": "pytorch_bin", "model.sig": "sign"}
+    files = {"pytorch_model.bin": "pytorch_bin"}
     *path, file = Path(name).parts[1:]
     if file in files:
         return files[file]

@@ -76,11 +76,6 @@ class Parameterizer:
     def _export(self, name: str, model: Model) -> Parameters:
         return {"name": name} | self.config.export.model_dump(mode="json")
 
-    def _sign(self, name: str, model: Model) -> Parameters:
-        """Of the keys only the public one's bytes: the private one is in no key and no receipt."""
-        public = self.config.sign.public_key
-        return {"public_key": public and self._digest(public)}
-
     def _parity(self, name: str, model: Model) -> Parameters:
         read = {
             "dtype": model.dtype,

@@ -26,7 +26,6 @@ RULES = (
     "benchmark",
     "parity",
     "export",
-    "sign",
 )
 # What each rule reads beside the configuration.
 READS = {
@@ -39,10 +38,9 @@ READS = {
     "benchmark": ("assemble",),
     "parity": ("checksum", "assemble"),
     "export": ("assemble",),
-    "sign": ("assemble",),
 }
-# What `all` builds: the way back to Megatron is made only when asked for, a signature with keys.
-BUILT = tuple(rule for rule in RULES if rule not in ("export", "sign"))
+# What `all` builds: the way back to Megatron is made only when asked for.
+BUILT = tuple(rule for rule in RULES if rule != "export")
 
 
 ANY_MODEL = "[A-Za-z0-9][A-Za-z0-9._-]*"  # as the configuration allows names
@@ -87,7 +85,7 @@ class Plan:
 
     def _way(self, rule: str) -> str:
         """Links into the store, but real files where people hand them on."""
-        ways = {"assemble": self.config.materialize, "report": "auto", "sign": "auto"}
+        ways = {"assemble": self.config.materialize, "report": "auto"}
         return ways.get(rule, "symlink")
 
     def _code(self, rule: str) -> dict[str, Any]:
@@ -104,7 +102,7 @@ class Plan:
     @property
     def built(self) -> tuple[str, ...]:
         """The rules that `all` asks for."""
-        return BUILT + (("sign",) if self.config.sign.private_key else ())
+        return BUILT
 
     def drop_stale(self, results: Path) -> list[str]:
         """Drop receipts that lie, and those that build on them; a line for each lie.

@@ -1,1 +1,0 @@
-"""Signing the assembled model with a key pair, by Sigstore's model-signing."""
