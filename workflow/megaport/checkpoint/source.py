@@ -1,19 +1,16 @@
 """What a path is: a zip, a file of torch.save, or a directory; and the digests of what it holds."""
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from megaport.checkpoint.archive import Source, open_zip
-from megaport.checkpoint.content_files import content_files
+from megaport.checkpoint.files import content_paths
 from megaport.checkpoint.regions import Region, map_file
-from megaport.checkpoint.selection import NoCheckpointError, select
 from megaport.checkpoint.torch_errors import bad_torch_file
 from megaport.checkpoint.zip_members import CHECKED_BELOW, check_crc, read_members
 from megaport.checkpoint.zip_serialization import check_records, pickle_name
 
-_MOST_FILES = 1_000_000
 _CHUNK = 1 << 22
 
 
@@ -45,18 +42,6 @@ def _open(path: Path, spool: Path) -> Source:
     return Source({path.name: Region(path.name, region.view)}, "", [])
 
 
-def source_files(path: Path) -> dict[str, Path]:
-    """Name -> path of the files on disk behind `path`; a zip or a `.pt` is one, "checkpoint".
-
-    Cheap: nothing is opened but trackers. Raises `NoCheckpointError`, `UnreadableFileError`.
-    """
-    if path.is_dir():
-        _, inside, wanted = _content_paths(path)
-        return {name: inside[name] for name in wanted}
-    map_file(path)
-    return {"checkpoint": path}
-
-
 def content_digests(path: Path, *, spool: Path) -> dict[str, str]:
     """Name -> SHA-256 (hex) of each file that carries the model; see `content_facts`."""
     return {name: digest for name, (digest, _) in content_facts(path, spool=spool).items()}
@@ -78,49 +63,10 @@ def content_facts(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
         return {name: (digest.result(), source[name].size) for name, digest in digests.items()}
 
 
-def _content_paths(root: Path) -> tuple[str, dict[str, Path], list[str]]:
-    """The folder selected, its files by name, and the names of those that carry the model."""
-    paths = _walk(root)
-    folder = select(str(root), paths, lambda name: bytes(map_file(paths[name]).view[:4096]))
-    inside = {name[len(folder) :]: paths[name] for name in paths if name.startswith(folder)}
-    wanted = content_files(inside)
-    if not wanted:
-        raise NoCheckpointError(
-            str(root / folder),
-            seen="no file that carries a model",
-            expected="rank files, .distcp, zarr or layer files",
-            remedy="Complete the checkpoint, or set checkpoint.path to another.",
-        )
-    return folder, inside, wanted
-
-
 def _directory(root: Path) -> Source:
-    folder, inside, wanted = _content_paths(root)
+    folder, inside, wanted = content_paths(root)
     regions = {name: map_file(inside[name], name) for name in wanted}
     return Source(regions, folder, sorted(set(inside) - set(wanted)))
-
-
-def _walk(root: Path) -> dict[str, Path]:
-    """Relative POSIX name -> path of every file under `root`."""
-    found: dict[str, Path] = {}
-    entered: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()  # a link to a directory around it
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        for file in files:
-            path = Path(folder) / file
-            found[path.relative_to(root).as_posix()] = path
-        if len(found) > _MOST_FILES:
-            raise NoCheckpointError(
-                str(root),
-                seen=f"over {_MOST_FILES} files",
-                expected="a checkpoint's directory",
-                remedy="Set checkpoint.path to the checkpoint itself.",
-            )
-    return found
 
 
 def _sha256(region: Region) -> str:

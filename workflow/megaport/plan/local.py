@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from megaport.checkpoint.files import source_files
 from megaport.store.stat_cache import StatCache
 
 
@@ -18,8 +19,6 @@ def file_contents(path: Path, stats: StatCache) -> dict[str, dict[str, Any]]:
 
     Raises MegaportError where `path` holds no checkpoint, OSError where it cannot be read.
     """
-    from megaport.checkpoint.source import source_files  # NumPy with it: not on a cache hit
-
     return {
         name: {"sha256": stats.digest(file), "size": file.stat().st_size}
         for name, file in sorted(source_files(path).items())
