@@ -1,5 +1,5 @@
 # Any Megatron-LM GPT-2 checkpoint in, a verified Hugging Face model out: `snakemake -c1 generate`.
-# Settings: config.yaml. How caching works: docs/how-it-works.md.
+# Settings: config.yaml. How caching works: docs/how-it-works/caching.md.
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -11,7 +11,7 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 # Read only with `--software-deployment-method apptainer`, relative to the working directory (Snakemake
-# takes no path with spaces here); how to build it: docs/scaling.md.
+# takes no path with spaces here); how to build it: docs/use/scaling.md.
 container: "build/megaport.sif"
 
 

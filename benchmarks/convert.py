@@ -4,8 +4,9 @@
 
 The zip holds random FP16 weights in NGC's form (legacy serialization, stored, no args). Each
 contestant runs in a process of its own, in turn, in every repeat; the fastest time counts, and
-anonymous memory is sampled from /proc. Prints the Markdown of docs/convert-benchmark.md. The script
-needs an environment of its own, which is built in WORK_FOLDER with pip (5 GB, once).
+anonymous memory is sampled from /proc. Prints the Markdown of
+docs/maintainers/convert-benchmark.md. The script needs an environment of its own, which is built in
+WORK_FOLDER with pip (5 GB, once).
 """
 
 import argparse

@@ -5,8 +5,8 @@
 One command for any machine with torch 2.11 or later and transformers 5.17 or later; peers join
 where they are installed (llama-cpp-python with gguf, ctranslate2, vllm). The model has GPT-2
 345M's sizes and seeded random FP16 weights. Every engine must give FP32 `model.generate`'s greedy
-tokens first. Prints the Markdown of docs/generation-benchmark.md and, with --out, leaves the JSON
-with raw samples, the table and the plots there.
+tokens first. Prints the Markdown of docs/how-it-works/generation-benchmark.md and, with --out,
+leaves the JSON with raw samples, the table and the plots there.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 Builds `assemble` for so many variants of the bundled model (each with an epsilon of its own, so
 that none is another's cache hit after the checksum): five jobs a model. With --slurm through the
 one-node Slurm that `make test-slurm` starts and ends (as root, on Debian). Prints Markdown for
-docs/scaling.md.
+docs/use/scaling.md.
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
     python benchmarks/store.py WORK_FOLDER [--parts peers] [--models 1 10 100] [--full-hits 100]
 
-Prints the Markdown of docs/store-benchmark.md. Contenders run in turns; tables give the least of
-each, verdicts the median of what each round says. CPU time is that of the process and its children.
+Prints the Markdown of docs/maintainers/store-benchmark.md. Contenders run in turns; tables give the
+least of each, verdicts the median of what each round says. CPU time is that of the process and its
+children.
 dvc is installed with pip in an environment of its own in WORK_FOLDER.
 """
 

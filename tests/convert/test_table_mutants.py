@@ -1,6 +1,6 @@
 """Any one wrong entry of the table is refused by the converter or seen by parity's own mapping.
 
-mutmut changes functions only; this changes the table, which is data (docs/mutation.md).
+mutmut changes functions only; this changes the table, which is data (docs/maintainers/mutation.md).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Every error class a user can meet stands in docs/errors.md, and nothing else does."""
+"""Every error class a user can meet stands in docs/use/errors.md, and nothing else does."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def errors() -> set[str]:
 
 
 def rows() -> dict[str, list[str]]:
-    table = (ROOT / "docs" / "errors.md").read_text().splitlines()
+    table = (ROOT / "docs" / "use" / "errors.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     return {row[0]: row[1:] for row in cells if re.fullmatch(r"\w+Error", row[0])}
 

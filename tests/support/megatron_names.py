@@ -1,4 +1,4 @@
-"""The names Megatron's eras gave to one tensor, from its canonical name (docs/formats.md)."""
+"""The names Megatron's eras gave to one tensor, from its canonical name (formats.md)."""
 
 from megaport.checkpoint.canonical import split_layer
 

@@ -19,7 +19,7 @@ from megaport.generate.engines.eager import EagerEngine
 from megaport.generate.model_files import read_shape
 
 # Bounds of the largest regret. A dtype's rounding moves a logit by about its epsilon (2^-8, 2^-11)
-# times a growth over layers; measured maxima are in docs/generation-benchmark.md.
+# times a growth over layers; measured maxima are in docs/how-it-works/generation-benchmark.md.
 REGRET = {"float32": 0.0, "float16": 0.05, "bfloat16": 0.3}
 PROMPTS, PROMPT_LENGTH, NEW_TOKENS = 3, 8, 24
 

@@ -13,7 +13,7 @@ QKV, DENSE = "attention.query_key_value", "attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
 INPUT_NORM, POST_NORM, FINAL_NORM = "input_layernorm", "post_attention_layernorm", "final_layernorm"
 
-# Every name a module of a layer had from 2019 on (docs/formats.md, "Where the tensors are").
+# Every name a module of a layer had from 2019 on (formats.md, "Where the tensors are").
 _MODULES = {
     "attention.query_key_value": QKV,
     "self_attention.query_key_value": QKV,

@@ -11,7 +11,7 @@ CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP = "core_ranks", "torch_dist", "zarr", "t
 LEGACY_RANKS, DEEPSPEED_LAYERS = "legacy_ranks", "deepspeed_layers"
 CORE_FAMILIES = frozenset({CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP})
 
-# The orders in which query, key and value rows of one rank were ever stored (docs/formats.md):
+# The orders in which query, key and value rows of one rank were ever stored (formats.md):
 # np is the rank's heads, hn the size of a head.
 QKV_ORDERS = ("3,np,hn", "np,hn,3", "np,3,hn")
 

@@ -9,7 +9,7 @@ from megaport.checkpoint.pickle_machine import Machine, PersistentLoader
 from megaport.checkpoint.pickle_opcodes import OPCODES
 from megaport.checkpoint.regions import Region
 
-MOST_OPCODES = 5_000_000  # docs/safety.md has what the worst such pickle costs
+MOST_OPCODES = 5_000_000  # docs/how-it-works/safety.md has what the worst such pickle costs
 _NEWEST_PROTOCOL = 5
 _STOP, _PROTO, _FRAME = 0x2E, 0x80, 0x95
 _TABLE = [OPCODES.get(code) for code in range(256)]

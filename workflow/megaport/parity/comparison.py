@@ -10,7 +10,7 @@ from megaport.parity.subject import Subject
 from megaport.tensors import Array
 
 # Megatron's own logits are met within this by a right reading and missed by 2e-3 and more by a
-# wrong GELU, on sixteen checkpoints written by Megatron (docs/parity.md).
+# wrong GELU, on sixteen checkpoints written by Megatron (docs/how-it-works/parity.md).
 FLOOR = 5e-5
 # Two float32 implementations order their sums differently; each is about as far from the exact
 # value as the reference is from itself in float64. Eight times leaves room for the tail.

@@ -21,7 +21,7 @@ class Need:
     seconds_per_mb: float
 
 
-# Two to three times the peaks and times seen (docs/scaling.md): a job that is killed for a megabyte
+# Two to three times the peaks and times seen (scaling.md): a job that is killed for a megabyte
 # or a minute costs more than room that stays empty.
 MOVES_BYTES = Need(1000, 1.5, 120, 0.1)
 RUNS_TORCH = Need(2500, 6, 600, 2)

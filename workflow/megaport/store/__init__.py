@@ -1,1 +1,1 @@
-"""The content store and the action cache; design and laws in docs/how-it-works.md."""
+"""The content store and the action cache; design and laws in docs/how-it-works/caching.md."""
