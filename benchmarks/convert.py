@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import venv
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,10 @@ sys.path.insert(0, str(ROOT / "workflow"))
 import numpy as np  # noqa: E402
 
 from megaport.convert.export import export_checkpoint  # noqa: E402
-from megaport.convert.export_layouts import ngc_tree  # noqa: E402
-from megaport.convert.legacy_writer import legacy_size, legacy_stream  # noqa: E402
+from megaport.convert.export_layouts import model_tree  # noqa: E402
 from megaport.convert.pickle_writer import Leaf  # noqa: E402
 from megaport.convert.table import Row, Sizes  # noqa: E402
-from megaport.convert.zip_writer import write_archive  # noqa: E402
+from megaport.convert.torch_writer import add_member, legacy_stream  # noqa: E402
 from megaport.tensors import Array  # noqa: E402
 
 SIZES = Sizes(
@@ -101,12 +101,11 @@ def make_checkpoint(path: Path, layers: int) -> Path:
 
         return Leaf("F16", shape, read)
 
-    tree = ngc_tree(layers, leaf)
-    members = [
-        ("latest_checkpointed_iteration.txt", [b"release"], 7),
-        ("release/mp_rank_00/model_optim_rng.pt", legacy_stream(tree), legacy_size(tree)),
-    ]
-    write_archive(path, members, deflate=False)
+    tree = {"model": model_tree("ngc", leaf, layers=layers, tied=True, stage=0, stages=1)}
+    with zipfile.ZipFile(path, "w") as archive:
+        add_member(archive, "latest_checkpointed_iteration.txt", [b"release"])
+        file = "release/mp_rank_00/model_optim_rng.pt"
+        add_member(archive, file, legacy_stream(tree), large=True)
     return path
 
 

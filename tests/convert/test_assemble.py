@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from megaport.checkpoint.inspect import inspection
-from megaport.convert.assemble import assemble_model
+from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer_files import PUBLISHED, TokenizerError
 from support.conversions import SMALL, convert, small
 

@@ -176,7 +176,7 @@ def test_hazard_same_input_other_path_time_locale_worker_count(tmp_path: Path) -
 
 
 def test_neither_torch_nor_transformers_nor_safetensors_is_imported() -> None:
-    modules = ("convert", "pytorch_bin", "export", "assemble")
+    modules = ("convert", "pytorch_bin", "export", "model_dir")
     imports = ", ".join(f"megaport.convert.{name}" for name in modules)
     heavy = {"torch", "transformers", "safetensors", "tokenizers"}
     code = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"

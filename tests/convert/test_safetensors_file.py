@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from megaport.convert.model_reader import UnreadableModelError, read_safetensors
-from megaport.convert.safetensors_file import Entry, header, write_safetensors
+from megaport.convert.errors import UnreadableModelError
+from megaport.convert.safetensors_file import (
+    TensorInfo,
+    header,
+    read_safetensors,
+    write_safetensors,
+)
 from support.conversions import convert, small
 
 
@@ -36,7 +41,7 @@ def test_the_bytes_are_the_librarys(
 ) -> None:
     rng = np.random.default_rng(0)
     arrays = {name: rng.random(shapes[name]).astype(np.float16) for name in sorted(shapes)}
-    entries = [Entry(name, "F16", array.shape) for name, array in arrays.items()]
+    entries = [TensorInfo(name, "F16", array.shape) for name, array in arrays.items()]
     path = tmp_path_factory.mktemp("written") / "file"
     digest = write_safetensors(path, entries, (array.reshape(-1) for array in arrays.values()))
     expected = save(arrays, metadata={"format": "pt"})
@@ -89,6 +94,6 @@ def test_a_damaged_file_is_refused_by_our_reader(tmp_path: Path, cut: int) -> No
 
 
 def test_a_header_holds_names_of_any_script() -> None:
-    text = header([Entry("größe", "F32", (2,))])
+    text = header([TensorInfo("größe", "F32", (2,))])
     assert json.loads(text[8:])["größe"]["data_offsets"] == [0, 8]
     assert len(text) % 8 == 0

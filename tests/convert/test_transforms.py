@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaport.convert.blocks import move
-from megaport.convert.stream import Stream
+from megaport.convert.move import chunks, copy
 from megaport.convert.table import Row, Sizes, Transform, rows
 from megaport.convert.transforms import pieces
-from megaport.tensors import Array, Tensor
+from megaport.tensors import Array
 from support.conversions import ORDERS, expected_qkv
 
 ROWS = {row.megatron.removeprefix("layers.0."): row for row in rows(1, tied=True)}
@@ -44,9 +43,8 @@ def shards_of(row: Row, sizes: Sizes, ranks: int) -> list[Array]:
 
 
 def converted(row: Row, shards: list[Array], sizes: Sizes, order: str) -> Array:
-    stream = Stream(sizes, order, layernorm_1p=False)
-    chunks = stream.chunks(row, [Tensor("F64", shard) for shard in shards], "F64")
-    return np.concatenate([c.ravel() for c in chunks]).reshape(sizes.shape(row.gpt2_shape))
+    moved = chunks(pieces(row, shards, sizes, order))
+    return np.concatenate([chunk.ravel() for chunk in moved]).reshape(sizes.shape(row.gpt2_shape))
 
 
 def plain(row: Row, shards: list[Array], sizes: Sizes, order: str) -> Array:
@@ -117,7 +115,7 @@ def test_a_blocked_copy_is_a_copy(
     stored = np.arange(count).astype(dtype).reshape([shape[axis] for axis in memory])
     source = stored.transpose(np.argsort(memory))
     destination = np.zeros(shape, dtype)
-    move(destination, source)
+    copy(destination, source)
     np.testing.assert_array_equal(destination, source)
 
 

@@ -17,7 +17,7 @@ from transformers import (
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.open import open_checkpoint
-from megaport.convert.assemble import assemble_model
+from megaport.convert.model_dir import assemble_model
 from megaport.parity.bpe import read_bpe
 from megaport.parity.checks.reading import check_reading
 from megaport.parity.inputs import make_inputs

@@ -36,9 +36,11 @@ def convert(
     dtype: str | None = None,
     max_shard_size: int | None = None,
 ) -> dict[str, str]:
-    return convert_checkpoint(
+    """Convert; the SHA-256 of each file by name."""
+    found = convert_checkpoint(
         checkpoint, architecture, out, dtype=dtype, max_shard_size=max_shard_size
     )
+    return dict(found.digests)
 
 
 def with_tensors(checkpoint: Checkpoint, **changed: tuple[Tensor, ...] | None) -> Checkpoint:

@@ -10,7 +10,7 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.tx
 
 
 def compute(job: Job) -> Made:
-    from megaport.convert.assemble import assemble_model
+    from megaport.convert.model_dir import assemble_model
 
     task = Task(snakemake)
     tokenizer = job.parameters["tokenizer"]

@@ -13,14 +13,14 @@ def compute(job: Job) -> Made:
     task = Task(snakemake)
     path = task.checkpoint(task.receipt("checksum").facts["files"])
     checkpoint = open_checkpoint(path, version=job.parameters["version"], spool=job.scratch)
-    digests = convert_checkpoint(
+    converted = convert_checkpoint(
         checkpoint,
         describe_architecture(checkpoint, job.parameters["architecture"]),
         job.work / "converted",
         dtype=job.parameters["dtype"],
         max_shard_size=job.parameters["max_shard_size"],
     )
-    return Made(digests={f"converted/{name}": digest for name, digest in digests.items()})
+    return Made(digests={f"converted/{name}": digest for name, digest in converted.digests.items()})
 
 
 run(

@@ -2,21 +2,34 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from megaport.checkpoint.architecture import Architecture
-from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.model import Checkpoint, Decision
 from megaport.convert.accounting import account, refuse, sizes_of
 from megaport.convert.config import gpt2_config
 from megaport.convert.dtype import BY_TORCH_NAME, TORCH_NAME
 from megaport.convert.errors import ConversionError
-from megaport.convert.model_reader import INDEX
-from megaport.convert.safetensors_file import Entry, write_safetensors
-from megaport.convert.sharding import split, write_index
-from megaport.convert.stream import Stream
+from megaport.convert.move import Tally, converted
+from megaport.convert.safetensors_file import TensorInfo, write_safetensors
 from megaport.convert.table import Row
+from megaport.convert.transforms import pieces
+from megaport.convert.weights import INDEX, split, write_index
 from megaport.tensors import Array
+
+log = logging.getLogger("megaport")
+Tallies = dict[Row, Tally]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The SHA-256 of each file by name, and what a change of dtype did that one should know."""
+
+    digests: Mapping[str, str]
+    decisions: tuple[Decision, ...]
 
 
 def convert_checkpoint(
@@ -26,45 +39,79 @@ def convert_checkpoint(
     *,
     dtype: str | None,
     max_shard_size: int | None,
-) -> dict[str, str]:
+) -> Converted:
     """Write config.json and model.safetensors (or shards and their index) into folder `out`.
 
     `dtype`: None moves the bytes as they are; "float32", "float16", "bfloat16" or "float64" rounds
     each value once. `max_shard_size`: bytes of tensors a file holds at most; None for one file.
-    Returns the SHA-256 of each file by name. Same input, same bytes; memory is a few chunks.
+    Same input, same bytes; memory is a few chunks.
 
     Raises ConversionError, listing everything wrong: tensors missing, extra, of a wrong shape or
     dtype, NaN or Inf, overflowing `dtype`. Then no weights are left in `out`.
     """
-    wanted = account(checkpoint, architecture, recast=dtype is not None)
+    rows = account(checkpoint, architecture, recast=dtype is not None)
     target = _target(dtype) or checkpoint.tensors["word_embeddings.weight"][0].dtype
-    by_name = {row.gpt2: row for row in sorted(wanted, key=lambda row: row.gpt2)}
     sizes = sizes_of(architecture)
-    entries = [Entry(row.gpt2, target, sizes.shape(row.gpt2_shape)) for row in by_name.values()]
-    files = split(entries, max_shard_size)
-    stream = Stream(sizes, checkpoint.qkv_order, architecture.layernorm_1p)
+    by_name = {row.gpt2: row for row in sorted(rows, key=lambda row: row.gpt2)}
+    infos = [TensorInfo(row.gpt2, target, sizes.shape(row.gpt2_shape)) for row in by_name.values()]
+    files = split(infos, max_shard_size)
     out.mkdir(parents=True, exist_ok=True)
+    tallies: Tallies = {}
     digests = {}
     for name, held in files.items():
-        rows = [by_name[entry.name] for entry in held]
-        digests[name] = write_safetensors(
-            out / name, held, _chunks(stream, rows, checkpoint, target)
-        )
-    if stream.problems:
+        these = [by_name[info.name] for info in held]
+        chunks = _chunks(checkpoint, architecture, these, target, tallies)
+        digests[name] = write_safetensors(out / name, held, chunks)
+    if problems := list(_problems(tallies, TORCH_NAME[target])):
         for name in files:
             (out / name).unlink()
-        refuse(stream.problems, checkpoint)
+        refuse(problems, checkpoint)
     if len(files) > 1:
         write_index(out, files)
         digests[INDEX] = _digest(out / INDEX)
     config = gpt2_config(architecture, TORCH_NAME[target])
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return dict(sorted({**digests, "config.json": _digest(out / "config.json")}.items()))
+    digests["config.json"] = _digest(out / "config.json")
+    return Converted(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))
 
 
-def _chunks(stream: Stream, rows: list[Row], checkpoint: Checkpoint, dtype: str) -> Iterator[Array]:
+def _chunks(
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+    rows: Sequence[Row],
+    target: str,
+    tallies: Tallies,
+) -> Iterator[Array]:
+    """The chunks of `rows` one after the other; a tally of each is put into `tallies`."""
     for row in rows:
-        yield from stream.chunks(row, checkpoint.tensors[row.megatron], dtype)
+        shards = checkpoint.tensors[row.megatron]
+        found = pieces(row, [s.array for s in shards], sizes_of(architecture), checkpoint.qkv_order)
+        tallies[row] = Tally()
+        plus_one = architecture.layernorm_1p and row.is_norm_scale
+        yield from converted(found, shards[0].dtype, target, tallies[row], plus_one=plus_one)
+
+
+def _problems(tallies: Tallies, dtype: str) -> Iterator[str]:
+    for row, tally in tallies.items():
+        if tally.non_finite:
+            yield f"{row.megatron}: {tally.non_finite} values are NaN or Inf"
+        if tally.overflown:
+            yield f"{row.megatron}: {tally.overflown} values overflow {dtype}"
+
+
+def _warnings(tallies: Tallies, dtype: str) -> tuple[Decision, ...]:
+    """Tensors of which the new dtype made zeros: all that was left, or over one in a thousand."""
+    lost = [
+        f"{row.megatron}: {tally.zeroed} of {tally.values}"
+        for row, tally in tallies.items()
+        if tally.zeroed and (tally.zeros == tally.values or tally.zeroed > tally.values / 1000)
+    ]
+    if not lost:
+        return ()
+    for tensor in lost:
+        log.warning("values too small for %s became zero in %s", dtype, tensor)
+    reason = f"these values are too small for {dtype}"
+    return (Decision("values that became zero", lost, reason, "models.<name>.dtype"),)
 
 
 def _target(dtype: str | None) -> str | None:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from megaport.tensors import STORAGE, Array
 
-# config.json's names (torch's) of the safetensors dtypes a GPT-2 can have.
+# config.json's names (torch's) of the safetensors dtypes a model can have.
 TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 
@@ -23,10 +23,16 @@ def cast(array: Array, source: str, target: str) -> Array:
         return _values(array, source).astype(STORAGE[target])
 
 
-def add_one(array: Array, dtype: str, target: str) -> Array:
-    """1 + `array` of dtype `dtype`, in dtype `target`: what `layernorm_1p` multiplies by."""
-    exact = _values(array, dtype).astype(np.float64) + 1.0
+def add_one(array: Array, source: str, target: str) -> Array:
+    """1 + `array` of dtype `source`, in dtype `target`: what `layernorm_1p` multiplies by."""
+    exact = _values(array, source).astype(np.float64) + 1.0
     return cast(exact, "F64", target)
+
+
+def zeros(array: Array, dtype: str) -> int:
+    """How many values are 0 or -0."""
+    magnitudes = array & 0x7FFF if dtype == "BF16" else array
+    return array.size - int(np.count_nonzero(magnitudes))
 
 
 def _values(array: Array, dtype: str) -> Array:

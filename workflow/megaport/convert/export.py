@@ -1,18 +1,16 @@
 """GPT-2 to Megatron: the table read from right to left, in three forms."""
 
-from collections.abc import Callable
+import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from megaport.convert.errors import ExportError
 from megaport.convert.export_args import ERF, TANH, arguments, check_activation
-from megaport.convert.export_layouts import MakeLeaf, Stage, core_model, ngc_tree, v3_model
+from megaport.convert.export_layouts import Form, model_tree
 from megaport.convert.export_model import Gpt2, open_gpt2
-from megaport.convert.legacy_writer import legacy_size, legacy_stream
-from megaport.convert.zip_writer import write_archive, write_torch_zip
+from megaport.convert.torch_writer import add_member, legacy_stream, write_torch_zip
 
-Form = Literal["ngc", "v3", "core"]
 TRACKER = "latest_checkpointed_iteration.txt"
 
 
@@ -36,17 +34,48 @@ def export_checkpoint(
     cannot say; UnreadableModelError: no safetensors.
     """
     model = open_gpt2(model_dir, ranks=tensor_parallel)
+    check_activation(model, TANH if form == "ngc" else (*TANH, ERF), form)
     if form == "ngc":
-        _export_ngc(model, out, tensor_parallel, pipeline_parallel, compress=compress)
-    else:
-        _check_parallel(model, tensor_parallel, pipeline_parallel)
-        check_activation(model, (*TANH, ERF), form)
-        _export_ranks(model, out, tensor_parallel, pipeline_parallel, form)
+        _check_ngc(model, tensor_parallel, pipeline_parallel)
+        _write_ngc(model, out, compress=compress)
+        return
+    _check_parallel(model, tensor_parallel, pipeline_parallel)
+    for stage in range(pipeline_parallel):
+        suffix = f"_{stage:03d}" if pipeline_parallel > 1 else ""
+        for rank in range(tensor_parallel):
+            tree = _rank_tree(model, form, rank, tensor_parallel, stage, pipeline_parallel)
+            folder = out / "release" / f"mp_rank_{rank:02d}{suffix}"
+            folder.mkdir(parents=True)
+            with (folder / "model_optim_rng.pt").open("wb") as file:
+                write_torch_zip(tree, file, "archive")
+    (out / TRACKER).write_text("release", encoding="ascii")
 
 
-def _export_ngc(model: Gpt2, out: Path, tensors: int, stages: int, *, compress: bool) -> None:
-    """No args, so what a reader assumes without them must be true: tanh GELU, 1e-5, tied."""
-    check_activation(model, TANH, "ngc")
+def _rank_tree(
+    model: Gpt2, form: Form, rank: int, ranks: int, stage: int, stages: int
+) -> dict[str, Any]:
+    """What one rank's file holds."""
+    order = "3,np,hn" if form == "ngc" else "np,3,hn"
+    make = partial(model.leaf, rank=rank, ranks=ranks, qkv_order=order)
+    weights = model_tree(
+        form, make, layers=model.layers, tied=model.tied, stage=stage, stages=stages
+    )
+    if form == "ngc":
+        return {"model": weights}
+    args = arguments(model, tensor_parallel=ranks, pipeline_parallel=stages, core=form == "core")
+    return {"args": args, "checkpoint_version": 3.0, "iteration": 0, "model": weights}
+
+
+def _write_ngc(model: Gpt2, out: Path, *, compress: bool) -> None:
+    tree = _rank_tree(model, "ngc", 0, 1, 0, 1)
+    with zipfile.ZipFile(out, "w") as archive:
+        add_member(archive, TRACKER, [b"release"], deflate=compress)
+        file = "release/mp_rank_00/model_optim_rng.pt"
+        add_member(archive, file, legacy_stream(tree), large=True, deflate=compress)
+
+
+def _check_ngc(model: Gpt2, tensors: int, stages: int) -> None:
+    """No args, so what a reader assumes without them must be true."""
     epsilon = model.config["layer_norm_epsilon"]
     if (tensors, stages, model.tied, epsilon) != (1, 1, True, 1e-5):
         raise ExportError(
@@ -56,35 +85,6 @@ def _export_ngc(model: Gpt2, out: Path, tensors: int, stages: int, *, compress: 
             expected="1, 1, True, 1e-05: its one file says none of them",
             remedy="Use form v3 or core.",
         )
-    tree = ngc_tree(model.layers, partial(model.leaf, rank=0, ranks=1, qkv_order="3,np,hn"))
-    tracker, weights = b"release", "release/mp_rank_00/model_optim_rng.pt"
-    members = [
-        (TRACKER, [tracker], len(tracker)),
-        (weights, legacy_stream(tree), legacy_size(tree)),
-    ]
-    write_archive(out, members, deflate=compress)
-
-
-def _export_ranks(model: Gpt2, out: Path, tensors: int, stages: int, form: Form) -> None:
-    place: Callable[[Stage, MakeLeaf], dict[str, Any]]
-    place = core_model if form == "core" else v3_model
-    args = arguments(model, tensor_parallel=tensors, pipeline_parallel=stages, core=form == "core")
-    for index in range(stages):
-        stage = Stage(index, stages, model.layers, model.tied)
-        for rank in range(tensors):
-            make = partial(model.leaf, rank=rank, ranks=tensors, qkv_order="np,3,hn")
-            tree = {
-                "args": args,
-                "checkpoint_version": 3.0,
-                "iteration": 0,
-                "model": place(stage, make),
-            }
-            suffix = f"_{index:03d}" if stages > 1 else ""
-            folder = out / "release" / f"mp_rank_{rank:02d}{suffix}"
-            folder.mkdir(parents=True)
-            with (folder / "model_optim_rng.pt").open("wb") as file:
-                write_torch_zip(tree, file, "archive")
-    (out / TRACKER).write_text("release", encoding="ascii")
 
 
 def _check_parallel(model: Gpt2, tensors: int, stages: int) -> None:

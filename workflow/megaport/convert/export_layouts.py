@@ -1,16 +1,16 @@
-"""The trees that `export` writes: canonical names placed where each Megatron keeps them."""
+"""The trees that `export` writes: every tensor placed where each Megatron keeps it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.table import HEAD, TABLE, Row, rows
+from megaport.convert.table import HEAD, TABLE, Row
 
-Leaves = dict[str, Leaf]
-MakeLeaf = Callable[[Row], Leaf]
+Form = Literal["ngc", "v3", "core"]
 
 WORDS, POSITIONS = "word_embeddings.weight", "position_embeddings.weight"
+# The copy of a tied word embedding that the last of several stages holds.
+HEAD_COPY = "word_embeddings_for_head.weight"
 # Canonical module -> Megatron core's (formats.md); what is not here keeps its name.
 CORE_MODULES = {
     "attention.query_key_value": "self_attention.linear_qkv",
@@ -21,97 +21,71 @@ CORE_MODULES = {
 }
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Pipeline stage `index` of `count` of a model of `layers` layers, evenly split."""
-
-    index: int
-    count: int
-    layers: int
-    tied: bool
-
-    @property
-    def first(self) -> bool:
-        return self.index == 0
-
-    @property
-    def last(self) -> bool:
-        return self.index == self.count - 1
-
-    def leaves(self, make: MakeLeaf) -> Leaves:
-        """This stage's tensors by canonical name, layers numbered from 0 within the stage."""
-        each = self.layers // self.count
-        found = {WORDS: make(TABLE[0]), POSITIONS: make(TABLE[1])} if self.first else {}
-        for local in range(each):
-            for row in (row for row in TABLE if row.layered):
-                name = row.at(local).megatron
-                found[name] = make(row.at(self.index * each + local))
-        if self.last:
-            ends = [row for row in TABLE if row.megatron.startswith("final_layernorm")]
-            found |= {row.megatron: make(row) for row in ends}
-        return found
-
-    def head(self, make: MakeLeaf) -> Leaf | None:
-        """The last stage's own copy of the output weights: the head, or the tied embedding."""
-        if not self.last or (self.tied and self.first):
-            return None
-        return make(TABLE[0] if self.tied else HEAD)
+def model_tree(
+    form: Form, make: Callable[[Row], Leaf], *, layers: int, tied: bool, stage: int, stages: int
+) -> dict[str, Any]:
+    """The entry `model` of pipeline stage `stage` of `stages`, which split `layers` evenly."""
+    place = {"ngc": _ngc_place, "v3": _v3_place, "core": _core_place}[form]
+    tree: dict[str, Any] = {}
+    for name, row in _stage_rows(layers, stage, stages, tied=tied):
+        *folders, leaf = place(name)
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = make(row)
+    return tree | (_extra_states(tree, last=stage == stages - 1) if form == "core" else {})
 
 
-def ngc_tree(layers: int, make: MakeLeaf) -> dict[str, Any]:
-    """NGC's 345M: `model.language_model.{embedding, transformer}`, no args and no version."""
-    leaves = {row.megatron: make(row) for row in rows(layers, tied=True)}
-    return {"model": {"language_model": _language_model(leaves, "transformer")}}
+def _stage_rows(layers: int, stage: int, stages: int, *, tied: bool) -> Iterator[tuple[str, Row]]:
+    """The rows of a stage by canonical name, layers numbered from 0 within the stage."""
+    each, last = layers // stages, stage == stages - 1
+    if stage == 0:
+        yield from ((row.megatron, row) for row in TABLE[:2])
+    for local in range(each):
+        for row in TABLE[2:-2]:
+            yield row.at(local).megatron, row.at(stage * each + local)
+    if last:
+        yield from ((row.megatron, row) for row in TABLE[-2:])
+    if last and not tied:
+        yield HEAD.megatron, HEAD
+    elif last and stages > 1:
+        yield HEAD_COPY, TABLE[0]
 
 
-def v3_model(stage: Stage, make: MakeLeaf) -> dict[str, Any]:
-    """Megatron-LM's own model since January 2021 (v2.5): `encoder`, `self_attention`."""
-    renamed = {
-        name.replace(".attention.", ".self_attention."): leaf
-        for name, leaf in stage.leaves(make).items()
-    }
-    model: dict[str, Any] = {"language_model": _language_model(renamed, "encoder")}
-    head = stage.head(make)
-    if head is not None and stage.tied:
-        model["word_embeddings_for_head"] = {"weight": head}
-    elif head is not None:
-        model["language_model"]["output_layer"] = {"weight": head}
-    return model
+def _ngc_place(name: str) -> tuple[str, ...]:
+    """NGC's 345M, as Megatron-LM wrote until 2020."""
+    return _legacy_place(name, "transformer")
 
 
-def core_model(stage: Stage, make: MakeLeaf) -> dict[str, Any]:
-    """Megatron core's GPTModel in the `torch` format, flat, from its local layer spec.
-
-    Its linear layers have an `_extra_state` of None, without which it refuses to load.
-    """
-    model: dict[str, Any] = {}
-    for name, leaf in stage.leaves(make).items():
-        core = _core_name(name)
-        model[core] = leaf
-        if ".linear_" in core and core.endswith(".bias"):
-            model[core.removesuffix("bias") + "_extra_state"] = None
-    head = stage.head(make)
-    if head is not None:
-        model["output_layer.weight"] = head
-    if stage.last:
-        model["output_layer._extra_state"] = None
-    return model
+def _v3_place(name: str) -> tuple[str, ...]:
+    """Megatron-LM's own model since January 2021 (v2.5)."""
+    return _legacy_place(name.replace(".attention.", ".self_attention."), "encoder")
 
 
-def _core_name(name: str) -> str:
+def _legacy_place(name: str, body: str) -> tuple[str, ...]:
+    module, _, kind = name.rpartition(".")
     if name in (WORDS, POSITIONS):
-        return f"embedding.{name}"
+        return ("language_model", "embedding", module, kind)
+    if name == HEAD_COPY:
+        return (module, kind)
+    if name == HEAD.megatron:
+        return ("language_model", module, kind)
+    return ("language_model", body, name)
+
+
+def _core_place(name: str) -> tuple[str, ...]:
+    """Megatron core's GPTModel in the `torch` format, flat, from its local layer spec."""
+    if name in (HEAD.megatron, HEAD_COPY):
+        return (HEAD.megatron,)
+    if name in (WORDS, POSITIONS):
+        return (f"embedding.{name}",)
     for module, core in CORE_MODULES.items():
         name = name.replace(f".{module}.", f".{core}.")
-    return f"decoder.{name}"
+    return (f"decoder.{name}",)
 
 
-def _language_model(leaves: Mapping[str, Leaf], body: str) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    if WORDS in leaves:
-        tree["embedding"] = {
-            "word_embeddings": {"weight": leaves[WORDS]},
-            "position_embeddings": {"weight": leaves[POSITIONS]},
-        }
-    tree[body] = {name: leaf for name, leaf in leaves.items() if name not in (WORDS, POSITIONS)}
-    return tree
+def _extra_states(model: dict[str, Any], *, last: bool) -> dict[str, None]:
+    """The `_extra_state` of None of core's linear layers, without which it refuses to load."""
+    modules = [name.removesuffix("bias") for name in model if name.endswith(".bias")]
+    linear = [f"{module}_extra_state" for module in modules if ".linear_" in module]
+    return dict.fromkeys([*linear, *(["output_layer._extra_state"] if last else [])])

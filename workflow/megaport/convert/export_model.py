@@ -1,5 +1,6 @@
 """A GPT-2 model directory seen as Megatron would hold it: one leaf a tensor and rank."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,15 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from megaport.convert.errors import ExportError
-from megaport.convert.model_reader import read_config, read_model
+from megaport.convert.errors import ExportError, UnreadableModelError
 from megaport.convert.pickle_writer import Leaf
 from megaport.convert.table import Row, Sizes, rows
 from megaport.convert.transforms import pieces
+from megaport.convert.weights import read_weights
 from megaport.tensors import STORAGE, Array, Tensor
 
 # Causal masks that transformers before 4.30 saved; they hold no weights.
 MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)$")
+NEEDED = (
+    "vocab_size",
+    "n_positions",
+    "n_embd",
+    "n_head",
+    "n_layer",
+    "activation_function",
+    "layer_norm_epsilon",
+)
 
 
 @dataclass(frozen=True)
@@ -68,10 +78,23 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
         n_head=config["n_head"],
     )
     tied = config.get("tie_word_embeddings", True)
-    tensors = _named(read_model(model_dir), tied=tied)
+    tensors = _named(read_weights(model_dir), tied=tied)
     _check(tensors, rows(config["n_layer"], tied=tied), sizes, model_dir)
     dtype = tensors["transformer.wte.weight"].dtype
     return Gpt2(config, sizes, config["n_layer"], tied, dtype, tensors)
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """config.json of a GPT-2. Raises UnreadableModelError when it is missing or another model's."""
+    path = model_dir / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in NEEDED if key not in config]
+        if config.get("model_type") != "gpt2" or missing:
+            raise ValueError(f"model_type {config.get('model_type')}, without {missing}")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UnreadableModelError.of(path, error, "the config.json of a GPT-2") from error
+    return config
 
 
 def _named(tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Tensor]:

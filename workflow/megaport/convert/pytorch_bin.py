@@ -1,16 +1,17 @@
 """pytorch_model.bin, for tools that read no safetensors."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from megaport.convert.model_reader import read_config, read_model
+from megaport.convert.export_model import read_config
+from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.stream import CHUNK_BYTES
 from megaport.convert.table import HEAD, rows
-from megaport.convert.zip_writer import write_torch_zip
-from megaport.tensors import Array, Tensor
+from megaport.convert.torch_writer import write_torch_zip
+from megaport.convert.weights import read_weights
+from megaport.tensors import Array
 
 
 def write_pytorch_bin(converted: Path, out: Path) -> str:
@@ -21,20 +22,19 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
     same input, same bytes. Returns the SHA-256. Raises UnreadableModelError.
     """
     config = read_config(converted)
-    tensors = read_model(converted)
+    tensors = read_weights(converted)
+    leaves = {
+        name: Leaf(tensor.dtype, tensor.shape, partial(_chunks, tensor.array))
+        for name, tensor in tensors.items()
+    }
     tied = config.get("tie_word_embeddings", True)
-    tree = {row.gpt2: _leaf(tensors[row.gpt2]) for row in rows(config["n_layer"], tied=tied)}
+    tree = {row.gpt2: leaves[row.gpt2] for row in rows(config["n_layer"], tied=tied)}
     if tied:
         tree[HEAD.gpt2] = tree["transformer.wte.weight"]
-    with out.open("wb") as file:
+    with out.open("w+b") as file:
         write_torch_zip(tree, file, out.stem)
-    with out.open("rb") as file:
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _leaf(tensor: Tensor) -> Leaf:
-    read: Callable[[], Iterator[Array]] = partial(_chunks, tensor.array)
-    return Leaf(tensor.dtype, tensor.shape, read)
 
 
 def _chunks(array: Array) -> Iterator[Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from megaport.convert.config import END_OF_TEXT
 from megaport.convert.model_card import model_card
-from megaport.convert.stream import CHUNK_BYTES
+from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.tokenizer_files import write_tokenizer
 
 DIGESTS = "SHA256SUMS"
