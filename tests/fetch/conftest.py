@@ -40,9 +40,7 @@ class Notes(Progress):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
+        super().__init__(self.lines.append)
 
 
 @pytest.fixture

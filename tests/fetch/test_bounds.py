@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fetch.conftest import QUICK, Fetch
+from megaport.fetch.download import fresh_retry, next_try
 from megaport.fetch.errors import FetchError, TryError
-from megaport.fetch.retries import fresh_retry, next_try
 from support import misbehaviours as bad
 from support.misbehaving_server import Behaviour, MisbehavingServer
 
@@ -56,6 +56,11 @@ class TestBounds:
         limits = dataclasses.replace(QUICK, retries=0, answer_seconds=0.3)
         with pytest.raises(FetchError, match=r"no answer within 0.3 s"):
             fetch(server.url(), limits=limits)
+
+    def test_slow_drip_over_tls(self, secure: MisbehavingServer, fetch: Fetch) -> None:
+        secure.will_always(bad.drip_chunk_sizes)
+        with pytest.raises(FetchError, match="too slow"):
+            fetch(secure.url("localhost"), limits=dataclasses.replace(QUICK, retries=0))
 
     def test_silence_is_cut_by_the_socket_too(
         self, server: MisbehavingServer, fetch: Fetch

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from megaport.fetch.journal import partial_key
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
 from megaport.store.locks import exclusive, is_held
@@ -31,7 +30,7 @@ def test_another_member_of_the_group_works_in_it(open_folder, umask):
         run_step(step_in(open_folder / name, Store(shared)), compute)
         assert Trust(shared, "m", [url]).record("a" * 64) == "a" * 64
         with exclusive(shared / "locks" / "another"):
-            partial = Partial(shared / "partial", partial_key(url))
+            partial = Partial(shared / "partial", url)
             partial.append(b"bytes")
             partial.close()
 

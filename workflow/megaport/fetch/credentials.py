@@ -1,4 +1,4 @@
-"""The one credential there is: the NGC key, given to NGC over https and shown to nobody.
+"""The one credential there is, the NGC key: given to NGC over https, and shown to nobody.
 
 The header is `Authorization: Bearer KEY` (NVIDIA's Cloud Functions API page, "API Key Usage").
 """
@@ -6,20 +6,23 @@ The header is `Authorization: Bearer KEY` (NVIDIA's Cloud Functions API page, "A
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
-from requests import PreparedRequest
-from requests.auth import AuthBase, HTTPBasicAuth
+import requests
+from requests import PreparedRequest, Response
+from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from urllib3.util import parse_url
 
 from megaport.errors import MegaportError
+from megaport.fetch.errors import SourceError
 
 VARIABLE = "NGC_API_KEY"
 NGC_DOMAIN = "ngc.nvidia.com"
 # What a bearer token may hold (RFC 6750, section 2.1): nothing that a header or JSON would escape.
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 HIDDEN = "[hidden]"
+MAX_REDIRECTS = 10
 
 
 class CredentialError(MegaportError):
@@ -72,21 +75,47 @@ def is_ngc(url: str) -> bool:
     return parts.scheme == "https" and (host == NGC_DOMAIN or host.endswith("." + NGC_DOMAIN))
 
 
-class Credentials(AuthBase):
-    """What one request carries: the key on the host first asked, where that is NGC's.
+class CarefulSession(requests.Session):
+    """Follows redirects as requests does, but judges each, and who is given which credential.
 
-    Being given explicitly, it also keeps requests from looking into ~/.netrc.
+    The key goes to the host first asked, where that is NGC's; a user and password in a URL go to
+    that URL's host. ~/.netrc is not read.
     """
 
-    def __init__(self, key: Secret | None, first_url: str) -> None:
-        self.key = key
-        self.first_host = parse_url(first_url).host
+    def __init__(self, first_url: str, key: Secret | None) -> None:
+        super().__init__()
+        self.max_redirects = MAX_REDIRECTS
+        self._first_host = parse_url(first_url).host
+        self._key = key
+        self.auth = self._authorize
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def _authorize(self, request: PreparedRequest) -> PreparedRequest:
         url = str(request.url)
         user, password = get_auth_from_url(url)
-        if self.key and is_ngc(url) and parse_url(url).host == self.first_host:
-            request.headers["Authorization"] = f"Bearer {self.key.reveal()}"
+        if self._key and is_ngc(url) and parse_url(url).host == self._first_host:
+            request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
         elif user or password:
             HTTPBasicAuth(user, password)(request)
         return request
+
+    def rebuild_auth(self, prepared_request: PreparedRequest, response: Response) -> None:
+        prepared_request.headers.pop("Authorization", None)
+        self._authorize(prepared_request)
+
+    def get_redirect_target(self, resp: Response) -> str | None:
+        """Where a response redirects to; None where it does not. Raises SourceError."""
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            _check_hop(resp.url, urljoin(resp.url, target))
+            resp.close()  # requests would read its body, however long
+        return target
+
+
+def _check_hop(url: str, target: str) -> None:
+    before, after = parse_url(url), parse_url(target)
+    if after.scheme not in ("http", "https"):
+        raise SourceError(f"redirects to the scheme {after.scheme}://")
+    if (before.scheme, after.scheme) == ("https", "http"):
+        raise SourceError(
+            f"redirects from https down to http://{after.host}, which anyone can forge"
+        )

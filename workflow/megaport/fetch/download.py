@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.util import Retry
 
 from megaport.errors import MegaportError
 from megaport.fetch.credentials import Secret, is_ngc, ngc_key
 from megaport.fetch.errors import FetchError, SourceError, TryError
-from megaport.fetch.journal import partial_key, remove_abandoned
 from megaport.fetch.limits import Limits
-from megaport.fetch.partial import Partial
+from megaport.fetch.partial import Partial, remove_leftover
 from megaport.fetch.progress import Progress
-from megaport.fetch.retries import fresh_retry, next_try
 from megaport.fetch.sources import Local, local_source, shown
 from megaport.fetch.transfer import Transfer
 
@@ -36,9 +38,7 @@ class Downloaded:
 
     def move(self, target: Path) -> Path:
         """Give the file its name, on the same file system. Raises OSError."""
-        self._partial.restore()
-        self.path.replace(target)
-        self._partial.discard()
+        self._partial.move(target)
         return target
 
 
@@ -66,7 +66,7 @@ def download(
         try:
             found = fetch.source(source)
             for passed in distinct[:position]:
-                remove_abandoned(folder, partial_key(passed))
+                remove_leftover(folder, passed)
             return found
         except SourceError as refusal:
             reasons.append(fetch.explained(source, refusal))
@@ -102,9 +102,9 @@ class _Fetch:
         return local
 
     def _url(self, url: str) -> Downloaded:
-        partial = Partial(self.folder, partial_key(url))
+        partial = Partial(self.folder, url)
         try:
-            self._complete(url, partial)
+            self._complete(partial)
             self._checked(partial.path, partial)
         except BaseException:
             partial.close()
@@ -115,10 +115,10 @@ class _Fetch:
         self.progress.note(f"{name}: complete, {partial.size:,} bytes, sha256 {partial.sha256}")
         return Downloaded(partial.path, partial.size, partial.sha256, name, partial)
 
-    def _complete(self, url: str, partial: Partial) -> None:
+    def _complete(self, partial: Partial) -> None:
         """Try until nothing is missing. Raises SourceError when tries or time are used up."""
         deadline = time.monotonic() + self.limits.max_seconds
-        transfer = Transfer(url, partial, self.limits, self.key, self.progress, deadline)
+        transfer = Transfer(partial, self.limits, self.key, self.progress, deadline)
         retry, mark = fresh_retry(self.limits), partial.size
         while not partial.complete:
             try:
@@ -139,3 +139,31 @@ class _Fetch:
             if partial:
                 partial.restart()
             raise SourceError(str(error)) from error
+
+
+def fresh_retry(limits: Limits) -> Retry:
+    """The tries a source has after the first, or after a try that made progress."""
+    return Retry(
+        total=limits.retries,
+        backoff_factor=limits.backoff,
+        backoff_max=limits.backoff_max,
+        retry_after_max=int(limits.retry_after_max),
+    )
+
+
+def next_try(retry: Retry, fault: TryError, deadline: float) -> tuple[Retry, float]:
+    """One try less, and the seconds to wait before it: Retry-After where given, else backoff.
+
+    Raises SourceError where no try or no time is left.
+    """
+    try:
+        retry = retry.increment(method="GET", url="", error=HTTPError(fault.reason))
+    except MaxRetryError:
+        raise SourceError(f"{fault.reason} (no tries left)") from fault
+    pause = retry.get_backoff_time()
+    if fault.retry_after is not None:
+        with suppress(HTTPError, ValueError, OverflowError):  # a senseless one counts for nothing
+            pause = retry.parse_retry_after(fault.retry_after)
+    if time.monotonic() + pause >= deadline:
+        raise SourceError(f"{fault.reason} (no time left)") from fault
+    return retry, pause

@@ -40,7 +40,3 @@ class FetchError(MegaportError):
             f"need a key, export NGC_API_KEY=KEY (made at {KEYS_PAGE}). What arrived so far is "
             "kept: the same command resumes it.",
         )
-
-
-class PartialError(MegaportError):
-    """The disk did not take what the network gave."""

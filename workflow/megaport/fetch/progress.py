@@ -1,84 +1,63 @@
-"""How far a download is: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far a download is: a bar on a terminal, a plain line now and then in a log."""
 
-import time
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 LINE_SECONDS = 10
+LINE = "{n_fmt}B of {total_fmt}B ({rate_fmt})"
+
+
+def _unsaid(line: str) -> None:
+    """Nobody listens."""
 
 
 class Progress:
-    """Shows nothing; what the others are."""
+    """Shows nothing, unless given a way to say a line and tqdm's options."""
+
+    def __init__(self, write: Callable[[str], object] = _unsaid, **options: Any) -> None:
+        self.write = write
+        self.options = options or {"disable": True}
+        self.bar: Any = None
 
     def begin(self, size: int, total: int | None) -> None:
         """Bytes here at the start of a try, and in all where known."""
+        self.end()
+        self.bar = tqdm(initial=size, total=total, unit="B", unit_scale=True, **self.options)
 
     def advance(self, count: int) -> None:
         """`count` more bytes are here."""
+        self.bar.update(count)
 
     def note(self, line: str) -> None:
         """Something people want to know."""
+        self.end()
+        self.write(line)
 
     def end(self) -> None:
         """No more bytes of this source."""
-
-
-class Bar(Progress):
-    """A bar that moves."""
-
-    def __init__(self, terminal: TextIO) -> None:
-        self.terminal = terminal
-        self.bar: tqdm[NoReturn] | None = None
-
-    def begin(self, size: int, total: int | None) -> None:
-        self.end()
-        self.bar = tqdm(
-            initial=size, total=total, unit="B", unit_scale=True, file=self.terminal, leave=False
-        )
-
-    def advance(self, count: int) -> None:
-        if self.bar is not None:
-            self.bar.update(count)
-
-    def note(self, line: str) -> None:
-        self.end()
-        print(line, file=self.terminal, flush=True)
-
-    def end(self) -> None:
         if self.bar is not None:
             self.bar.close()
-            self.bar = None
 
 
-class Lines(Progress):
-    """A line at the start, every ten seconds, and for what happens between."""
+class _Lines:
+    """The file tqdm writes to where nothing can move: each state of the bar is a line."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
-        self.write = write
-        self.size = 0
-        self.total: int | None = None
-        self.next_line = 0.0
+        self._write = write
 
-    def begin(self, size: int, total: int | None) -> None:
-        self.size, self.total = size, total
-        self._tell()
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._write(line)
 
-    def advance(self, count: int) -> None:
-        self.size += count
-        if time.monotonic() >= self.next_line:
-            self._tell()
-
-    def note(self, line: str) -> None:
-        self.write(line)
-
-    def _tell(self) -> None:
-        of = f" of {self.total / 1e6:,.1f}" if self.total else ""
-        self.write(f"{self.size / 1e6:,.1f}{of} MB")
-        self.next_line = time.monotonic() + LINE_SECONDS
+    def flush(self) -> None:
+        """A line is written at once."""
 
 
 def progress_on(stream: TextIO, write: Callable[[str], object]) -> Progress:
     """A bar where `stream` is a terminal, else lines given to `write` (a logger's method)."""
-    return Bar(stream) if stream.isatty() else Lines(write)
+    if stream.isatty():
+        return Progress(lambda line: print(line, file=stream), file=stream, leave=False)
+    every = {"mininterval": LINE_SECONDS, "miniters": 1, "bar_format": LINE, "leave": False}
+    return Progress(write, file=_Lines(write), **every)
