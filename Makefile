@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-conda test-slurm lint format mutants sbom audit coverage clean
+.PHONY: help generate test test-all test-conda test-slurm lint format mutants sbom audit coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -24,8 +24,11 @@ $(DEVELOPMENT): requirements-dev.txt requirements.txt
 generate: $(RUNTIME) ## build the environment, then text from the model that config.yaml names
 	$(BIN)/snakemake -c1 generate
 
-test: $(DEVELOPMENT) ## run the test suite
+test: $(DEVELOPMENT) ## run the tests that a person waits for
 	$(BIN)/python -m pytest
+
+test-all: $(DEVELOPMENT) ## run every test, the slow ones too
+	$(BIN)/python -m pytest -m ""
 
 test-conda: $(DEVELOPMENT) ## snakemake --use-conda all, through conda or a stand-in (minutes)
 	PYTHONPATH=workflow:tests $(BIN)/python tests/conda/run.py

@@ -12,12 +12,12 @@ from megaport.store.store import Store
 from megaport.store.verify import verify
 from support.checkout import checkout, content
 from support.mounts import bound, can_mount, small_disk
+from support.samples import point, samples
 
 TARGET = "assemble"
 CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
 ROOM = "96m"
 INFLATED = 22_000_000  # room for the checkpoint, which is inflated for a moment, or for the tensors
-SAMPLES = 4
 
 
 def fill(disk, left: int) -> None:
@@ -88,20 +88,12 @@ def check(at: int, fail, snakemake, pristine) -> None:
     assert verify(store).clean, at
 
 
-@pytest.mark.parametrize("sample", range(SAMPLES))
+@pytest.mark.parametrize("sample", samples(1, 5))
 def test_a_disk_that_fails_once(failing, snakemake, pristine, sample):
     fail, points = failing
-    check(points[len(points) * (2 * sample + 1) // (2 * SAMPLES)], fail, snakemake, pristine)
+    check(point(points, sample), fail, snakemake, pristine)
 
 
 def test_a_log_that_cannot_be_made(failing, snakemake, pristine):
     fail, points = failing
     check(points[1], fail, snakemake, pristine)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(0)
-def test_a_disk_that_fails_once_at_any_change_of_a_job(failing, snakemake, pristine):
-    fail, points = failing
-    for at in points:
-        check(at, fail, snakemake, pristine)

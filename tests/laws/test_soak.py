@@ -2,11 +2,9 @@
 
 A sequence is its seed. After every run that ended well: the bodies it computed are those the model
 named before it (tests/support/soak_model.py), what the target makes is a clean build's byte for
-byte, with nothing of another configuration beside it, and the store verifies. The default run has a
-few short sequences; `-m slow` two hundred (MEGAPORT_SOAK=FIRST:LAST takes a part of them).
+byte, with nothing of another configuration beside it, and the store verifies.
 """
 
-import os
 import shutil
 from pathlib import Path
 from random import Random
@@ -16,6 +14,7 @@ import pytest
 from megaport.store.store import Store
 from megaport.store.verify import verify
 from support.killed import run_and_die
+from support.samples import samples
 from support.soak_model import MODEL, CleanBuilds, behind, expected, shown, write_settings
 from support.soak_operations import Soaked, disturb
 
@@ -39,7 +38,6 @@ TARGETS = {
 }
 RULES = {f"{MODEL}/converted/config.json": "convert", f"{MODEL}/model/README.md": "assemble"}
 CHANGES = 160  # about what a run of everything makes of the disk
-FIRST, LAST = map(int, os.environ.get("MEGAPORT_SOAK", "0:200").split(":"))
 
 
 @pytest.fixture(scope="session")
@@ -108,13 +106,12 @@ class Sequence:
         return "\n".join([*self.soaked.told, *map(str, more)])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", samples(1, 2))
 def test_a_short_sequence(seed, start, tmp_path, clean, snakemake):
     Sequence(seed, start, tmp_path, clean, snakemake, FEW).go(2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(FIRST, LAST))
+@pytest.mark.parametrize("seed", samples(0, 4))
 def test_a_sequence(seed, start, tmp_path, clean, snakemake):
     Sequence(1000 + seed, start, tmp_path, clean, snakemake, CHOICES).go(4)
     shutil.rmtree(tmp_path)
