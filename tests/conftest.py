@@ -1,9 +1,40 @@
-"""What every test shares: where the oracles are, and why they may be missing."""
+"""What tests share: a warm Snakemake, a checkout where `assemble` has run; what may be missing."""
 
+import shutil
 from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
 
 from support import mounts, users
+from support.checkout import Server, checkout
 from support.oracles import ORACLES, oracle_cases
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server") / "output")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def snakemake(server):
+    return server.snakemake
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory, snakemake):
+    folder = checkout(tmp_path_factory.mktemp("checkout") / "pristine")
+    ran = snakemake(folder, "assemble")
+    assert ran.status == 0, ran.text
+    return folder
+
+
+@pytest.fixture
+def built(pristine, tmp_path):
+    """A copy that keeps times and links, as `cp -a` does."""
+    return Path(shutil.copytree(pristine, tmp_path / "built", symlinks=True))
 
 
 def pytest_report_header() -> list[str]:
