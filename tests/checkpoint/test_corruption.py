@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaport.checkpoint.canonical import HEAD
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
+from megaport.table import HEAD
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.megatron_strategies import forms, models

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megaport.checkpoint.accounting import CheckpointMismatchError
+from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.ranks import RankFilesError
 from megaport.checkpoint.version import AmbiguousVersionError

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.checkpoint.accounting import CheckpointMismatchError
 from megaport.checkpoint.contents import UnknownLayoutError
 from megaport.checkpoint.families.dist_family import canonical_key, one_named
+from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
+from megaport.gpt2 import GPT2
 from support.megatron_files import CORE, DEEPSPEED, LEGACY, write_checkpoint
 from support.megatron_model import Model
 from support.read_back import assert_holds
@@ -175,6 +176,7 @@ def test_one_tensor_under_two_names_is_named_with_its_file(tmp_path: Path) -> No
 
 def test_a_layers_key_stands_under_the_stack() -> None:
     leaf = "mlp.linear_fc2.bias"
-    assert canonical_key(f"decoder.layers.{leaf}") == ("mlp.dense_4h_to_h.bias", True)
-    assert canonical_key(f"decoder.layers.1.{leaf}") == ("layers.1.mlp.dense_4h_to_h.bias", False)
-    assert canonical_key(leaf) is None
+    assert canonical_key(GPT2, f"decoder.layers.{leaf}") == ("mlp.dense_4h_to_h.bias", True)
+    first = ("layers.1.mlp.dense_4h_to_h.bias", False)
+    assert canonical_key(GPT2, f"decoder.layers.1.{leaf}") == first
+    assert canonical_key(GPT2, leaf) is None

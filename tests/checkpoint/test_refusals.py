@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.checkpoint.accounting import CheckpointMismatchError
+from megaport.checkpoint.chunks import ChunksError
 from megaport.checkpoint.contents import UnknownLayoutError
 from megaport.checkpoint.distcp import DistcpError
+from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.pieces import PiecesError
 from megaport.checkpoint.zarr import ZarrError
 from support.megatron_files import LAYOUTS, write_checkpoint
 from support.megatron_model import Model
@@ -198,7 +198,7 @@ def _overlapping(name: str, content: dict[str, Any]) -> None:
 
 
 def test_chunks_that_overlap_are_refused_by_key(tmp_path: Path) -> None:
-    message = refused(tmp_path, Model(), PiecesError, layout="torch_dist", tp=2, edit=_overlapping)
+    message = refused(tmp_path, Model(), ChunksError, layout="torch_dist", tp=2, edit=_overlapping)
     assert "embedding.word_embeddings.weight" in message
 
 

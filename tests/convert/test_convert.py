@@ -13,40 +13,24 @@ import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from megaport.convert.config import gpt2_config
 from megaport.convert.errors import ConversionError
+from megaport.gpt2 import config_of
 from megaport.tensors import Tensor
 from support.conversions import SMALL, convert, small, with_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def half(*shape: int) -> tuple[Tensor]:
-    return (Tensor("F16", np.zeros(shape, np.float16)),)
-
-
-def test_hazard_missing_extra_wrong_shape_wrong_dtype_in_one_error(tmp_path: Path) -> None:
+def test_hazard_tensors_of_other_dtypes_are_named_in_one_error(tmp_path: Path) -> None:
     checkpoint, architecture = small()
+    single = (Tensor("F32", np.zeros(16, np.float32)),)
     changed = with_tensors(
-        checkpoint,
-        layers__0__mlp__dense_h_to_4h__bias=None,
-        layers__0__attention__rotary__inv_freq=half(8),
-        layers__1__attention__dense__weight=half(16, 15),
-        final_layernorm__bias=(Tensor("F32", np.zeros(16, np.float32)),),
-        final_layernorm__weight=(Tensor("I64", np.zeros(16, np.int64)),),
-        position_embeddings__weight=half(8, 16) * 2,
+        checkpoint, final_layernorm__bias=single, layers__1__input_layernorm__weight=single
     )
     with pytest.raises(ConversionError) as refused:
         convert(changed, architecture, tmp_path / "out")
-    for problem in (
-        "missing layers.0.mlp.dense_h_to_4h.bias",
-        "extra layers.0.attention.rotary.inv_freq",
-        "layers.1.attention.dense.weight: shape [16, 15], not [16, 16]",
-        "final_layernorm.bias: dtype F32 where the rest is F16",
-        "final_layernorm.weight: dtype I64 is not a float's",
-        "position_embeddings.weight: 2 shards of a tensor that ranks replicate",
-    ):
-        assert problem in str(refused.value)
+    for name in ("final_layernorm.bias", "layers.1.input_layernorm.weight"):
+        assert f"{name}: dtype F32 where word_embeddings.weight is F16" in str(refused.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -73,20 +57,6 @@ def test_hazard_padded_vocabulary_gives_exact_rows(
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == vocabulary
 
 
-def test_hazard_padded_vocabulary_smaller_than_the_vocabulary(tmp_path: Path) -> None:
-    checkpoint, architecture = small()
-    with pytest.raises(ConversionError, match="vocab_size 129 but only 128 rows"):
-        convert(checkpoint, replace(architecture, vocab_size=129), tmp_path)
-
-
-def test_heads_that_do_not_divide_are_refused(tmp_path: Path) -> None:
-    checkpoint, architecture = small(ranks=4)
-    with pytest.raises(ConversionError, match="2 heads do not divide over 4 ranks"):
-        convert(checkpoint, replace(architecture, n_head=2), tmp_path)
-    with pytest.raises(ConversionError, match="n_embd 16 is not divisible by n_head 3"):
-        convert(checkpoint, replace(architecture, n_head=3), tmp_path)
-
-
 def test_config_json_is_what_transformers_would_save_and_n_ctx(tmp_path: Path) -> None:
     convert(*small(), tmp_path / "ours")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
@@ -103,11 +73,11 @@ def test_config_json_is_what_transformers_would_save_and_n_ctx(tmp_path: Path) -
 
 def test_config_json_of_unusual_sizes() -> None:
     _, architecture = small()
-    wide = gpt2_config(
+    wide = config_of(
         replace(architecture, n_inner=40, vocab_size=50257, padded_vocab_size=50304), "bfloat16"
     )
     assert (wide["n_inner"], wide["eos_token_id"], wide["dtype"]) == (40, 50256, "bfloat16")
-    narrow = gpt2_config(replace(architecture, vocab_size=50256), "float32")
+    narrow = config_of(replace(architecture, vocab_size=50256), "float32")
     assert (narrow["n_inner"], narrow["bos_token_id"], narrow["eos_token_id"]) == (None, None, None)
     assert set(GPT2Config().to_dict()) >= set(wide) - {"n_ctx"}
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaport.convert.move import chunks, copy
-from megaport.convert.table import Row, Sizes, Transform, rows
 from megaport.convert.transforms import pieces
+from megaport.gpt2 import GPT2
+from megaport.table import Row, Sizes, Transform
 from megaport.tensors import Array
 from support.conversions import ORDERS, expected_qkv
 
-ROWS = {row.megatron.removeprefix("layers.0."): row for row in rows(1, tied=True)}
+ROWS = {row.megatron.removeprefix("layers.0."): row for row in GPT2.rows(1, tied=True)}
 
 
 @st.composite
@@ -44,7 +45,7 @@ def shards_of(row: Row, sizes: Sizes, ranks: int) -> list[Array]:
 
 def converted(row: Row, shards: list[Array], sizes: Sizes, order: str) -> Array:
     moved = chunks(pieces(row, shards, sizes, order))
-    return np.concatenate([chunk.ravel() for chunk in moved]).reshape(sizes.shape(row.gpt2_shape))
+    return np.concatenate([chunk.ravel() for chunk in moved]).reshape(sizes.shape(row.target_shape))
 
 
 def plain(row: Row, shards: list[Array], sizes: Sizes, order: str) -> Array:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint
+from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
 from support.parity_models import Size, random_subject
 

@@ -19,7 +19,8 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from megaport.checkpoint.canonical import shard_axis, split_layer
+from megaport.gpt2 import GPT2
+from megaport.table import split_layer
 from support import megatron_names
 from support.megatron_model import Model
 
@@ -56,7 +57,7 @@ def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chu
     for name in model.tensors:
         place = split_layer(name)
         # Every FSDP tensor is cut on axis 0, whatever tensor parallelism would do.
-        axis = 0 if layout == "fsdp_dtensor" else shard_axis(name)
+        axis = 0 if layout == "fsdp_dtensor" else GPT2.row(name).axis
         if layout == "fsdp_dtensor":
             shards = list(model.shard(name, 0, 1, 3).tensor_split(tp, 0))
         else:

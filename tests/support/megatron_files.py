@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from megaport.checkpoint.canonical import split_layer
+from megaport.table import split_layer
 from support import megatron_dist, megatron_names
 from support.megatron_model import Model
 

@@ -6,13 +6,8 @@ from typing import Any
 
 import torch
 
-from megaport.checkpoint.canonical import (
-    QKV,
-    Sizes,
-    expected_names,
-    full_shape,
-    shard_axis,
-)
+from megaport.gpt2 import GPT2, QKV
+from megaport.table import numbers_of
 
 ORDERS = {0: "3,np,hn", 1: "np,hn,3", 2: "np,3,hn", 3: "np,3,hn"}
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
@@ -40,15 +35,15 @@ class Model:
 
     def __post_init__(self) -> None:
         random = torch.Generator().manual_seed(self.seed)
-        sizes = Sizes(self.hidden, self.inner, self.positions, self.padded)
+        sizes = {"H": self.hidden, "F": self.inner, "P": self.positions, "V": self.padded}
         object.__setattr__(
             self,
             "tensors",
             {
-                name: (torch.randn(full_shape(name, sizes), generator=random) * 0.1).to(
-                    DTYPES[self.dtype]
-                )
-                for name in expected_names(self.layers, untied=self.untied)
+                row.megatron: (
+                    torch.randn(numbers_of(row.megatron_shape, sizes), generator=random) * 0.1
+                ).to(DTYPES[self.dtype])
+                for row in GPT2.rows(self.layers, tied=not self.untied)
             },
         )
 
@@ -57,7 +52,7 @@ class Model:
         whole = self.tensors[name]
         if QKV in name:
             return self._qkv(whole, rank, ranks, version)
-        axis = shard_axis(name)
+        axis = GPT2.row(name).axis
         return whole if axis is None else whole.chunk(ranks, axis)[rank].clone()
 
     def _qkv(self, whole: torch.Tensor, rank: int, ranks: int, version: int) -> torch.Tensor:

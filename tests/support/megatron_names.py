@@ -1,6 +1,6 @@
 """The names Megatron's eras gave to one tensor, from its canonical name (formats.md)."""
 
-from megaport.checkpoint.canonical import split_layer
+from megaport.table import split_layer
 
 _CORE = {
     "attention.query_key_value": "self_attention.linear_qkv",

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint
+from megaport.gpt2 import GPT2 as TABLE
 from megaport.parity.subject import ParityOptions, Subject
+from megaport.table import Architecture
 from megaport.tensors import STORAGE, Array, Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,7 @@ def random_subject(
     tensors = {name: _split(name, array, ranks, dtype) for name, array in whole.items()}
     version = {"3,np,hn": None, "np,hn,3": 1.0, "np,3,hn": 3.0}[order]
     checkpoint = Checkpoint(
+        table=TABLE,
         family="legacy_ranks",
         era="a random model",
         serialization="legacy",

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from megaport.checkpoint.canonical import QKV, shard_axis
 from megaport.checkpoint.model import Checkpoint
+from megaport.gpt2 import QKV
 from megaport.tensors import Tensor
 from support.megatron_model import DTYPES, Model
 
@@ -23,7 +23,7 @@ def whole(checkpoint: Checkpoint, name: str, heads: int) -> torch.Tensor:
         return torch.cat([_split(s, checkpoint, heads // len(shards)) for s in shards], 1).reshape(
             -1, *shards[0].shape[1:]
         )
-    axis = shard_axis(name)
+    axis = checkpoint.table.row(name).axis
     return shards[0] if axis is None else torch.cat(shards, axis)
 
 

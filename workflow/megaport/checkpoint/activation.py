@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from megaport.checkpoint.model import Decision
+from megaport.table import Decision
 
 KEY = "models.<name>.architecture.activation_function"
 # transformers' names. gelu_new, gelu_fast and gelu_pytorch_tanh are one function to 1e-5, so the

@@ -1,14 +1,13 @@
 """The GPT-2 that a checkpoint is, in GPT2Config's terms, and where each number comes from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from megaport.checkpoint import canonical
 from megaport.checkpoint.activation import decide_activation
-from megaport.checkpoint.canonical import QKV, UP
-from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint, Decision
+from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint
 from megaport.errors import MegaportError
+from megaport.gpt2 import POSITION, QKV, UP
+from megaport.table import HEAD, WORD, Architecture, Decision
 
 PREFIX = "models.<name>.architecture"
 # Every LayerNorm epsilon Megatron GPT-2 was seen with; the default of its argument since 2019.
@@ -22,29 +21,6 @@ class ArchitectureError(MegaportError):
     """A configured or stored number that the tensors contradict, or one that nobody states."""
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """GPT2Config's numbers; `vocab_size` rows are kept of `padded_vocab_size` stored ones.
-
-    `dtype` is that of the word embedding, named as transformers names it (float32, float16, ...).
-    `layernorm_1p`: 1 is to be added to every LayerNorm weight.
-    """
-
-    n_layer: int
-    n_head: int
-    n_embd: int
-    n_inner: int
-    n_positions: int
-    vocab_size: int
-    padded_vocab_size: int
-    activation_function: str
-    layer_norm_epsilon: float
-    tie_word_embeddings: bool
-    layernorm_1p: bool
-    dtype: str
-    decisions: tuple[Decision, ...]
-
-
 def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> Architecture:
     """The architecture; `overrides` is the config's `architecture` (None means not given).
 
@@ -53,11 +29,11 @@ def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) 
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     args = checkpoint.args or {}
-    word = checkpoint.tensors[canonical.WORD]
+    word = checkpoint.tensors[WORD]
     hidden, padded = word[0].shape[1], sum(shard.shape[0] for shard in word)
     inner = sum(s.shape[0] for s in checkpoint.tensors[f"layers.0.{UP}.bias"])
-    tied = canonical.HEAD not in checkpoint.tensors
-    rows = checkpoint.tensors[canonical.POSITION][0].shape[0]
+    tied = HEAD not in checkpoint.tensors
+    rows = checkpoint.tensors[POSITION][0].shape[0]
     stored = {
         "n_layer": (checkpoint.layers, "layers"),
         "n_embd": (hidden, "columns of the word embedding"),

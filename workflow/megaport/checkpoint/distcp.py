@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.pickle_reader import read_pickle
-from megaport.checkpoint.pieces import Piece, Whole
 from megaport.checkpoint.records import Record
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.torchfile import read_torch
@@ -36,7 +36,7 @@ class Index:
     def load(self, key: str) -> Whole:
         """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
         pieces = [
-            Piece(offsets, self._chunk(key, offsets, sizes)) for offsets, sizes in self.chunks[key]
+            Chunk(offsets, self._chunk(key, offsets, sizes)) for offsets, sizes in self.chunks[key]
         ]
         return Whole(key, self.shapes[key], pieces)
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from megaport.checkpoint import arg_features as named
-from megaport.checkpoint import canonical
 from megaport.errors import MegaportError
+from megaport.gpt2 import DENSE, DOWN, INPUT_NORM, POST_NORM, QKV, UP
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -87,13 +87,13 @@ def _of_shapes(shapes: Shapes, layers: int) -> Iterator[tuple[str, str]]:
 
 
 def _no_linear_bias(shapes: Shapes, layer: str) -> bool:
-    modules = (canonical.QKV, canonical.DENSE, canonical.UP, canonical.DOWN)
+    modules = (QKV, DENSE, UP, DOWN)
     # query_key_value may keep its bias alone (add_qkv_bias), so it does not decide.
     return not any(f"{layer}.{module}.bias" in shapes for module in modules[1:])
 
 
 def _no_norm_bias(shapes: Shapes, layer: str) -> bool:
-    norms = (canonical.INPUT_NORM, canonical.POST_NORM)
+    norms = (INPUT_NORM, POST_NORM)
     return not any(f"{layer}.{norm}.bias" in shapes for norm in norms)
 
 
@@ -108,16 +108,16 @@ def _pair(shapes: Shapes, layer: str, first: str, second: str) -> list[int] | No
 
 
 def _gated(shapes: Shapes, layer: str) -> bool:
-    sizes = _pair(shapes, layer, canonical.UP, canonical.DOWN)
+    sizes = _pair(shapes, layer, UP, DOWN)
     return sizes is not None and sizes[0] == 2 * sizes[3]
 
 
 def _grouped(shapes: Shapes, layer: str) -> bool:
-    sizes = _pair(shapes, layer, canonical.QKV, canonical.DENSE)
+    sizes = _pair(shapes, layer, QKV, DENSE)
     return sizes is not None and sizes[3] < sizes[0] < 3 * sizes[3]
 
 
 def _wide_heads(shapes: Shapes, layer: str) -> bool:
-    sizes = _pair(shapes, layer, canonical.QKV, canonical.DENSE)
+    sizes = _pair(shapes, layer, QKV, DENSE)
     # Narrower is also what one of several tensor-parallel ranks looks like.
     return sizes is not None and sizes[0] == 3 * sizes[3] and sizes[3] > sizes[1]

@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from megaport.checkpoint import canonical
-from megaport.checkpoint.architecture import Architecture
-from megaport.checkpoint.finish import joined_shape
-from megaport.checkpoint.model import Checkpoint, Decision
-from megaport.tensors import Tensor, total_bytes
+from megaport.checkpoint.model import Checkpoint, joined_shape
+from megaport.table import Architecture, Decision
+from megaport.tensors import total_bytes
 
 _FACTS = (
     "family",
@@ -48,7 +46,7 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
         "parameters": _parameters(checkpoint),
         "bytes": total_bytes(s for shards in checkpoint.tensors.values() for s in shards),
         "decisions": [_decision(decision) for decision in decisions],
-        "tensors": [_tensor(name, shards) for name, shards in checkpoint.tensors.items()],
+        "tensors": [_tensor(checkpoint, name) for name in checkpoint.tensors],
         "ignored": list(checkpoint.ignored),
         "args": None if checkpoint.args is None else dict(sorted(checkpoint.args.items())),
     }
@@ -68,13 +66,14 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _tensor(name: str, shards: tuple[Tensor, ...]) -> dict[str, Any]:
+def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+    shards = checkpoint.tensors[name]
     return {
         "name": name,
         "dtype": shards[0].dtype,
-        "shape": list(joined_shape(name, shards)),
+        "shape": list(joined_shape(checkpoint.table, name, shards)),
         "shards": len(shards),
-        "axis": canonical.shard_axis(name) if len(shards) > 1 else None,
+        "axis": checkpoint.table.row(name).axis if len(shards) > 1 else None,
     }
 
 

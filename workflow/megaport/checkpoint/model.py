@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megaport.table import Decision, Table
 from megaport.tensors import Tensor
 
 # Families whose model is Megatron core's: their names, MLP and args mean what core's mean.
@@ -17,26 +18,17 @@ QKV_ORDERS = ("3,np,hn", "np,hn,3", "np,3,hn")
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Something the reader concluded: `value` is JSON data, `override` the config key that wins."""
-
-    subject: str
-    value: Any
-    reason: str
-    override: str | None = None
-
-
-@dataclass(frozen=True)
 class Checkpoint:
-    """A GPT-2 shaped Megatron checkpoint: every tensor accounted for, nothing copied.
+    """A checkpoint of the architecture `table`: every tensor accounted for, nothing copied.
 
-    `tensors` maps a canonical name (`checkpoint.canonical`; layers global, from 0) to its shards
-    in tensor-parallel rank order: joined on `canonical.shard_axis(name)` they are the tensor.
-    One shard means not parallel, or replicated and found bit-equal. `version` is None where
-    neither the file nor the config states one; `qkv_order` is one of `QKV_ORDERS`.
-    `serialization` is legacy, zip, distcp or zarr. `args` are the training arguments as JSON data.
+    `tensors` maps a canonical name (`table`'s; layers global, from 0) to its shards in
+    tensor-parallel rank order: joined on the row's axis they are the tensor. One shard means not
+    parallel, or replicated and found bit-equal. `version` is None where neither the file nor the
+    config states one; `qkv_order` is one of `QKV_ORDERS`. `serialization` is legacy, zip, distcp or
+    zarr. `args` are the training arguments as JSON data.
     """
 
+    table: Table
     family: str
     era: str
     serialization: str
@@ -51,3 +43,12 @@ class Checkpoint:
     tensors: Mapping[str, tuple[Tensor, ...]]
     ignored: tuple[str, ...]
     decisions: tuple[Decision, ...]
+
+
+def joined_shape(table: Table, name: str, shards: tuple[Tensor, ...]) -> tuple[int, ...]:
+    """The shape of the shards put together along the axis that tensor parallelism cuts."""
+    axis = table.row(name).axis
+    shape = list(shards[0].shape)
+    if axis is not None and axis < len(shape):
+        shape[axis] = sum(shard.shape[axis] for shard in shards if axis < len(shard.shape))
+    return tuple(shape)

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents
-from megaport.checkpoint.finish import finish
-from megaport.checkpoint.model import Checkpoint, Decision
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.merge import merge
+from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.registry import recognise
 from megaport.checkpoint.source import open_source
+from megaport.table import Decision
 
 _MOST_NAMED = 20
 
@@ -27,11 +28,11 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     source = open_source(path, spool=spool)
     contents = Contents(str(path), source, spool)
     family, reason = recognise(contents)
-    parts = family.read(contents, Accounting(str(path)))
+    parts = family.read(contents, Findings(str(path)))
     found = Decision("family", family.name, reason)
     ignored = (*_shortened(source.ignored), *parts.ignored)
     decided = replace(parts, decisions=(found, *parts.decisions), ignored=ignored)
-    return finish(decided, version=version)
+    return merge(decided, version=version)
 
 
 def _shortened(names: Sequence[str]) -> Iterator[str]:

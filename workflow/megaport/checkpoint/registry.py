@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents, UnknownLayoutError
 from megaport.checkpoint.families import (
     core_ranks,
@@ -13,6 +12,7 @@ from megaport.checkpoint.families import (
     torch_dist,
     zarr_arrays,
 )
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import (
     CORE_RANKS,
     DEEPSPEED_LAYERS,
@@ -21,7 +21,7 @@ from megaport.checkpoint.model import (
     TORCH_DIST,
     ZARR,
 )
-from megaport.checkpoint.parts import Parts
+from megaport.checkpoint.stages import Parts
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Family:
 
     name: str
     recognise: Callable[[Contents], str | None]
-    read: Callable[[Contents, Accounting], Parts]
+    read: Callable[[Contents, Findings], Parts]
 
 
 # By what is cheapest to tell and most particular; torch_dist comes before torch_dcp, which is

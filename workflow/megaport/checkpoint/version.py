@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megaport.checkpoint.model import Decision
 from megaport.errors import MegaportError
+from megaport.table import Decision
 
 KEY = "models.<name>.checkpoint.version"
 ORDERS = {0.0: "3,np,hn", 1.0: "np,hn,3", 2.0: "np,3,hn", 3.0: "np,3,hn"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.pieces import Piece, Whole
+from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.regions import Region
 from megaport.errors import MegaportError
 from megaport.tensors import STORAGE, Tensor
@@ -49,7 +49,7 @@ class ZarrArray:
         pieces = [self._piece(files, index) for index in np.ndindex(*counts)]
         return Whole(self.key, self.shape, pieces)
 
-    def _piece(self, files: Mapping[str, Region], index: tuple[int, ...]) -> Piece:
+    def _piece(self, files: Mapping[str, Region], index: tuple[int, ...]) -> Chunk:
         name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"
         if name not in files:
             raise _bad(name, "no such file", "every chunk of the array")
@@ -58,7 +58,7 @@ class ZarrArray:
         offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
         # Chunks at the edge are stored whole, padded beyond the shape.
         valid = tuple(slice(0, n - o) for n, o in zip(self.shape, offsets, strict=True))
-        return Piece(offsets, Tensor(self.dtype, array[valid]))
+        return Chunk(offsets, Tensor(self.dtype, array[valid]))
 
     def _bytes(self, region: Region) -> memoryview | bytes:
         size = prod(self.chunks) * STORAGE[self.dtype].itemsize

@@ -6,22 +6,21 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from megaport.checkpoint.architecture import Architecture
-from megaport.checkpoint.model import Checkpoint, Decision
-from megaport.convert.accounting import account, refuse, sizes_of
-from megaport.convert.config import gpt2_config
+from megaport.checkpoint.model import Checkpoint
 from megaport.convert.dtype import BY_TORCH_NAME, TORCH_NAME
 from megaport.convert.errors import ConversionError
 from megaport.convert.move import Tally, converted
 from megaport.convert.safetensors_file import TensorInfo, write_safetensors
-from megaport.convert.table import Row
 from megaport.convert.transforms import pieces
 from megaport.convert.weights import INDEX, split, write_index
+from megaport.table import WORD, Architecture, Decision, Row
 from megaport.tensors import Array
 
 log = logging.getLogger("megaport")
 Tallies = dict[Row, Tally]
+SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,16 @@ def convert_checkpoint(
     each value once. `max_shard_size`: bytes of tensors a file holds at most; None for one file.
     Same input, same bytes; memory is a few chunks.
 
-    Raises ConversionError, listing everything wrong: tensors missing, extra, of a wrong shape or
-    dtype, NaN or Inf, overflowing `dtype`. Then no weights are left in `out`.
+    Raises ConversionError, naming every tensor of another dtype where none is asked for, that holds
+    NaN or Inf, or that overflows `dtype`. Then no weights are left in `out`.
     """
-    rows = account(checkpoint, architecture, recast=dtype is not None)
-    target = _target(dtype) or checkpoint.tensors["word_embeddings.weight"][0].dtype
-    sizes = sizes_of(architecture)
-    by_name = {row.gpt2: row for row in sorted(rows, key=lambda row: row.gpt2)}
-    infos = [TensorInfo(row.gpt2, target, sizes.shape(row.gpt2_shape)) for row in by_name.values()]
+    target = _target(dtype) or _common_dtype(checkpoint)
+    rows = checkpoint.table.rows(checkpoint.layers, tied=architecture.tie_word_embeddings)
+    by_name = {row.target: row for row in sorted(rows, key=lambda row: row.target)}
+    infos = [
+        TensorInfo(name, target, architecture.shape(row.target_shape))
+        for name, row in by_name.items()
+    ]
     files = split(infos, max_shard_size)
     out.mkdir(parents=True, exist_ok=True)
     tallies: Tallies = {}
@@ -65,11 +66,11 @@ def convert_checkpoint(
     if problems := list(_problems(tallies, TORCH_NAME[target])):
         for name in files:
             (out / name).unlink()
-        refuse(problems, checkpoint)
+        _refuse(problems, checkpoint)
     if len(files) > 1:
         write_index(out, files)
         digests[INDEX] = _digest(out / INDEX)
-    config = gpt2_config(architecture, TORCH_NAME[target])
+    config = checkpoint.table.config(architecture, TORCH_NAME[target])
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     digests["config.json"] = _digest(out / "config.json")
     return Converted(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))
@@ -85,7 +86,7 @@ def _chunks(
     """The chunks of `rows` one after the other; a tally of each is put into `tallies`."""
     for row in rows:
         shards = checkpoint.tensors[row.megatron]
-        found = pieces(row, [s.array for s in shards], sizes_of(architecture), checkpoint.qkv_order)
+        found = pieces(row, [s.array for s in shards], architecture, checkpoint.qkv_order)
         tallies[row] = Tally()
         plus_one = architecture.layernorm_1p and row.is_norm_scale
         yield from converted(found, shards[0].dtype, target, tallies[row], plus_one=plus_one)
@@ -112,6 +113,29 @@ def _warnings(tallies: Tallies, dtype: str) -> tuple[Decision, ...]:
         log.warning("values too small for %s became zero in %s", dtype, tensor)
     reason = f"these values are too small for {dtype}"
     return (Decision("values that became zero", lost, reason, "models.<name>.dtype"),)
+
+
+def _common_dtype(checkpoint: Checkpoint) -> str:
+    """The dtype of all tensors. Raises ConversionError naming those unlike the word embedding's."""
+    usual = checkpoint.tensors[WORD][0].dtype
+    other = [
+        f"{name}: dtype {shards[0].dtype} where {WORD} is {usual} (set `dtype` to convert)"
+        for name, shards in checkpoint.tensors.items()
+        if shards[0].dtype != usual
+    ]
+    if other:
+        _refuse(other, checkpoint)
+    return usual
+
+
+def _refuse(problems: Sequence[str], checkpoint: Checkpoint) -> NoReturn:
+    more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    raise ConversionError(
+        f"checkpoint ({checkpoint.family}, {checkpoint.era})",
+        seen="; ".join([*problems[:SHOWN], *more]),
+        expected="finite values of one dtype, which the one asked for can hold",
+        remedy="Set another `dtype` in config.yaml; values that are not numbers mean damage.",
+    )
 
 
 def _target(dtype: str | None) -> str | None:

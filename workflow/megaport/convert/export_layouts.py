@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.table import HEAD, TABLE, Row
+from megaport.gpt2 import GPT2, POSITION
+from megaport.table import HEAD, HEAD_COPY, WORD, Row
 
 Form = Literal["ngc", "v3", "core"]
 
-WORDS, POSITIONS = "word_embeddings.weight", "position_embeddings.weight"
-# The copy of a tied word embedding that the last of several stages holds.
-HEAD_COPY = "word_embeddings_for_head.weight"
 # Canonical module -> Megatron core's (formats.md); what is not here keeps its name.
 CORE_MODULES = {
     "attention.query_key_value": "self_attention.linear_qkv",
@@ -40,16 +38,16 @@ def _stage_rows(layers: int, stage: int, stages: int, *, tied: bool) -> Iterator
     """The rows of a stage by canonical name, layers numbered from 0 within the stage."""
     each, last = layers // stages, stage == stages - 1
     if stage == 0:
-        yield from ((row.megatron, row) for row in TABLE[:2])
+        yield from ((row.megatron, row) for row in GPT2.first)
     for local in range(each):
-        for row in TABLE[2:-2]:
+        for row in GPT2.layer:
             yield row.at(local).megatron, row.at(stage * each + local)
     if last:
-        yield from ((row.megatron, row) for row in TABLE[-2:])
+        yield from ((row.megatron, row) for row in GPT2.last)
     if last and not tied:
-        yield HEAD.megatron, HEAD
+        yield HEAD, GPT2.head
     elif last and stages > 1:
-        yield HEAD_COPY, TABLE[0]
+        yield HEAD_COPY, GPT2.row(WORD)
 
 
 def _ngc_place(name: str) -> tuple[str, ...]:
@@ -64,20 +62,20 @@ def _v3_place(name: str) -> tuple[str, ...]:
 
 def _legacy_place(name: str, body: str) -> tuple[str, ...]:
     module, _, kind = name.rpartition(".")
-    if name in (WORDS, POSITIONS):
+    if name in (WORD, POSITION):
         return ("language_model", "embedding", module, kind)
     if name == HEAD_COPY:
         return (module, kind)
-    if name == HEAD.megatron:
+    if name == HEAD:
         return ("language_model", module, kind)
     return ("language_model", body, name)
 
 
 def _core_place(name: str) -> tuple[str, ...]:
     """Megatron core's GPTModel in the `torch` format, flat, from its local layer spec."""
-    if name in (HEAD.megatron, HEAD_COPY):
-        return (HEAD.megatron,)
-    if name in (WORDS, POSITIONS):
+    if name in (HEAD, HEAD_COPY):
+        return (HEAD,)
+    if name in (WORD, POSITION):
         return (f"embedding.{name}",)
     for module, core in CORE_MODULES.items():
         name = name.replace(f".{module}.", f".{core}.")

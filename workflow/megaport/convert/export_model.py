@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 
 from megaport.convert.errors import ExportError, UnreadableModelError
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.table import Row, Sizes, rows
 from megaport.convert.transforms import pieces
 from megaport.convert.weights import read_weights
+from megaport.gpt2 import GPT2, sizes_of
+from megaport.table import Row, Sizes
 from megaport.tensors import STORAGE, Array, Tensor
 
 # Causal masks that transformers before 4.30 saved; they hold no weights.
@@ -49,7 +50,7 @@ class Gpt2:
         shape = self.sizes.shard_shape(row, held)
 
         def read() -> Iterator[Array]:
-            tensor = self.tensors[row.gpt2]
+            tensor = self.tensors[row.target]
             shards = [np.broadcast_to(np.zeros((), STORAGE[tensor.dtype]), shape)] * held
             shards[rank % held] = shard = np.zeros(shape, STORAGE[tensor.dtype])
             found = pieces(row, shards, self.sizes, qkv_order)
@@ -68,18 +69,10 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
     config = read_config(model_dir)
-    multiple = 128 * ranks
-    sizes = Sizes(
-        padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,
-        vocab_size=config["vocab_size"],
-        n_positions=config["n_positions"],
-        n_embd=config["n_embd"],
-        n_inner=config.get("n_inner") or 4 * config["n_embd"],
-        n_head=config["n_head"],
-    )
+    sizes = sizes_of(config, ranks)
     tied = config.get("tie_word_embeddings", True)
     tensors = _named(read_weights(model_dir), tied=tied)
-    _check(tensors, rows(config["n_layer"], tied=tied), sizes, model_dir)
+    _check(tensors, GPT2.rows(config["n_layer"], tied=tied), sizes, model_dir)
     dtype = tensors["transformer.wte.weight"].dtype
     return Gpt2(config, sizes, config["n_layer"], tied, dtype, tensors)
 
@@ -107,8 +100,8 @@ def _named(tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in named.items() if name not in unneeded}
 
 
-def _check(tensors: dict[str, Tensor], wanted: tuple[Row, ...], sizes: Sizes, where: Path) -> None:
-    expected = {row.gpt2: sizes.shape(row.gpt2_shape) for row in wanted}
+def _check(tensors: dict[str, Tensor], wanted: Iterable[Row], sizes: Sizes, where: Path) -> None:
+    expected = {row.target: sizes.shape(row.target_shape) for row in wanted}
     wrong = [f"missing {name}" for name in expected if name not in tensors]
     wrong += [f"extra {name}" for name in tensors if name not in expected]
     wrong += [

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.convert.config import END_OF_TEXT
 from megaport.convert.model_card import model_card
 from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.tokenizer_files import write_tokenizer
+from megaport.gpt2 import END_OF_TEXT
 
 DIGESTS = "SHA256SUMS"
 

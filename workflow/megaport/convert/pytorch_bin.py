@@ -8,9 +8,9 @@ from pathlib import Path
 from megaport.convert.export_model import read_config
 from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.pickle_writer import Leaf
-from megaport.convert.table import HEAD, rows
 from megaport.convert.torch_writer import write_torch_zip
 from megaport.convert.weights import read_weights
+from megaport.gpt2 import GPT2
 from megaport.tensors import Array
 
 
@@ -28,9 +28,10 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
         for name, tensor in tensors.items()
     }
     tied = config.get("tie_word_embeddings", True)
-    tree = {row.gpt2: leaves[row.gpt2] for row in rows(config["n_layer"], tied=tied)}
+    rows = GPT2.rows(config["n_layer"], tied=tied)
+    tree = {row.target: leaves[row.target] for row in rows}
     if tied:
-        tree[HEAD.gpt2] = tree["transformer.wte.weight"]
+        tree[GPT2.head.target] = tree["transformer.wte.weight"]
     with out.open("w+b") as file:
         write_torch_zip(tree, file, out.stem)
         file.seek(0)

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from megaport.convert.config import END_OF_TEXT
 from megaport.errors import MegaportError
+from megaport.gpt2 import END_OF_TEXT
 
 # Digests of OpenAI's files, which Hugging Face's `gpt2` has too (docs: facts of the vocabulary).
 PUBLISHED = {

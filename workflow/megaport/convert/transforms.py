@@ -8,7 +8,7 @@ Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 inc
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from megaport.convert.table import Row, Sizes, Transform
+from megaport.table import Row, Sizes, Transform
 from megaport.tensors import Array
 
 # The row order of a rank's query_key_value (formats.md), as axes of [3, heads, head size].

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.architecture import Architecture
+from megaport.table import Architecture
 from megaport.tensors import Array
 
 # Enough of the text for a stable perplexity, little enough for two cores and 345M parameters.

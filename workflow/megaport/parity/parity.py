@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
@@ -37,6 +36,7 @@ from megaport.parity.profile import layer_divergence
 from megaport.parity.report import ParityReport, write_report
 from megaport.parity.result import Result
 from megaport.parity.subject import ParityOptions, Subject
+from megaport.table import Architecture
 
 log = logging.getLogger("megaport")
 

@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.parity.attention import attend, split_heads
 from megaport.parity.gelu import activation
 from megaport.parity.rounding import add_one, cast
+from megaport.table import Architecture
 from megaport.tensors import Array, Tensor, widen
 
 Precision = Literal["float32", "float64"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.parity.reference import Precision, Reference
+from megaport.table import Architecture
 from megaport.tensors import Tensor
 
 

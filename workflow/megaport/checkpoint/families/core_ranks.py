@@ -1,15 +1,13 @@
 """Megatron core's `torch` format: mp_rank files whose model is a flat dictionary."""
 
-from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents, flatten
-from megaport.checkpoint.families.names import resolver, unwrapped
+from megaport.checkpoint.families.names import unwrapped
 from megaport.checkpoint.families.rank_family import model_keys, parts_of_ranks
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import CORE_RANKS
-from megaport.checkpoint.parts import Parts
 from megaport.checkpoint.ranks import rank_names
+from megaport.checkpoint.stages import Parts
 from megaport.checkpoint.version import Layout
-
-RESOLVE = resolver("decoder")
 
 
 def recognise(contents: Contents) -> str | None:
@@ -24,8 +22,8 @@ def recognise(contents: Contents) -> str | None:
     return "rank files hold decoder.layers and embedding keys, as Megatron core names them"
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """The rank files' tensors, stage by stage."""
     era = "2023 on: Megatron core, torch format"
     layout = Layout(since_2021=True, deepspeed=False)
-    return parts_of_ranks(contents, accounting, CORE_RANKS, era, layout, RESOLVE)
+    return parts_of_ranks(contents, findings, CORE_RANKS, era, layout, ("decoder",))

@@ -9,20 +9,19 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from megaport.checkpoint import canonical
-from megaport.checkpoint.accounting import Accounting
+from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten, plain_args
 from megaport.checkpoint.families.names import resolver, stage_of, unwrapped
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import DEEPSPEED_LAYERS
-from megaport.checkpoint.parts import Parts
 from megaport.checkpoint.ranks import RankFilesError
+from megaport.checkpoint.stages import Parts
 from megaport.checkpoint.version import Layout
+from megaport.table import FINAL_NORM, HEAD, Table
 from megaport.tensors import Tensor
 
 _LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
 _STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
-# A layer's tensors get the name they would have in a rank file, for one set of names to resolve.
-_RESOLVE = resolver("model")
 Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
 
 
@@ -32,7 +31,7 @@ def recognise(contents: Contents) -> str | None:
     return f"{count} files are named layer_II-model_TT-model_states.pt" if count else None
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """The layer files as one stage, in file order; args from mp_rank_00_model_states.pt."""
     grid = _grid(contents)
     states = sorted(name for name in contents.files if _STATES.fullmatch(name))
@@ -40,9 +39,11 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
     args = plain_args(common.get("args"))
     ranks = range(max(tp for _, tp in grid) + 1)
     _refuse_missing(grid, len(ranks), args)
-    layers = [n for n, tp in sorted(grid) if tp == 0 and _is_layer(contents.state(grid[n, 0]))]
+    names = {n: list(dict(_leaves(contents.state(grid[n, 0])))) for n, tp in grid if tp == 0}
+    table = table_of((leaf for leaves in names.values() for leaf in leaves), args)
+    layers = [n for n in sorted(names) if any(map(table.leaf, names[n]))]
     _refuse_gaps(grid, layers, args)
-    trees = [_tree(contents, grid, layers, tp, accounting) for tp in ranks]
+    trees = [_tree(contents, grid, layers, tp, table, findings) for tp in ranks]
     labels = [re.sub(r"layer_\d+", "layer_*", grid[min(grid)[0], tp]) for tp in ranks]
     new_names = any(".self_attention." in name for name in trees[0])
     stages = (args or {}).get("pipeline_model_parallel_size")
@@ -51,15 +52,16 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
         family=DEEPSPEED_LAYERS,
         era="2021 on: Megatron-DeepSpeed, pipeline layer files",
         serialization=contents.serialization(grid[min(grid)]),
+        table=table,
         layout=Layout(since_2021=new_names, deepspeed=True),
-        stages=(stage_of(labels, trees, _RESOLVE, accounting),),
+        stages=(stage_of(labels, trees, resolver(table, "model"), findings),),
         tensor_parallel=len(ranks),
         pipeline_parallel=stages if isinstance(stages, int) and stages > 0 else 1,
         virtual_pipeline=1,
         args=args,
         stated_version=common.get("checkpoint_version"),
         iteration=common.get("iteration") if isinstance(common.get("iteration"), int) else None,
-        accounting=accounting,
+        findings=findings,
     )
 
 
@@ -92,10 +94,6 @@ def _common(contents: Contents, states: list[str]) -> Mapping[str, Any]:
 def _leaves(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, leaf in flatten(state):
         yield unwrapped(name), leaf
-
-
-def _is_layer(state: Mapping[str, Any]) -> bool:
-    return any(name in canonical.LAYER_LEAVES for name, _ in _leaves(state))
 
 
 def _refuse_missing(grid: Grid, ranks: int, args: Mapping[str, Any] | None) -> None:
@@ -143,29 +141,30 @@ def _gap(files: list[int], layers: list[int], stated: Any) -> int | None:
 
 
 def _tree(
-    contents: Contents, grid: Grid, layers: list[int], tp: int, accounting: Accounting
+    contents: Contents, grid: Grid, layers: list[int], tp: int, table: Table, findings: Findings
 ) -> dict[str, Any]:
+    """All tensors of a rank by the name they would have in a rank file, for one set of names."""
     tree: dict[str, Any] = {}
     for index in sorted({index for index, _ in grid}):
         file = grid[index, tp]
         for leaf, tensor in _leaves(contents.state(file)):
             number = layers.index(index) if index in layers else None
-            name = _name(leaf, tensor, number)
+            name = _name(table, leaf, tensor, number)
             if name in tree:
-                accounting.report("twice", name, f"again in {file}")
+                findings.report("twice", name, f"again in {file}")
             tree[name] = tensor
     return tree
 
 
-def _name(leaf: str, tensor: Any, layer: int | None) -> str:
+def _name(table: Table, leaf: str, tensor: Any, layer: int | None) -> str:
     if layer is not None:
         return f"model.layers.{layer}.{leaf}"
-    if leaf in canonical.FINAL_LEAVES:
+    if table.name(leaf):
         return f"model.{leaf}"
     vector = isinstance(tensor, Tensor) and len(tensor.shape) == 1
     if leaf in ("weight", "bias") and vector:
-        return f"model.{canonical.FINAL_NORM}.{leaf}"
-    return canonical.HEAD if leaf in ("lm_head.weight", "weight") else leaf
+        return f"model.{FINAL_NORM}.{leaf}"
+    return HEAD if leaf in ("lm_head.weight", "weight") else leaf
 
 
 def _wrong(name: str, seen: str, expected: str) -> RankFilesError:

@@ -1,18 +1,18 @@
 """What torch_dist, zarr and torch_dcp share: keys of Megatron core, stacked or one a layer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from megaport.checkpoint import canonical
-from megaport.checkpoint.accounting import Accounting
+from megaport.architectures import table_of
 from megaport.checkpoint.arena import Arena
+from megaport.checkpoint.chunks import Whole, check_cover, room_for, shards_of, unstack
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_ignorable, resolver
-from megaport.checkpoint.parts import Parts, Shards, Stage
-from megaport.checkpoint.pieces import Whole, check_cover, room_for, shards_of, unstack
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.stages import Parts, Shards, Stage
 from megaport.checkpoint.version import Layout
+from megaport.table import Table, layer_name
 
-RESOLVE = resolver("decoder")
 _STACK = "decoder.layers."
 # What training keeps beside the model under the same roof.
 _TRAINING = (
@@ -36,33 +36,34 @@ def is_training_state(key: str) -> bool:
     return key.startswith(_TRAINING) or is_ignorable(key)
 
 
-def canonical_key(key: str) -> tuple[str, bool] | None:
+def canonical_key(table: Table, key: str) -> tuple[str, bool] | None:
     """(canonical name or layer leaf, whether all layers are stacked in it); None if unknown."""
-    name = RESOLVE(key)
+    name = resolver(table, "decoder")(key)
     if name:
         return name, False
-    leaf = canonical.LAYER_LEAVES.get(key.removeprefix(_STACK)) if key.startswith(_STACK) else None
+    leaf = table.leaf(key.removeprefix(_STACK)) if key.startswith(_STACK) else None
     return (leaf, True) if leaf else None
 
 
 def stage_of_keys(
     source: str,
+    table: Table,
     keys: Iterable[str],
     load: Load,
     tensor_parallel: int,
     contents: Contents,
-    accounting: Accounting,
+    findings: Findings,
 ) -> Stage:
     """The whole model as one stage; `keys` are native, without prefix, `load` gives the pieces."""
-    known = {key: canonical_key(key) for key in keys}
+    known = {key: canonical_key(table, key) for key in keys}
     wholes = {key: check_cover(load(key)) for key, place in known.items() if place}
     arena = Arena(contents.spool, room_for(wholes.values()))
     tensors: dict[str, Shards] = {}
     for key, place in known.items():
         for name, whole in _named(wholes[key], *place) if place else ():
             if name in tensors:
-                accounting.report("twice under different names", name, f"again as {key}")
-            tensors[name] = shards_of(whole, name, tensor_parallel, arena)
+                findings.report("twice under different names", name, f"again as {key}")
+            tensors[name] = shards_of(whole, table.row(name).axis, tensor_parallel, arena)
     return Stage(source, tensors, tuple(key for key, place in known.items() if place is None))
 
 
@@ -71,42 +72,49 @@ def _named(whole: Whole, name: str, stacked: bool) -> Iterator[tuple[str, Whole]
         yield name, whole
         return
     for number, layer in enumerate(unstack(whole)):
-        yield canonical.layer_name(number, name), layer
+        yield layer_name(number, name), layer
 
 
 def parts_of_keys(
     contents: Contents,
-    accounting: Accounting,
+    findings: Findings,
     family: str,
     era: str,
     serialization: str,
     common: Mapping[str, Any],
-    build: Callable[[int], Stage],
+    described: str,
+    keys: Collection[str],
+    load: Load,
     ignored: Iterable[str],
 ) -> Parts:
-    """Parts from one stage and `common` (args, checkpoint_version, iteration; any may be absent).
+    """Parts from `common` (args, checkpoint_version, iteration; any may be absent) and one stage.
 
-    `build` makes the stage, given the tensor-parallel size that the args state (1 without args).
+    `keys` are those of the model, without prefix; `load` gives one's chunks; `described` is the
+    file that lists them.
     """
     args = plain_args(common.get("args"))
     sizes = [(args or {}).get(f"{kind}_model_parallel_size") for kind in ("tensor", "pipeline")]
     tensor, pipeline = (n if isinstance(n, int) and n > 0 else 1 for n in sizes)
     virtual = (args or {}).get("virtual_pipeline_model_parallel_size")
     iteration = common.get("iteration")
+    table = table_of(keys, args)
+    cuts = tensor if _divides(args, tensor) else 1
+    stage = stage_of_keys(described, table, keys, load, cuts, contents, findings)
     return Parts(
         source=contents.source,
         family=family,
         era=era,
         serialization=serialization,
         layout=Layout(since_2021=True, deepspeed=False),
-        stages=(build(tensor if _divides(args, tensor) else 1),),
+        table=table,
+        stages=(stage,),
         tensor_parallel=tensor,
         pipeline_parallel=pipeline,
         virtual_pipeline=virtual if isinstance(virtual, int) and virtual > 0 else 1,
         args=args,
         stated_version=common.get("checkpoint_version"),
         iteration=iteration if isinstance(iteration, int) else None,
-        accounting=accounting,
+        findings=findings,
         ignored=tuple(sorted(ignored)),
     )
 

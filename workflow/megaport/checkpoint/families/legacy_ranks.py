@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from megaport.checkpoint.accounting import Accounting
+from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten
 from megaport.checkpoint.families.names import resolver
 from megaport.checkpoint.families.rank_family import model_keys, parts_of_ranks
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import LEGACY_RANKS
-from megaport.checkpoint.parts import Parts
 from megaport.checkpoint.ranks import rank_names
+from megaport.checkpoint.stages import Parts
 from megaport.checkpoint.version import Layout
 
-RESOLVE = resolver("transformer", "encoder")
+STACKS = ("transformer", "encoder")
 
 
 def recognise(contents: Contents) -> str | None:
@@ -21,19 +22,20 @@ def recognise(contents: Contents) -> str | None:
     if not ranks:
         return None
     names = _names(contents.state(ranks[min(ranks)]))
-    if not any(RESOLVE(name) for name in names):
+    resolve = resolver(table_of(names, None), *STACKS)
+    if not any(map(resolve, names)):
         return None
     return f"rank files hold tensors under {_stack(names)}.layers, as Megatron-LM names them"
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """The rank files' tensors, stage by stage."""
     ranks = rank_names(contents)
     state = contents.state(ranks[min(ranks)])
     names = _names(state)
     layout = Layout(since_2021=_stack(names) == "encoder", deepspeed=False)
     era = _era(names, state.get("checkpoint_version"))
-    return parts_of_ranks(contents, accounting, LEGACY_RANKS, era, layout, RESOLVE)
+    return parts_of_ranks(contents, findings, LEGACY_RANKS, era, layout, STACKS)
 
 
 def _names(state: dict[str, Any]) -> list[str]:

@@ -4,32 +4,29 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from megaport.checkpoint import canonical
-from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import flatten
-from megaport.checkpoint.parts import Stage
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.stages import Stage
+from megaport.table import Table
 from megaport.tensors import Tensor
 
 Resolve = Callable[[str], str | None]
-_LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
-_ALONE = frozenset({canonical.WORD, canonical.POSITION, canonical.HEAD, canonical.HEAD_COPY})
 # Buffers that hold no parameter: Transformer Engine's FP8 state.
 _NO_PARAMETER = "_extra_state"
 
 
-def resolver(*stacks: str) -> Resolve:
+def resolver(table: Table, *stacks: str) -> Resolve:
     """Canonical names of tensors whose layers live under one of `stacks` (encoder, decoder, ...).
 
-    The resolver gives None for a name that no GPT-2 of that family has.
+    The resolver gives None for a name that the table does not know.
     """
 
     def resolve(native: str) -> str | None:
         name = unwrapped(native).removeprefix("language_model.")
         stack, _, rest = name.partition(".")
         if stack in stacks:
-            return _in_stack(rest)
-        name = name.removeprefix("embedding.")
-        return name if name in _ALONE else None
+            return table.name(rest)
+        return table.outside(name.removeprefix("embedding."))
 
     return resolve
 
@@ -37,14 +34,6 @@ def resolver(*stacks: str) -> Resolve:
 def unwrapped(native: str) -> str:
     """The name without what DistributedDataParallel and Float16Module put before it."""
     return re.sub(r"^(module\.)+", "", native)
-
-
-def _in_stack(rest: str) -> str | None:
-    found = _LAYER.fullmatch(rest)
-    if not found:
-        return canonical.FINAL_LEAVES.get(rest)
-    leaf = canonical.LAYER_LEAVES.get(found[2])
-    return canonical.layer_name(int(found[1]), leaf) if leaf else None
 
 
 def is_ignorable(native: str) -> bool:
@@ -56,7 +45,7 @@ def stage_of(
     files: Sequence[str],
     trees: Sequence[Mapping[str, Any]],
     resolve: Resolve,
-    accounting: Accounting,
+    findings: Findings,
 ) -> Stage:
     """One stage from what its tensor-parallel ranks hold, `trees[r]` being that of `files[r]`.
 
@@ -74,20 +63,20 @@ def stage_of(
             elif name is None:
                 unknown[native] = None
             elif name in named:
-                accounting.report("twice under different names", name, f"in {file}")
+                findings.report("twice under different names", name, f"in {file}")
             else:
                 named[name] = leaf
         ranks.append(named)
-    tensors = _joined(files, ranks, accounting)
+    tensors = _joined(files, ranks, findings)
     return Stage(", ".join(files), tensors, tuple(unknown), tuple(ignored))
 
 
 def _joined(
-    files: Sequence[str], ranks: Sequence[Mapping[str, Tensor]], accounting: Accounting
+    files: Sequence[str], ranks: Sequence[Mapping[str, Tensor]], findings: Findings
 ) -> dict[str, tuple[Tensor, ...]]:
     every = dict.fromkeys(name for rank in ranks for name in rank)
     for name in every:
         for file, rank in zip(files, ranks, strict=True):
             if name not in rank:
-                accounting.report("missing", name, f"in {file}")
+                findings.report("missing", name, f"in {file}")
     return {name: tuple(rank[name] for rank in ranks if name in rank) for name in every}

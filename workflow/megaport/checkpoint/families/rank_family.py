@@ -1,14 +1,15 @@
 """What legacy and core rank files share: the grid of ranks, virtual stages and who holds what."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from megaport.checkpoint.accounting import Accounting
-from megaport.checkpoint.contents import Contents
-from megaport.checkpoint.families.names import Resolve, stage_of
-from megaport.checkpoint.parts import Parts, Stage
+from megaport.architectures import table_of
+from megaport.checkpoint.contents import Contents, flatten
+from megaport.checkpoint.families.names import Resolve, resolver, stage_of
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.ranks import RankFilesError, Ranks, load_ranks
+from megaport.checkpoint.stages import Parts, Stage
 from megaport.checkpoint.version import Layout
 
 _MODEL = re.compile(r"model\d*|module")
@@ -21,19 +22,20 @@ def model_keys(state: Mapping[str, Any]) -> list[str]:
 
 def parts_of_ranks(
     contents: Contents,
-    accounting: Accounting,
+    findings: Findings,
     family: str,
     era: str,
     layout: Layout,
-    resolve: Resolve,
+    stacks: Sequence[str],
 ) -> Parts:
-    """All stages in running order: virtual stage outer, pipeline rank inner."""
+    """All stages in running order, virtual stage outer; layers lie under one of `stacks`."""
     ranks = load_ranks(contents)
     first = ranks.files[0, 0]
     state = contents.state(first)
     keys = model_keys(state)
     _refuse_uneven_chunks(contents, ranks, keys)
-    stages = tuple(_stages(contents, ranks, keys, resolve, accounting))
+    table = table_of((name for key in keys for name, _ in flatten(state[key])), ranks.args)
+    stages = tuple(_stages(contents, ranks, keys, resolver(table, *stacks), findings))
     used = set(ranks.files.values())
     others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
     return Parts(
@@ -42,6 +44,7 @@ def parts_of_ranks(
         era=era,
         serialization=contents.serialization(first),
         layout=layout,
+        table=table,
         stages=stages,
         tensor_parallel=ranks.tensor,
         pipeline_parallel=ranks.pipeline,
@@ -49,7 +52,7 @@ def parts_of_ranks(
         args=ranks.args,
         stated_version=state.get("checkpoint_version"),
         iteration=state.get("iteration") if isinstance(state.get("iteration"), int) else None,
-        accounting=accounting,
+        findings=findings,
         ignored=(*sorted(map(str, others)), *(n for n in contents.files if n not in used)),
     )
 
@@ -73,11 +76,11 @@ def _stages(
     ranks: Ranks,
     keys: list[str],
     resolve: Resolve,
-    accounting: Accounting,
+    findings: Findings,
 ) -> Iterator[Stage]:
     for key in sorted(keys, key=lambda key: (len(key), key)):
         for pipeline in range(ranks.pipeline):
             files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
             trees = [contents.state(file)[key] for file in files]
             labels = [f"{file}:{key}" if len(keys) > 1 else file for file in files]
-            yield stage_of(labels, trees, resolve, accounting)
+            yield stage_of(labels, trees, resolve, findings)

@@ -2,18 +2,17 @@
 
 import re
 
-from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.chunks import Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.distcp import read_index
 from megaport.checkpoint.families.dist_family import (
     is_training_state,
     one_named,
     parts_of_keys,
-    stage_of_keys,
 )
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import TORCH_DCP
-from megaport.checkpoint.parts import Parts, Stage
-from megaport.checkpoint.pieces import Whole
+from megaport.checkpoint.stages import Parts
 
 _PREFIX = re.compile(r"^model\.(?:module\.)*")
 _COMMON = ("args", "checkpoint_version", "iteration")
@@ -26,7 +25,7 @@ def recognise(contents: Contents) -> str | None:
     return ".metadata describes .distcp files, with neither metadata.json nor common.pt"
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """All keys under `model.` (or `model.module.`), with their chunks."""
     name = one_named(contents, ".metadata") or ""
     index = read_index(contents, name)
@@ -36,22 +35,21 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
         if is_training_state(key):
             continue
         if name_of_core in native:
-            accounting.report("twice under different names", key, native[name_of_core])
+            findings.report("twice under different names", key, native[name_of_core])
         native[name_of_core] = key
 
     def load(key: str) -> Whole:
         return index.load(native[key])
 
-    def build(tensor_parallel: int) -> Stage:
-        return stage_of_keys(name, native, load, tensor_parallel, contents, accounting)
-
     return parts_of_keys(
         contents,
-        accounting,
+        findings,
         family=TORCH_DCP,
         era="2025 on: Megatron core, torch_dcp or fsdp_dtensor",
         serialization="distcp",
         common={key: index.read(key) for key in _COMMON},
-        build=build,
+        described=name,
+        keys=native,
+        load=load,
         ignored=(index.shapes.keys() - native.values()) | (set(index.objects) - set(_COMMON)),
     )

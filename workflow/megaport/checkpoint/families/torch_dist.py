@@ -1,16 +1,15 @@
 """Megatron core's `torch_dist`: metadata.json, .metadata, .distcp files and common.pt."""
 
-from megaport.checkpoint.accounting import Accounting
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.distcp import read_index
 from megaport.checkpoint.families.dist_family import (
     is_training_state,
     one_named,
     parts_of_keys,
-    stage_of_keys,
 )
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import TORCH_DIST
-from megaport.checkpoint.parts import Parts, Stage
+from megaport.checkpoint.stages import Parts
 
 
 def recognise(contents: Contents) -> str | None:
@@ -21,23 +20,21 @@ def recognise(contents: Contents) -> str | None:
     return f".metadata describes .distcp files, with {beside} beside it"
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """All keys of the model, with their chunks."""
     name = one_named(contents, ".metadata") or ""
     index = read_index(contents, name)
     common = one_named(contents, "common.pt")
     keys = [key for key in index.shapes if not is_training_state(key)]
-
-    def build(tensor_parallel: int) -> Stage:
-        return stage_of_keys(name, keys, index.load, tensor_parallel, contents, accounting)
-
     return parts_of_keys(
         contents,
-        accounting,
+        findings,
         family=TORCH_DIST,
         era="2023 on: Megatron core, torch_dist",
         serialization="distcp",
         common=contents.state(common) if common else {},
-        build=build,
+        described=name,
+        keys=keys,
+        load=index.load,
         ignored=(index.shapes.keys() - set(keys)) | set(index.objects),
     )

@@ -1,16 +1,15 @@
 """Megatron core's `zarr` format: a folder with .zarray a key, and common.pt."""
 
-from megaport.checkpoint.accounting import Accounting
+from megaport.checkpoint.chunks import Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.families.dist_family import (
     is_training_state,
     one_named,
     parts_of_keys,
-    stage_of_keys,
 )
+from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import ZARR
-from megaport.checkpoint.parts import Parts, Stage
-from megaport.checkpoint.pieces import Whole
+from megaport.checkpoint.stages import Parts
 from megaport.checkpoint.zarr import read_array
 
 
@@ -20,7 +19,7 @@ def recognise(contents: Contents) -> str | None:
     return f"{count} folders hold a .zarray" if count else None
 
 
-def read(contents: Contents, accounting: Accounting) -> Parts:
+def read(contents: Contents, findings: Findings) -> Parts:
     """All keys of the model, with their chunks."""
     keys = {name.split("/")[-2]: name for name in _described(contents)}
     ignored = {key for key in keys if is_training_state(key)}
@@ -32,17 +31,16 @@ def read(contents: Contents, accounting: Accounting) -> Parts:
     def load(key: str) -> Whole:
         return arrays[key].load(contents.files)
 
-    def build(tensor_parallel: int) -> Stage:
-        return stage_of_keys(contents.source, arrays, load, tensor_parallel, contents, accounting)
-
     return parts_of_keys(
         contents,
-        accounting,
+        findings,
         family=ZARR,
         era="2023 to 2024 (core 0.3 to 0.8): Megatron core, zarr",
         serialization="zarr",
         common=contents.state(common) if common else {},
-        build=build,
+        described=contents.source,
+        keys=arrays,
+        load=load,
         ignored=ignored,
     )
 

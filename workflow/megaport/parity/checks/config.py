@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import GPT2Config
 
-from megaport.checkpoint.architecture import Architecture
 from megaport.parity.converted import unreadable
 from megaport.parity.gelu import ACTIVATIONS
 from megaport.parity.result import Measure, Result, equal, judge
+from megaport.table import Architecture
 
 NAME = "config"
 QUESTION = "Does config.json describe the checkpoint's architecture?"

@@ -10,22 +10,22 @@ class CheckpointMismatchError(MegaportError):
 
 
 @dataclass
-class Accounting:
+class Findings:
     """Collects findings about the checkpoint called `source`, then raises them together."""
 
     source: str
-    findings: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
 
     def report(self, kind: str, name: str, detail: str = "") -> None:
         """Note that `name` is `kind` (missing, extra, wrong shape, ...) with what was seen."""
-        self.findings.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
+        self.found.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
 
     def settle(self) -> None:
         """Raise `CheckpointMismatchError` with every finding in order, if there is any."""
-        if self.findings:
+        if self.found:
             raise CheckpointMismatchError(
                 self.source,
-                seen="\n  " + "\n  ".join(self.findings) + "\n",
+                seen="\n  " + "\n  ".join(self.found) + "\n",
                 expected="exactly the tensors of one GPT-2 model",
                 remedy="Get the whole checkpoint again, or use one that was saved complete.",
             )

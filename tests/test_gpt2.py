@@ -3,20 +3,10 @@
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from megaport.checkpoint import canonical
-from megaport.convert.table import Sizes, rows
+from megaport.gpt2 import GPT2
+from megaport.table import Sizes
 
 SIZES = Sizes(padded_vocab_size=128, vocab_size=101, n_positions=8, n_embd=16, n_inner=40, n_head=4)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_every_canonical_name_has_one_row_with_the_readers_axis_and_shape(tied: bool) -> None:
-    found = {row.megatron: row for row in rows(3, tied=tied)}
-    assert sorted(found) == sorted(canonical.expected_names(3, untied=not tied))
-    sizes = canonical.Sizes(hidden=16, inner=40, positions=8, vocab=128)
-    for name, row in found.items():
-        assert row.axis == canonical.shard_axis(name)
-        assert SIZES.shape(row.megatron_shape) == canonical.full_shape(name, sizes)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -35,12 +25,12 @@ def test_every_tensor_transformers_saves_has_one_row_with_its_shape(tied: bool) 
     state = GPT2LMHeadModel(config).state_dict()
     if tied:
         del state["lm_head.weight"]
-    found = {row.gpt2: SIZES.shape(row.gpt2_shape) for row in rows(3, tied=tied)}
+    found = {row.target: SIZES.shape(row.target_shape) for row in GPT2.rows(3, tied=tied)}
     assert found == {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def test_a_ranks_share_is_cut_on_the_tables_axis_only() -> None:
-    shares = {row.megatron: SIZES.shard_shape(row, 4) for row in rows(1, tied=True)}
+    shares = {row.megatron: SIZES.shard_shape(row, 4) for row in GPT2.rows(1, tied=True)}
     assert shares["layers.0.attention.query_key_value.weight"] == (12, 16)
     assert shares["layers.0.attention.dense.weight"] == (16, 4)
     assert shares["layers.0.mlp.dense_h_to_4h.bias"] == (10,)
@@ -51,7 +41,7 @@ def test_a_ranks_share_is_cut_on_the_tables_axis_only() -> None:
 
 
 def test_rows_come_in_the_order_of_the_forward_pass() -> None:
-    names = [row.megatron for row in rows(2, tied=False)]
+    names = [row.megatron for row in GPT2.rows(2, tied=False)]
     assert names[:2] == ["word_embeddings.weight", "position_embeddings.weight"]
     assert [name.split(".")[1] for name in names[2:-3]] == ["0"] * 12 + ["1"] * 12
     assert names[-3:] == ["final_layernorm.weight", "final_layernorm.bias", "output_layer.weight"]

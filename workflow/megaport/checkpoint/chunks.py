@@ -1,0 +1,128 @@
+"""One tensor from the chunks that distributed formats cut it into."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from megaport.checkpoint.arena import Arena
+from megaport.checkpoint.stages import Shards
+from megaport.errors import MegaportError
+from megaport.table import cut
+from megaport.tensors import Tensor, total_bytes
+
+
+class ChunksError(MegaportError):
+    """Chunks that leave a part of a tensor out, hold one twice, or are not as described."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk with its first element at `offsets` of the tensor it belongs to."""
+
+    offsets: tuple[int, ...]
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A tensor of `shape`, in chunks that cover it exactly once (checked by `check_cover`)."""
+
+    name: str
+    shape: tuple[int, ...]
+    chunks: Sequence[Chunk]
+
+
+def check_cover(whole: Whole) -> Whole:
+    """The same, or `ChunksError`: chunks lie within the shape, do not overlap, leave no gap."""
+    size = len(whole.shape)
+    if 0 in whole.shape:
+        raise _bad(whole, "a tensor without values")
+    for chunk in whole.chunks:
+        ends = _ends(chunk)
+        outside = len(chunk.offsets) != size or len(chunk.tensor.shape) != size
+        if outside or any(e > s for e, s in zip(ends, whole.shape, strict=True)):
+            raise _bad(whole, f"a chunk {list(chunk.tensor.shape)} at {list(chunk.offsets)}")
+    covered = sum(prod(chunk.tensor.shape) for chunk in whole.chunks)
+    if covered < prod(whole.shape):
+        raise _bad(whole, f"chunks of only {covered} of {prod(whole.shape)} values")
+    if covered > prod(whole.shape) or not _is_grid(whole):
+        raise _bad(whole, "chunks that overlap or are no grid")
+    return whole
+
+
+def _ends(chunk: Chunk) -> tuple[int, ...]:
+    return tuple(o + n for o, n in zip(chunk.offsets, chunk.tensor.shape, strict=False))
+
+
+def _is_grid(whole: Whole) -> bool:
+    """Whether every chunk is one cell of a grid, each cell once: all writers cut along axes.
+
+    Sorting only, so that a .metadata that claims very many chunks stays cheap.
+    """
+    if len({chunk.offsets for chunk in whole.chunks}) < len(whole.chunks):
+        return False
+    for axis, size in enumerate(whole.shape):
+        starts = sorted({chunk.offsets[axis] for chunk in whole.chunks})
+        ends = dict(zip(starts, [*starts[1:], size], strict=True))
+        if any(_ends(chunk)[axis] != ends[chunk.offsets[axis]] for chunk in whole.chunks):
+            return False
+    return True
+
+
+def _bad(whole: Whole, seen: str) -> ChunksError:
+    return ChunksError(
+        whole.name,
+        seen=seen,
+        expected=f"chunks that cover {list(whole.shape)} once",
+        remedy="The checkpoint is incomplete or damaged: get all of its files again.",
+    )
+
+
+def unstack(whole: Whole) -> list[Whole]:
+    """The layers of a tensor that stacks them on axis 0, as views."""
+    layers: list[list[Chunk]] = [[] for _ in range(whole.shape[0])]
+    for chunk in whole.chunks:
+        for index in range(chunk.tensor.shape[0]):
+            view = Tensor(chunk.tensor.dtype, chunk.tensor.array[index])
+            layers[chunk.offsets[0] + index].append(Chunk(chunk.offsets[1:], view))
+    return [
+        Whole(f"{whole.name}[{number}]", whole.shape[1:], chunks)
+        for number, chunks in enumerate(layers)
+    ]
+
+
+def shards_of(whole: Whole, axis: int | None, tensor_parallel: int, arena: Arena) -> Shards:
+    """The chunks as shards where `tensor_parallel` ranks cut them along `axis`, else one tensor.
+
+    Shards are views. A tensor cut in another way (FSDP cuts every tensor on axis 0, evenly or
+    not) is put together in the arena.
+    """
+    chunks = sorted(whole.chunks, key=lambda chunk: chunk.offsets)
+    tensors = tuple(chunk.tensor for chunk in chunks)
+    if len(chunks) == 1 or len({tensor.dtype for tensor in tensors}) > 1:
+        return tensors
+    if axis is not None and axis < len(whole.shape) and len(chunks) == tensor_parallel:
+        expected = cut(whole.shape, axis, tensor_parallel)
+        if all(tensor.shape == expected for tensor in tensors):
+            return tensors
+    return (arena.keep(_assembled(whole)),)
+
+
+def _assembled(whole: Whole) -> Tensor:
+    first = whole.chunks[0].tensor
+    array = np.empty(whole.shape, first.array.dtype)
+    for chunk in whole.chunks:
+        where = tuple(
+            slice(o, o + n) for o, n in zip(chunk.offsets, chunk.tensor.shape, strict=True)
+        )
+        array[where] = chunk.tensor.array
+    return Tensor(first.dtype, array)
+
+
+def room_for(wholes: Iterable[Whole]) -> int:
+    """Bytes that an arena needs to hold all of these, each chunk of each layer aligned."""
+    chunks = [chunk.tensor for whole in wholes for chunk in whole.chunks]
+    rows = sum(chunk.shape[0] if chunk.shape else 1 for chunk in chunks)
+    return total_bytes(chunks) + Arena.ALIGNED * (rows + 1)

@@ -1,0 +1,156 @@
+"""Stages and ranks become one state dict: every tensor accounted for, or one error."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+from megaport.checkpoint.copies import alike, collapse_copies, settle_head
+from megaport.checkpoint.features import refuse_features
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.model import Checkpoint, joined_shape
+from megaport.checkpoint.stages import Parts, Shards, Stage
+from megaport.checkpoint.version import decide_version
+from megaport.table import Row, Table, cut, factor_of, layer_name, numbers_of, split_layer
+from megaport.tensors import FLOATS
+
+
+def merge(parts: Parts, *, version: float | None) -> Checkpoint:
+    """Check the parts against each other and their table; `version` is the config's override.
+
+    Raises `NotGPT2Error` naming features, `CheckpointMismatchError` listing every tensor that is
+    missing, extra, of a wrong shape or dtype or unlike its copies, and `decide_version`'s errors.
+    """
+    table, findings, copies = parts.table, parts.findings, list[str]()
+    tensors, layers = _numbered_through(parts.stages, findings, copies)
+    unknown = {name: stage.source for stage in parts.stages for name in stage.unknown}
+    shapes = {name: joined_shape(table, name, shards) for name, shards in tensors.items()}
+    refuse_features(parts.source, parts.args, shapes, unknown, layers)
+    for name, source in unknown.items():
+        findings.report("extra", name, f"in {source}")
+    collapse_copies(table, tensors, findings)
+    tied = settle_head(tensors, parts.args, findings, copies)
+    rows = list(table.rows(layers, tied=tied.value))
+    _check_names(rows, tensors, findings)
+    _check_shapes(table, tensors, findings)
+    _check_dtypes(tensors, findings)
+    _check_args(parts, _measured(table, tensors), layers)
+    findings.settle()
+    number, order = decide_version(
+        parts.source, parts.stated_version, version, parts.args, parts.layout
+    )
+    ignored = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)
+    return Checkpoint(
+        table=table,
+        family=parts.family,
+        era=parts.era,
+        serialization=parts.serialization,
+        tensor_parallel=parts.tensor_parallel,
+        pipeline_parallel=parts.pipeline_parallel,
+        virtual_pipeline=parts.virtual_pipeline,
+        version=number,
+        qkv_order=order.value,
+        args=parts.args,
+        iteration=parts.iteration,
+        layers=layers,
+        tensors={row.megatron: tensors[row.megatron] for row in rows},
+        ignored=(*parts.ignored, *ignored, *copies),
+        decisions=(*parts.decisions, order, tied),
+    )
+
+
+def _numbered_through(
+    stages: Iterable[Stage], findings: Findings, copies: list[str]
+) -> tuple[dict[str, Shards], int]:
+    """All stages' tensors, layers counted stage by stage (they may be uneven), and their number.
+
+    Reports gaps inside a stage by its name, and names outside the layers that two stages hold and
+    that are not bit-equal.
+    """
+    tensors: dict[str, Shards] = {}
+    before = 0
+    for stage in stages:
+        here = stage.layers()
+        count = max(here) + 1 if here else 0
+        if count > len(stage.tensors):
+            seen = f"number {count - 1} among {len(here)} layers in {stage.source}"
+            findings.report("missing", "layers", seen)
+            findings.settle()
+        for gap in sorted(set(range(count)) - here):
+            findings.report("missing", f"layers.{before + gap}", f"in {stage.source}")
+        for native, shards in stage.tensors.items():
+            place = split_layer(native)
+            name = layer_name(before + place[0], place[1]) if place else native
+            if name not in tensors:
+                tensors[name] = shards
+            elif alike(tensors[name], shards):
+                copies.append(f"{name} in {stage.source}: a copy, bit-equal")
+            else:
+                findings.report("unlike its copy", name, f"in {stage.source}")
+        before += count
+    return tensors, before
+
+
+def _check_names(rows: Iterable[Row], tensors: Mapping[str, Shards], findings: Findings) -> None:
+    """Report every tensor that is not there, but for whole layers, which are reported as such."""
+    there = {place[0] for place in map(split_layer, tensors) if place}
+    for row in rows:
+        place = split_layer(row.megatron)
+        if row.megatron not in tensors and (not place or place[0] in there):
+            findings.report("missing", row.megatron)
+
+
+def _measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
+    """What most tensors say a symbol of the shape laws is, so that the odd one out is named."""
+    votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for name, shards in tensors.items():
+        law = table.row(name).megatron_shape
+        shape = joined_shape(table, name, shards)
+        for symbol, size in zip(law, shape, strict=False) if len(law) == len(shape) else ():
+            factor, letters = factor_of(symbol)
+            votes[letters][size // factor] += 1
+    return {letters: counter.most_common(1)[0][0] for letters, counter in votes.items()}
+
+
+def _check_shapes(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
+    sizes = _measured(table, tensors)
+    missing = set[float]()
+    for name, shards in tensors.items():
+        row = table.row(name)
+        try:
+            expected = cut(numbers_of(row.megatron_shape, sizes), row.axis, len(shards))
+        except KeyError:
+            expected = ()
+        for rank, shard in enumerate(shards):
+            if shard.shape != expected:
+                where = f" on rank {rank}" if len(shards) > 1 else ""
+                seen = f"{list(shard.shape)}{where}, expected {list(expected)}"
+                findings.report("wrong shape", name, seen)
+                missing.add(prod(expected) / max(1, prod(shard.shape)))
+    ranks = missing.pop() if len(missing) == 1 else 0.0
+    if ranks > 1 and ranks.is_integer():
+        absent = f"{int(ranks) - 1} of {int(ranks)} tensor-parallel rank files"
+        findings.report("missing", absent, "every wrong shape above is such a part")
+
+
+def _check_dtypes(tensors: Mapping[str, Shards], findings: Findings) -> None:
+    # Tensors may differ from each other (--embedding-weights-in-fp32): converting settles that.
+    for name, shards in tensors.items():
+        dtypes = sorted({shard.dtype for shard in shards})
+        if len(dtypes) > 1 or dtypes[0] not in FLOATS:
+            findings.report("wrong dtype", name, f"{', '.join(dtypes)}, expected one float type")
+
+
+def _check_args(parts: Parts, sizes: Mapping[str, int], layers: int) -> None:
+    counts = " + ".join(str(len(stage.layers())) for stage in parts.stages)
+    args: Mapping[str, Any] = parts.args or {}
+    for argument, found, detail in (
+        ("num_layers", layers, f"files hold {counts}"),
+        ("hidden_size", sizes.get("H"), "norms"),
+        ("ffn_hidden_size", sizes.get("F"), "rows of the first linear layer of the MLP"),
+        ("max_position_embeddings", sizes.get("P"), "rows of the position embedding"),
+        ("padded_vocab_size", sizes.get("V"), "rows of the word embedding"),
+    ):
+        said = args.get(argument)
+        if said is not None and found is not None and said != found:
+            parts.findings.report("args disagree", argument, f"{said}, but {found}: {detail}")

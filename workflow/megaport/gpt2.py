@@ -1,0 +1,125 @@
+"""GPT-2: THE table of its tensors, the names they had from 2019 on, and its config.json."""
+
+from typing import Any
+
+from megaport.table import (
+    FINAL_NORM,
+    HEAD,
+    LAYER,
+    WORD,
+    Architecture,
+    Row,
+    Sizes,
+    Table,
+    Transform,
+)
+
+COPY, CUT, TRANSPOSE = Transform.COPY, Transform.CUT, Transform.TRANSPOSE
+HEADS, HEADS_TRANSPOSE = Transform.HEADS, Transform.HEADS_TRANSPOSE
+QKV, DENSE = "attention.query_key_value", "attention.dense"
+UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
+INPUT_NORM, POST_NORM = "input_layernorm", "post_attention_layernorm"
+POSITION = "position_embeddings.weight"
+# The id of <|endoftext|> in GPT-2's vocabulary, which begins and ends its texts.
+END_OF_TEXT = 50256
+M, G = LAYER, "transformer.h.{n}."
+
+
+def sizes_of(config: dict[str, Any], ranks: int) -> Sizes:
+    """The sizes that a config.json says; the vocabulary padded to 128 x ranks, Megatron's rule."""
+    multiple = 128 * ranks
+    return Sizes(
+        padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,
+        vocab_size=config["vocab_size"],
+        n_positions=config["n_positions"],
+        n_embd=config["n_embd"],
+        n_inner=config.get("n_inner") or 4 * config["n_embd"],
+        n_head=config["n_head"],
+    )
+
+
+def config_of(architecture: Architecture, dtype: str) -> dict[str, Any]:
+    """GPT2Config's content in the order `save_pretrained` writes (sorted), `dtype` by torch's name.
+
+    With `n_ctx`, which transformers no longer writes and llama.cpp's converter reads; without
+    `transformers_version`, since no transformers wrote it. `n_inner` is null for GPT-2's usual
+    4 x n_embd. Dropouts and initializer_range are GPT-2's published ones: Megatron's say nothing
+    about the weights.
+    """
+    usual = architecture.n_inner == 4 * architecture.n_embd
+    token = END_OF_TEXT if architecture.vocab_size > END_OF_TEXT else None
+    return {
+        "activation_function": architecture.activation_function,
+        "add_cross_attention": False,
+        "architectures": ["GPT2LMHeadModel"],
+        "attn_pdrop": 0.1,
+        "bos_token_id": token,
+        "dtype": dtype,
+        "embd_pdrop": 0.1,
+        "eos_token_id": token,
+        "initializer_range": 0.02,
+        "layer_norm_epsilon": architecture.layer_norm_epsilon,
+        "model_type": "gpt2",
+        "n_ctx": architecture.n_positions,
+        "n_embd": architecture.n_embd,
+        "n_head": architecture.n_head,
+        "n_inner": None if usual else architecture.n_inner,
+        "n_layer": architecture.n_layer,
+        "n_positions": architecture.n_positions,
+        "pad_token_id": None,
+        "reorder_and_upcast_attn": False,
+        "resid_pdrop": 0.1,
+        "scale_attn_by_inverse_layer_idx": False,
+        "scale_attn_weights": True,
+        "summary_activation": None,
+        "summary_first_dropout": 0.1,
+        "summary_proj_to_labels": True,
+        "summary_type": "cls_index",
+        "summary_use_proj": True,
+        "tie_word_embeddings": architecture.tie_word_embeddings,
+        "use_cache": True,
+        "vocab_size": architecture.vocab_size,
+    }
+
+
+# fmt: off
+GPT2 = Table(
+    # Targets are the names that GPT2LMHeadModel.save_pretrained writes.
+    first=(
+        Row(WORD,     "transformer.wte.weight", ("V", "H"), ("v", "H"), 0,    CUT),
+        Row(POSITION, "transformer.wpe.weight", ("P", "H"), ("P", "H"), None, COPY),
+    ),
+    layer=(
+        Row(M + f"{INPUT_NORM}.weight", G + "ln_1.weight", ("H",), ("H",), None, COPY),
+        Row(M + f"{INPUT_NORM}.bias",   G + "ln_1.bias",   ("H",), ("H",), None, COPY),
+        Row(M + f"{QKV}.weight", G + "attn.c_attn.weight", ("3H", "H"), ("H", "3H"), 0,
+            HEADS_TRANSPOSE),
+        Row(M + f"{QKV}.bias",     G + "attn.c_attn.bias",   ("3H",),    ("3H",),    0,    HEADS),
+        Row(M + f"{DENSE}.weight", G + "attn.c_proj.weight", ("H", "H"), ("H", "H"), 1, TRANSPOSE),
+        Row(M + f"{DENSE}.bias",   G + "attn.c_proj.bias",   ("H",),     ("H",),     None, COPY),
+        Row(M + f"{POST_NORM}.weight", G + "ln_2.weight", ("H",), ("H",), None, COPY),
+        Row(M + f"{POST_NORM}.bias",   G + "ln_2.bias",   ("H",), ("H",), None, COPY),
+        Row(M + f"{UP}.weight",   G + "mlp.c_fc.weight",   ("F", "H"), ("H", "F"), 0,    TRANSPOSE),
+        Row(M + f"{UP}.bias",     G + "mlp.c_fc.bias",     ("F",),     ("F",),     0,    COPY),
+        Row(M + f"{DOWN}.weight", G + "mlp.c_proj.weight", ("H", "F"), ("F", "H"), 1,    TRANSPOSE),
+        Row(M + f"{DOWN}.bias",   G + "mlp.c_proj.bias",   ("H",),     ("H",),     None, COPY),
+    ),
+    last=(
+        Row(f"{FINAL_NORM}.weight", "transformer.ln_f.weight", ("H",), ("H",), None, COPY),
+        Row(f"{FINAL_NORM}.bias",   "transformer.ln_f.bias",   ("H",), ("H",), None, COPY),
+    ),
+    head=Row(HEAD, "lm_head.weight", ("V", "H"), ("v", "H"), 0, CUT),
+    # docs/formats.md, "Where the tensors are": 2019, then January 2021, core, September 2023.
+    modules={
+        QKV: QKV, "self_attention.query_key_value": QKV, "self_attention.linear_qkv": QKV,
+        DENSE: DENSE, "self_attention.dense": DENSE, "self_attention.linear_proj": DENSE,
+        UP: UP, "mlp.linear_fc1": UP,
+        DOWN: DOWN, "mlp.linear_fc2": DOWN,
+        INPUT_NORM: INPUT_NORM, "input_norm": INPUT_NORM,
+        POST_NORM: POST_NORM, "post_attention_norm": POST_NORM, "pre_mlp_layernorm": POST_NORM,
+    },
+    fused={"self_attention.linear_qkv": INPUT_NORM, "mlp.linear_fc1": POST_NORM},
+    final={FINAL_NORM: FINAL_NORM, "final_norm": FINAL_NORM},
+    config=config_of,
+)
+# fmt: on
