@@ -3,7 +3,7 @@
     python benchmarks/generate.py [--device cuda] [--dtypes bfloat16,float32] [--out FOLDER]
 
 One command for any machine with torch 2.11 or later and transformers 5.17 or later; peers join
-where they are installed (llama-cpp-python with gguf, ctranslate2, vllm). The model has GPT-2
+where they are installed (llama-cpp-python with gguf). The model has GPT-2
 345M's sizes and seeded random FP16 weights. Every engine must give FP32 `model.generate`'s greedy
 tokens first. Prints the Markdown of docs/how-it-works/generation-benchmark.md and, with --out,
 leaves the JSON with raw samples, the table and the plots there.
@@ -28,7 +28,7 @@ from megaport.benchmark.plots import draw_plots  # noqa: E402
 from megaport.generate.device import resolve_device  # noqa: E402
 
 GPT2_345M = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024, "vocab_size": 50257}
-ENGINES = "eager,static,fast,llamacpp,ctranslate2,vllm"
+ENGINES = "eager,static,fast,llamacpp"
 GRID = {
     "cpu": {"batch_sizes": (1, 4, 16), "prompt_lengths": (1, 128)},
     "cuda": {"batch_sizes": (1, 2, 4, 8, 16, 32, 64), "prompt_lengths": (1, 32, 128, 512)},

@@ -6,5 +6,5 @@ from support.tiny_gpt2 import one_thread, tiny
 
 __all__ = ["one_thread", "tiny"]
 
-if not any(map(find_spec, ("llama_cpp", "ctranslate2"))):
+if not find_spec("llama_cpp"):
     collect_ignore = ["test_installed_peers.py"]

@@ -9,7 +9,7 @@ import pytest
 from megaport.benchmark.measure import WARM_UPS, measure
 from megaport.benchmark.options import CARD_LENGTH, BenchmarkOptions, Point, points
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import EngineError, Job, OutOfMemoryError, out_of_memory
+from megaport.generate.engines.base import Batch, EngineError, OutOfMemoryError, out_of_memory
 from megaport.generate.model_files import Shape, read_shape
 
 BF16 = Placement("cpu", "bfloat16", "a test")
@@ -23,18 +23,18 @@ class Double:
     name, note, in_stream = "double", "", False
 
     def __init__(self, *, marks: bool = True, error: Exception | None = None) -> None:
-        self.jobs: list[Job] = []
+        self.batches: list[Batch] = []
         self.marks, self.error = marks, error
 
-    def generate(self, job: Job) -> list[list[int]]:
-        self.jobs.append(job)
+    def generate(self, batch: Batch) -> list[list[int]]:
+        self.batches.append(batch)
         if self.error:
             raise self.error
-        for _ in range(job.steps):
+        for _ in range(batch.steps):
             time.sleep(0.001)
-            if self.marks and job.mark:
-                job.mark()
-        return [[*prompt, *[0] * job.steps] for prompt in job.prompts]
+            if self.marks and batch.mark:
+                batch.mark()
+        return [[*prompt, *[0] * batch.steps] for prompt in batch.prompts]
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def _row(shape: Shape, engine: Double) -> dict[str, Any]:
 def test_a_row_keeps_every_sample_and_says_what_follows(shape: Shape) -> None:
     engine = Double()
     row = _row(shape, engine)
-    assert len(engine.jobs) == WARM_UPS + OPTIONS.repeats
-    assert all(job.steps == 5 and job.stop is None for job in engine.jobs), "fixed length"
+    assert len(engine.batches) == WARM_UPS + OPTIONS.repeats
+    assert all(batch.steps == 5 and batch.stop is None for batch in engine.batches), "fixed length"
     assert [len(sample["token_s"]) for sample in row["samples"]] == [4] * 4
     assert row["status"] == "measured"
     assert row["first_token_s"]["median"] >= 0.001

@@ -3,63 +3,31 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from megaport.benchmark.peers import llamacpp, vllm
+from megaport.benchmark.peers import llamacpp, open_contender
 from megaport.benchmark.peers.gguf_file import gguf_name
-from megaport.benchmark.registry import open_any
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import EngineError, Job
+from megaport.generate.engines.base import Batch, EngineError
 from megaport.generate.sampling import Sampling
 
 FP32 = Placement("cpu", "float32", "a test")
-MODULES = {"llamacpp": "llama_cpp", "ctranslate2": "ctranslate2", "vllm": "vllm"}
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_missing_peer_says_what_to_install(
-    tiny: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, MODULES[name], None)
-    device = "cuda" if name == "vllm" else "cpu"
+def test_a_missing_peer_says_what_to_install(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(EngineError, match=r"pip install"):
-        open_any(name, tiny, Placement(device, "float32", "a test"))
+        open_contender("llamacpp", tiny, FP32)
 
 
-def test_vllm_wants_cuda(tiny: Path) -> None:
-    with pytest.raises(EngineError, match="CUDA"):
-        open_any("vllm", tiny, FP32)
-
-
-def test_vllm_is_asked_for_full_length_greedy_ids(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: dict[str, Any] = {}
-
-    class Model:
-        def __init__(self, **options: Any) -> None:
-            asked.update(options)
-
-        def generate(self, prompts: Any, params: Any, use_tqdm: bool) -> Any:
-            asked.update(params, prompts=prompts)
-            out = SimpleNamespace(token_ids=(5,) * params["max_tokens"])
-            return [SimpleNamespace(outputs=[out]) for _ in prompts]
-
-    library = SimpleNamespace(LLM=Model, SamplingParams=dict, __version__="1")
-    monkeypatch.setitem(sys.modules, "vllm", library)
-    engine = vllm.VllmEngine.load(tiny, Placement("cuda", "float16", "a test"))
-    assert engine.generate(Job([[1], [2]], 4)) == [[1, 5, 5, 5], [2, 5, 5, 5]]
-    assert asked["prompts"] == [{"prompt_token_ids": [1]}, {"prompt_token_ids": [2]}]
-    assert (asked["dtype"], asked["temperature"]) == ("float16", 0.0)
-    assert asked["ignore_eos"] is True
-
-
-@pytest.mark.parametrize("job", [Job([[1]], 4, Sampling(False), seeds=[0]), Job([[1]], 4, stop=2)])
-def test_a_peer_is_given_greedy_full_length_work_only(job: Job) -> None:
+@pytest.mark.parametrize(
+    "batch", [Batch([[1]], 4, Sampling(False), seeds=[0]), Batch([[1]], 4, stop=2)]
+)
+def test_a_peer_is_given_greedy_full_length_work_only(batch: Batch) -> None:
     with pytest.raises(EngineError, match="samples or stops"):
-        vllm.VllmEngine(None, "").generate(job)
+        llamacpp._require_greedy(batch)
 
 
 def test_llamacpps_batch_holds_what_each_row_has_new() -> None:

@@ -13,7 +13,7 @@ from support.checkout import ROOT
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
 # What a machine may have beside them; measured or read only where it is installed.
-OPTIONAL = {"ctranslate2", "gguf", "llama_cpp", "pynvml", "vllm"}
+OPTIONAL = {"gguf", "llama_cpp", "pynvml"}
 
 
 def packages(path) -> dict[str, str]:

@@ -7,15 +7,14 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from megaport.generate.device import Placement
-from megaport.generate.engines import fast, network, session
+from megaport.generate.engines import decoding, fast, network, open_engine
 from megaport.generate.engines.base import (
+    Batch,
     Engine,
     EngineError,
-    Job,
     NonFiniteLogitsError,
     OutOfMemoryError,
 )
-from megaport.generate.engines.registry import open_engine
 from megaport.generate.engines.static import missing_compiler
 from megaport.generate.sampling import Sampling
 from support.tiny_gpt2 import END, POSITIONS, write_tiny_gpt2
@@ -38,29 +37,29 @@ def ours(tiny: Path) -> Engine:
 def test_fast_gives_the_greedy_tokens_of_eager(
     eager: Engine, ours: Engine, prompt: list[int]
 ) -> None:
-    job = Job([prompt], POSITIONS)
-    expected = eager.generate(job)
-    assert ours.generate(job) == expected
+    batch = Batch([prompt], POSITIONS)
+    expected = eager.generate(batch)
+    assert ours.generate(batch) == expected
     assert len(set(expected[0])) > 20, "a text that stands still proves nothing"
 
 
 @pytest.mark.parametrize("engine", ["eager", "fast"])
 def test_a_left_padded_batch_gives_each_row_its_own_text(tiny: Path, engine: str) -> None:
     running = open_engine(engine, tiny, FP32)
-    alone = [running.generate(Job([prompt], 50))[0] for prompt in PROMPTS]
-    assert running.generate(Job(PROMPTS, 50)) == alone
+    alone = [running.generate(Batch([prompt], 50))[0] for prompt in PROMPTS]
+    assert running.generate(Batch(PROMPTS, 50)) == alone
 
 
 def test_a_batch_whose_longest_prompt_is_nearly_full_runs_its_shortest_to_the_end(
     ours: Engine,
 ) -> None:
-    rows = ours.generate(Job([[3] * (POSITIONS - 1), [4]], POSITIONS))
+    rows = ours.generate(Batch([[3] * (POSITIONS - 1), [4]], POSITIONS))
     assert [len(row) for row in rows] == [POSITIONS, POSITIONS]
 
 
 def test_eager_refuses_a_batch_that_would_run_past_the_positions(eager: Engine) -> None:
     with pytest.raises(EngineError, match=r"40 \+ 79 positions.*engine: fast"):
-        eager.generate(Job([[3] * 40, [4]], 80))
+        eager.generate(Batch([[3] * 40, [4]], 80))
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "gelu_pytorch_tanh"])
@@ -68,18 +67,18 @@ def test_eager_refuses_a_batch_that_would_run_past_the_positions(eager: Engine) 
 def test_every_activation_and_head_agrees(tmp_path: Path, activation: str, tied: bool) -> None:
     changes = {"activation_function": activation, "tie_word_embeddings": tied, "n_inner": 48}
     model = write_tiny_gpt2(tmp_path, tokenizer=False, **changes)
-    job = Job([[1, 2, 3]], 48)
-    assert open_engine("fast", model, FP32).generate(job) == open_engine(
+    batch = Batch([[1, 2, 3]], 48)
+    assert open_engine("fast", model, FP32).generate(batch) == open_engine(
         "eager", model, FP32
-    ).generate(job)
+    ).generate(batch)
 
 
 def test_plain_linear_layers_agree_with_packed_ones(
     tiny: Path, ours: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    job = Job(PROMPTS, 64)
-    assert open_engine("fast", tiny, FP32).generate(job) == ours.generate(job)
+    batch = Batch(PROMPTS, 64)
+    assert open_engine("fast", tiny, FP32).generate(batch) == ours.generate(batch)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -93,8 +92,8 @@ def test_sixteen_bits_stay_close_to_float32(
             monkeypatch.setattr(torch.ops.mkldnn, name, lambda: False)
         monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", not_here)
     low = open_engine("fast", tiny, Placement("cpu", dtype, "a test"))
-    job = Job([[1, 2, 3]], 8)
-    assert low.generate(job)[0][:5] == ours.generate(job)[0][:5]
+    batch = Batch([[1, 2, 3]], 8)
+    assert low.generate(batch)[0][:5] == ours.generate(batch)[0][:5]
 
 
 def not_here(weight: torch.Tensor, batch: int) -> torch.Tensor:
@@ -105,21 +104,21 @@ def test_sharded_weights_are_read(tmp_path: Path, tiny: Path, ours: Engine) -> N
     model = GPT2LMHeadModel.from_pretrained(tiny)
     model.save_pretrained(tmp_path, max_shard_size="40kB")
     assert not (tmp_path / "model.safetensors").exists()
-    job = Job([[1]], 24)
-    assert open_engine("fast", tmp_path, FP32).generate(job) == ours.generate(job)
+    batch = Batch([[1]], 24)
+    assert open_engine("fast", tmp_path, FP32).generate(batch) == ours.generate(batch)
 
 
 SAMPLED = Sampling(greedy=False, temperature=0.8, top_k=40, top_p=0.9)
 
 
 def test_one_sampler_serves_every_engine(eager: Engine, ours: Engine) -> None:
-    job = Job([[1, 2, 3], [9]], 60, SAMPLED, seeds=[5, 6])
-    assert ours.generate(job) == eager.generate(job)
+    batch = Batch([[1, 2, 3], [9]], 60, SAMPLED, seeds=[5, 6])
+    assert ours.generate(batch) == eager.generate(batch)
 
 
 def test_a_sampled_row_depends_on_its_seed_and_not_on_its_batch(ours: Engine) -> None:
-    together = ours.generate(Job([[1], [1]], 60, SAMPLED, seeds=[5, 6]))
-    alone = [ours.generate(Job([[1]], 60, SAMPLED, seeds=[seed]))[0] for seed in (5, 6)]
+    together = ours.generate(Batch([[1], [1]], 60, SAMPLED, seeds=[5, 6]))
+    alone = [ours.generate(Batch([[1]], 60, SAMPLED, seeds=[seed]))[0] for seed in (5, 6)]
     assert together == alone
     assert alone[0] != alone[1]
 
@@ -127,9 +126,9 @@ def test_a_sampled_row_depends_on_its_seed_and_not_on_its_batch(ours: Engine) ->
 @pytest.mark.parametrize("engine", ["eager", "fast"])
 def test_a_row_ends_with_its_stop_token_and_others_go_on(tiny: Path, engine: str) -> None:
     running = open_engine(engine, tiny, FP32)
-    whole = running.generate(Job([[1], [2]], 64))
+    whole = running.generate(Batch([[1], [2]], 64))
     stop = whole[0][9]
-    cut = running.generate(Job([[1], [2]], 64, stop=stop))
+    cut = running.generate(Batch([[1], [2]], 64, stop=stop))
     assert cut[0] == whole[0][: whole[0].index(stop, 1) + 1]
     longer = whole[1][1:]
     end = longer.index(stop) + 2 if stop in longer else 64
@@ -140,30 +139,30 @@ def test_the_stop_is_looked_for_only_now_and_then(
     ours: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
-    inspect = session.Session.inspect
+    inspect = decoding.Decoding.inspect
     monkeypatch.setattr(
-        session.Session, "inspect", lambda s: (looked.append(s.filled), inspect(s))[1]
+        decoding.Decoding, "inspect", lambda s: (looked.append(s.filled), inspect(s))[1]
     )
-    ours.generate(Job([[1]], 1 + 2 * fast.CHECK_EVERY + 1, stop=-2))
+    ours.generate(Batch([[1]], 1 + 2 * fast.CHECK_EVERY + 1, stop=-2))
     assert len(looked) == 3
 
 
 def test_buffers_serve_every_job_of_their_form(ours: Engine) -> None:
-    first = ours.generate(Job([[1, 2]], 40))
-    kept = ours._session  # type: ignore[attr-defined]
-    ours.generate(Job([[9]], 40))
-    assert ours.generate(Job([[1, 2]], 40)) == first
-    assert ours._session is kept  # type: ignore[attr-defined]
-    ours.generate(Job([[1], [2]], 40))
-    assert ours._session is not kept  # type: ignore[attr-defined]
+    first = ours.generate(Batch([[1, 2]], 40))
+    kept = ours._decoding  # type: ignore[attr-defined]
+    ours.generate(Batch([[9]], 40))
+    assert ours.generate(Batch([[1, 2]], 40)) == first
+    assert ours._decoding is kept  # type: ignore[attr-defined]
+    ours.generate(Batch([[1], [2]], 40))
+    assert ours._decoding is not kept  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("engine", ["eager", "fast"])
 def test_every_new_token_is_marked_once(tiny: Path, engine: str) -> None:
     marks: list[None] = []
-    job = Job([[1, 2], [3]], 20, mark=lambda: marks.append(None))
-    open_engine(engine, tiny, FP32).generate(job)
-    assert len(marks) == job.steps == 19
+    batch = Batch([[1, 2], [3]], 20, mark=lambda: marks.append(None))
+    open_engine(engine, tiny, FP32).generate(batch)
+    assert len(marks) == batch.steps == 19
 
 
 @pytest.mark.parametrize("engine", ["eager", "fast"])
@@ -178,7 +177,7 @@ def test_fp16_overflow_is_an_error_that_says_so(
     model.save_pretrained(tmp_path)
     running = open_engine(engine, tmp_path, Placement("cpu", "float16", "a test"))
     with pytest.raises(NonFiniteLogitsError, match=r"float16.*bfloat16"):
-        running.generate(Job([[1]], 20, sampling, seeds=[0]))
+        running.generate(Batch([[1]], 20, sampling, seeds=[0]))
 
 
 @pytest.mark.parametrize("engine", ["eager", "fast"])
@@ -193,7 +192,7 @@ def test_out_of_memory_names_the_batch_and_the_remedy(
     target = (network.Network, "cache") if engine == "fast" else (GPT2LMHeadModel, "forward")
     monkeypatch.setattr(*target, full)
     with pytest.raises(OutOfMemoryError, match=r"2 rows of 40 tokens.*smaller batch") as caught:
-        running.generate(Job([[1], [2]], 40))
+        running.generate(Batch([[1], [2]], 40))
     assert "and a table" not in str(caught.value)
 
 
@@ -201,7 +200,7 @@ def test_out_of_memory_names_the_batch_and_the_remedy(
 @pytest.mark.parametrize("length", [3, POSITIONS + 1])
 def test_a_length_that_cannot_be_is_refused(tiny: Path, engine: str, length: int) -> None:
     with pytest.raises(EngineError, match="max_length"):
-        open_engine(engine, tiny, FP32).generate(Job([[1, 2, 3]], length))
+        open_engine(engine, tiny, FP32).generate(Batch([[1, 2, 3]], length))
 
 
 def test_an_unknown_engine_is_refused_by_name(tiny: Path) -> None:
@@ -220,5 +219,5 @@ def test_static_without_a_compiler_says_what_to_install(
 
 @pytest.mark.slow
 def test_static_gives_the_greedy_tokens_of_eager(tiny: Path, eager: Engine) -> None:
-    job = Job([[1, 2, 3]], 24)
-    assert open_engine("static", tiny, FP32).generate(job) == eager.generate(job)
+    batch = Batch([[1, 2, 3]], 24)
+    assert open_engine("static", tiny, FP32).generate(batch) == eager.generate(batch)

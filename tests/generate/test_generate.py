@@ -6,26 +6,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import pipeline
 
+from megaport.config.model import Prompt
 from megaport.generate import generate
-from megaport.generate.device import Placement
-from megaport.generate.engines.registry import open_engine
+from megaport.generate.device import Placement, resolve_device
+from megaport.generate.engines import open_engine
 from megaport.generate.generate import generate_texts
 from megaport.generate.output import write_generations
-from megaport.generate.prompts import PromptError, PromptRequest
+from megaport.generate.prompts import PromptError
 from support.tiny_gpt2 import END
 
 FP32 = Placement("cpu", "float32", "no CUDA device; a test")
-REQUESTS = [
-    PromptRequest(max_length=12),
-    PromptRequest(prompt="It is", max_length=24),
-    PromptRequest(token_ids=(1, 2, 3), max_length=24),
-    PromptRequest("It", do_sample=True, seed=7, top_k=50, max_length=24, num_return_sequences=2),
+PROMPTS = [
+    Prompt(max_length=12),
+    Prompt(prompt="It is", max_length=24),
+    Prompt(token_ids=[1, 2, 3], max_length=24),
+    Prompt(prompt="It", do_sample=True, seed=7, top_k=50, max_length=24, num_return_sequences=2),
 ]
 
 
 def test_every_sequence_comes_in_order_with_what_made_it(tiny: Path) -> None:
-    made = generate_texts(tiny, REQUESTS, FP32)
+    made = generate_texts(tiny, PROMPTS, FP32)
     assert [g.prompt for g in made] == [None, "It is", None, "It", "It"]
     assert made[0].token_ids[0] == END
     assert made[1].text is not None
@@ -43,23 +45,32 @@ def test_every_sequence_comes_in_order_with_what_made_it(tiny: Path) -> None:
 def test_neither_engine_nor_batch_changes_float32_texts(
     tiny: Path, engine: str, batch_size: int
 ) -> None:
-    made = generate_texts(tiny, REQUESTS, FP32, engine, batch_size=batch_size)
-    expected = generate_texts(tiny, REQUESTS, FP32)
+    made = generate_texts(tiny, PROMPTS, FP32, engine, batch_size=batch_size)
+    expected = generate_texts(tiny, PROMPTS, FP32)
     assert [g.token_ids for g in made] == [g.token_ids for g in expected]
 
 
+def test_the_default_on_a_cpu_is_the_text_of_transformers_pipeline(tiny: Path) -> None:
+    (made,) = generate_texts(tiny, [PROMPTS[1]], resolve_device("cpu"))
+    run = pipeline("text-generation", model=str(tiny), device="cpu")
+    asked = {"max_length": 24, "max_new_tokens": None, "do_sample": False, "pad_token_id": END}
+    (theirs,) = run("It is", return_tensors=True, **asked)
+    assert made.token_ids == theirs["generated_token_ids"]
+    assert run("It is", **asked)[0]["generated_text"] == made.text
+
+
 def test_a_seed_gives_its_text_again_beside_any_other_prompt(tiny: Path) -> None:
-    alone = generate_texts(tiny, REQUESTS[3:], FP32)
-    assert alone == generate_texts(tiny, REQUESTS, FP32)[3:]
+    alone = generate_texts(tiny, PROMPTS[3:], FP32)
+    assert alone == generate_texts(tiny, PROMPTS, FP32)[3:]
 
 
 def test_without_a_tokenizer_prompts_are_ids_and_text_is_null(tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny, tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").unlink()
-    (made,) = generate_texts(tmp_path / "model", [REQUESTS[2]], FP32)
+    (made,) = generate_texts(tmp_path / "model", [PROMPTS[2]], FP32)
     assert made.text is None
     with pytest.raises(PromptError, match="without tokenizer"):
-        generate_texts(tmp_path / "model", [REQUESTS[1]], FP32)
+        generate_texts(tmp_path / "model", [PROMPTS[1]], FP32)
 
 
 def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path) -> None:
@@ -67,30 +78,30 @@ def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path
     path = tmp_path / "model" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token_id": None}))
     with pytest.raises(PromptError, match="bos_token_id"):
-        generate_texts(tmp_path / "model", [PromptRequest()], FP32)
+        generate_texts(tmp_path / "model", [Prompt()], FP32)
 
 
 @pytest.mark.parametrize(
-    ("request_", "named"),
+    ("prompt", "named"),
     [
-        (PromptRequest(token_ids=(257,)), "ids below 257"),
-        (PromptRequest(token_ids=(1,) * 32, max_length=32), "32 for a prompt of 32"),
-        (PromptRequest(max_length=97), "at most the model's 96 positions"),
+        (Prompt(token_ids=[257]), "ids below 257"),
+        (Prompt(token_ids=[1] * 32, max_length=32), "32 for a prompt of 32"),
+        (Prompt(max_length=97), "at most the model's 96 positions"),
     ],
 )
-def test_a_request_the_model_cannot_serve_is_refused_before_it_loads(
-    tiny: Path, tmp_path: Path, request_: PromptRequest, named: str
+def test_a_prompt_the_model_cannot_serve_is_refused_before_it_loads(
+    tiny: Path, tmp_path: Path, prompt: Prompt, named: str
 ) -> None:
     shutil.copy(tiny / "config.json", tmp_path)
     with pytest.raises(PromptError, match=named):
-        generate_texts(tmp_path, [request_], FP32)
+        generate_texts(tmp_path, [prompt], FP32)
 
 
 def test_files_are_the_same_bytes_and_say_where_they_come_from(tiny: Path, tmp_path: Path) -> None:
     contents = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        made = generate_texts(tiny, REQUESTS, FP32)
+        made = generate_texts(tiny, PROMPTS, FP32)
         write_generations(made, FP32, "fast", tmp_path / folder)
         contents.append({p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()})
     assert contents[0] == contents[1]
@@ -104,7 +115,7 @@ def test_files_are_the_same_bytes_and_say_where_they_come_from(tiny: Path, tmp_p
 
 
 def test_the_bar_shows_on_a_terminal_only(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    generate_texts(tiny, REQUESTS[:1], FP32)
+    generate_texts(tiny, PROMPTS[:1], FP32)
     assert capsys.readouterr().err == ""
 
 
@@ -121,5 +132,5 @@ def test_a_small_model_runs_on_one_thread_and_leaves_the_count_as_it_was(
     monkeypatch.setattr(generate, "SMALL", limit)
     monkeypatch.setattr(generate, "open_engine", opened)
     torch.set_num_threads(2)
-    generate_texts(tiny, REQUESTS[:1], FP32)
+    generate_texts(tiny, PROMPTS[:1], FP32)
     assert (seen, torch.get_num_threads()) == ([threads], 2)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Job
+from megaport.generate.engines.base import Batch
+from megaport.generate.engines.decoding import SPAN, Decoding
 from megaport.generate.engines.fast import FastEngine
 from megaport.generate.engines.network import VOCABULARY_MULTIPLE, Network
-from megaport.generate.engines.session import SPAN, Session
 from megaport.generate.model_files import read_shape, read_weights
 from megaport.generate.sampling import Sampling
 
@@ -24,26 +24,26 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[tuple[str, int]] = []
-        self._body: tuple[Session, int] | None = None
+        self._body: tuple[Decoding, int] | None = None
         self._capturing = False
         monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(self))
         monkeypatch.setattr(torch.cuda, "graph", self.capture)
-        monkeypatch.setattr(Session, "_step", self._observed(Session._step))
-        init = Session.__init__
+        monkeypatch.setattr(Decoding, "_step", self._observed(Decoding._step))
+        init = Decoding.__init__
 
-        def replaying(session: Session, *args: Any) -> None:
-            init(session, *args)
-            session.replays = True
+        def replaying(decoding: Decoding, *args: Any) -> None:
+            init(decoding, *args)
+            decoding.replays = True
 
-        monkeypatch.setattr(Session, "__init__", replaying)
+        monkeypatch.setattr(Decoding, "__init__", replaying)
 
     def _observed(self, step: Any) -> Any:
-        def run(session: Session, span: int) -> None:
+        def run(decoding: Decoding, span: int) -> None:
             if self._capturing:
-                self._body = (session, span)
+                self._body = (decoding, span)
                 return
             self.log.append(("run", span))
-            step(session, span)
+            step(decoding, span)
 
         return run
 
@@ -60,13 +60,13 @@ class Recorder:
 class Graph:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.body: tuple[Session, int] | None = None
+        self.body: tuple[Decoding, int] | None = None
 
     def replay(self) -> None:
         assert self.body
-        session, span = self.body
+        decoding, span = self.body
         self.recorder.log.append(("replay", span))
-        session._step(span)
+        decoding._step(span)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ class Graph:
 def test_replayed_steps_give_the_same_tokens(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, sampling: Sampling
 ) -> None:
-    job = Job([[1, 2], [3] * 9], 90, sampling, seeds=[1, 2])
-    expected = FastEngine.load(tiny, FP32).generate(job)
+    batch = Batch([[1, 2], [3] * 9], 90, sampling, seeds=[1, 2])
+    expected = FastEngine.load(tiny, FP32).generate(batch)
     recorder = Recorder(monkeypatch)
     engine = FastEngine.load(tiny, FP32)
-    assert engine.generate(job) == expected
-    assert engine.generate(job) == expected
+    assert engine.generate(batch) == expected
+    assert engine.generate(batch) == expected
     for span in (SPAN, 2 * SPAN):
         events = [event for event, of in recorder.log if of == span and event != "run"]
         assert events[:2] == ["capture", "replay"]
@@ -91,18 +91,18 @@ def test_replayed_steps_give_the_same_tokens(
 
 def test_no_buffer_of_a_step_ever_moves(tiny: Path) -> None:
     engine = FastEngine.load(tiny, FP32)
-    engine.generate(Job([[1, 2]], 70))
-    session = engine._session
-    assert session is not None
+    engine.generate(Batch([[1, 2]], 70))
+    decoding = engine._decoding
+    assert decoding is not None
 
     def addresses() -> dict[str, int]:
-        named = {k: v for k, v in vars(session).items() if isinstance(v, torch.Tensor)}
-        stored = {f"cache{i}": tensor for i, tensor in enumerate(session.cache)}
+        named = {k: v for k, v in vars(decoding).items() if isinstance(v, torch.Tensor)}
+        stored = {f"cache{i}": tensor for i, tensor in enumerate(decoding.cache)}
         return {name: tensor.data_ptr() for name, tensor in (named | stored).items()}
 
     before = addresses()
-    engine.generate(Job([[9]], 70))
-    assert engine._session is session
+    engine.generate(Batch([[9]], 70))
+    assert engine._decoding is decoding
     assert addresses() == before
 
 

@@ -1,5 +1,6 @@
 """A GPT-2 of a few thousand weights with a byte-level tokenizer, made by transformers itself."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,5 @@ def _write_tokenizer(folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<end>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from adapter import Task, log, run
-from megaport.generate.hardware import gpu_names, has_bf16
+from megaport.generate.hardware import gpu_names
 from megaport.store.step import Job
 
 # What decides the device and the dtype under `auto`; part of the action key.
-HARDWARE = {"gpus": gpu_names(), "bf16": has_bf16()}
+HARDWARE = {"gpus": gpu_names()}
 
 
 def compute(job: Job) -> None:
@@ -17,14 +17,12 @@ def compute(job: Job) -> None:
     from megaport.generate.prompts import parse_prompts, read_prompts
 
     given, prompts = job.parameters, job.parameters["prompts"]
-    length = given["max_length"]
     if isinstance(prompts, dict):
-        requests = read_prompts(Task(snakemake).find(prompts["file"]), {"max_length": length})
+        wanted = read_prompts(Task(snakemake).find(prompts["file"]), given["max_length"])
     else:
-        entries = [{**prompt, "max_length": prompt["max_length"] or length} for prompt in prompts]
-        requests = parse_prompts(entries, "generate.prompts")
+        wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
     placement = resolve_device(given["device"], given["dtype"])
-    texts = generate_texts(job.folder("assemble", "model"), requests, placement, given["engine"])
+    texts = generate_texts(job.folder("assemble", "model"), wanted, placement, given["engine"])
     write_generations(texts, placement, given["engine"], job.work)
 
 

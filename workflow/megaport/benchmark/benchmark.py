@@ -1,46 +1,48 @@
 """The whole benchmark of one model on one machine, as one JSON file with its raw samples."""
 
-import gc
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from megaport.benchmark.bandwidth import copy_bandwidth
-from megaport.benchmark.correctness import Reference, check
 from megaport.benchmark.environment import environment, file_stem
-from megaport.benchmark.measure import measure
+from megaport.benchmark.isolation import ask
 from megaport.benchmark.options import BenchmarkOptions, points
-from megaport.benchmark.registry import open_any
 from megaport.benchmark.statistics import interval
 from megaport.benchmark.summary import summarize, table
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement, resolve_device
-from megaport.generate.model_files import read_shape
+
+Record = dict[str, Any]
+
+
+class BenchmarkError(MegaportError):
+    """Nothing could be measured, because the judge itself did not run."""
 
 
 def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> Path:
-    """Measure every engine that gives the right tokens; write `<device>-<machine>.json` and `.txt`.
+    """Measure every contender that gives the right tokens; write `<file_stem>.json` and `.txt`.
 
-    Returns the JSON's path. Engines that are missing, wrong or out of memory are rows that say so.
-    Raises MegaportError for a device, dtype or model that cannot be had at all.
+    Returns the JSON's path. Contenders that are missing, wrong, out of memory, crashed or silent
+    are records that say so. Raises MegaportError for a device, dtype or model that cannot be had.
     """
     placements = [resolve_device(options.device, dtype) for dtype in options.dtypes or ("auto",)]
     device = placements[0].device
-    result: dict[str, Any] = {
+    before = environment(device)
+    contenders = _contenders(model_dir, placements, options)
+    copy, agreements = _judge(model_dir, device, contenders, options)
+    result: Record = {
         "device": device,
         "summary": "",
         "placements": [asdict(placement) for placement in placements],
-        "environment": environment(device),
+        "environment": before,
         "options": asdict(options),
-        "copy_bytes_per_s": _copy(device, options.seed),
-        "correctness": _correctness(model_dir, placements, options),
+        "copy_bytes_per_s": {"samples": copy, **interval(copy, options.seed)},
+        "agreement": agreements,
+        **_measured(contenders, agreements),
     }
-    result |= _measurements(model_dir, placements, options, result["correctness"])
     result["load_average_after"] = environment(device)["load_average"]
     result["summary"] = summarize(result)
     path = out / f"{file_stem(device)}.json"
@@ -49,68 +51,96 @@ def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> P
     return path
 
 
-def _copy(device: str, seed: int) -> dict[str, Any]:
-    samples = copy_bandwidth(device)
-    return {"samples": samples, **interval(samples, seed)}
-
-
-def _correctness(
+def _contenders(
     model_dir: Path, placements: list[Placement], options: BenchmarkOptions
-) -> list[dict[str, Any]]:
-    """A verdict per engine and dtype; the reference is gone from memory when this returns."""
-    reference = Reference(model_dir, placements[0].device, options.seed)
-    dtypes = sorted({"float32", *(placement.dtype for placement in placements)})
-    cases = [(name, dtype) for name in options.engines for dtype in dtypes]
-    verdicts = [
-        {"engine": name, **_verdict(name, model_dir, dtype, reference)}
-        for name, dtype in tqdm(cases, desc="check", disable=None)
+) -> list[Record]:
+    """Every engine in every dtype asked for, and in float32 for the judge alone."""
+    timed = {placement.dtype: placement for placement in placements}
+    exact = Placement(placements[0].device, "float32", "the judge wants it")
+    cases = [
+        (name, placement)
+        for name in options.engines
+        for placement in {"float32": exact, **timed}.values()
     ]
-    del reference
-    _release()
-    return verdicts
+    return [
+        _contend(name, model_dir, placement, placement.dtype in timed, options)
+        for name, placement in tqdm(cases, desc="benchmark", disable=None)
+    ]
 
 
-def _verdict(name: str, model_dir: Path, dtype: str, reference: Reference) -> dict[str, Any]:
-    try:
-        return {"status": "checked", **check(name, model_dir, dtype, reference).as_json()}
-    except MegaportError as error:
-        return {"status": "unavailable", "passed": False, "dtype": dtype, "reason": str(error)}
-    finally:
-        _release()
+def _contend(
+    name: str, model_dir: Path, placement: Placement, timed: bool, options: BenchmarkOptions
+) -> Record:
+    task = {
+        "work": "contend",
+        "engine": name,
+        "model": str(model_dir),
+        "placement": asdict(placement),
+        "options": asdict(options),
+        "timed": timed,
+    }
+    answers, ended = ask(task, options.patience_s)
+    said = {key: value for answer in answers for key, value in answer.items()}
+    rows = [answer["measurement"] for answer in answers if "measurement" in answer]
+    if timed and "texts" in said and ended:
+        rows += _unmeasured(name, placement, len(rows), ended, options)
+    return {
+        "engine": name,
+        "dtype": placement.dtype,
+        "load": said.get("load"),
+        "texts": said.get("texts"),
+        "reason": said.get("refused") or ended,
+        "rows": rows,
+    }
 
 
-def _measurements(
-    model_dir: Path,
-    placements: list[Placement],
-    options: BenchmarkOptions,
-    verdicts: list[dict[str, Any]],
-) -> dict[str, Any]:
-    passed = {(v["engine"], v["dtype"]) for v in verdicts if v["passed"]}
-    loads, rows = [], []
-    for placement in placements:
-        for name in options.engines:
-            if {(name, "float32"), (name, placement.dtype)} <= passed:
-                load, measured = _one_engine(name, model_dir, placement, options)
-                loads.append(load)
-                rows += measured
-                _release()
-    return {"loads": loads, "rows": rows}
+def _unmeasured(
+    name: str, placement: Placement, done: int, why: str, options: BenchmarkOptions
+) -> list[Record]:
+    """A row for each point that a process which ended early left."""
+    return [
+        {"engine": name, "dtype": placement.dtype, "status": "ended", "reason": why}
+        | {"workload": point.workload, "batch": point.batch, "prompt": point.prompt}
+        for point in list(points(options))[done:]
+    ]
 
 
-def _one_engine(
-    name: str, model_dir: Path, placement: Placement, options: BenchmarkOptions
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    shape = read_shape(model_dir)
-    start = time.perf_counter()
-    engine = open_any(name, model_dir, placement)
-    seconds = time.perf_counter() - start
-    bar = tqdm(list(points(options)), desc=f"{name} {placement.dtype}", disable=None)
-    rows = [measure(engine, shape, placement, point, options) for point in bar]
-    load = {"engine": name, "dtype": placement.dtype, "load_s": seconds, "note": engine.note}
-    return load, rows
+def _judge(
+    model_dir: Path, device: str, contenders: list[Record], options: BenchmarkOptions
+) -> tuple[list[float], list[Record]]:
+    """Samples of copy bandwidth, and an agreement for every contender."""
+    texts = [{key: c[key] for key in ("engine", "dtype", "texts")} for c in contenders]
+    task = {"work": "judge", "model": str(model_dir), "device": device, "seed": options.seed}
+    answers, ended = ask({**task, "texts": [t for t in texts if t["texts"]]}, options.patience_s)
+    said = {key: value for answer in answers for key, value in answer.items()}
+    if ended or "refused" in said:
+        raise BenchmarkError(
+            "the judge, FP32 model.generate",
+            seen=said.get("refused") or ended,
+            expected="its tokens, which every contender must give",
+            remedy="Measure on a device that holds the model in float32.",
+        )
+    judged = [answer["agreement"] for answer in answers if "agreement" in answer]
+    return said["copy"], [{"status": "checked", **a} for a in judged] + [
+        {
+            "engine": c["engine"],
+            "status": "unavailable",
+            "passed": False,
+            "dtype": c["dtype"],
+            "reason": c["reason"],
+        }
+        for c in contenders
+        if not c["texts"]
+    ]
 
 
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _measured(contenders: list[Record], agreements: list[Record]) -> Record:
+    """Loads and rows of those that agree in float32 and in their dtype."""
+    passed = {(a["engine"], a["dtype"]) for a in agreements if a["passed"]}
+    right = [
+        c
+        for c in contenders
+        if c["rows"] and {(c["engine"], "float32"), (c["engine"], c["dtype"])} <= passed
+    ]
+    loads = [{"engine": c["engine"], "dtype": c["dtype"], **c["load"]} for c in right]
+    return {"loads": loads, "rows": [row for c in right for row in c["rows"]]}

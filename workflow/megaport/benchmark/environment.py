@@ -1,5 +1,6 @@
 """Where a benchmark was made: all that can change its figures."""
 
+import hashlib
 import os
 import platform
 import re
@@ -13,14 +14,11 @@ from megaport.benchmark.gpu import read_gpu
 from megaport.generate.hardware import core_count, cpu_model, machine_key
 
 PACKAGES = (
-    "torch",
     "transformers",
     "numpy",
     "triton",
     "llama-cpp-python",
     "gguf",
-    "ctranslate2",
-    "vllm",
     "nvidia-ml-py",
 )
 
@@ -41,16 +39,21 @@ def environment(device: str) -> dict[str, Any]:
         "gpu": read_gpu() if device == "cuda" else None,
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {
+            "torch": torch.__version__,  # with its build, which the package may not say
+            **{name: found for name in PACKAGES if (found := _version(name))},
+        },
     }
 
 
 def file_stem(device: str) -> str:
-    """`<device>-<machine>` in lower case, for file names: different machines never share one."""
-    where = machine_key()
-    if device == "cuda":
-        where = f"{torch.cuda.get_device_name(0)}; {where}"
-    return f"{device}-" + re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-")
+    """`<device>-<what computes>-<digest of the machine>`, for file names: short, and different
+    machines never share one."""
+    chip = torch.cuda.get_device_name(0) if device == "cuda" else cpu_model()
+    words = re.sub(r"\((r|tm)\)", "", chip.lower())
+    name = re.sub(r"[^a-z0-9]+", "-", words)[:24].strip("-")
+    digest = hashlib.sha256(f"{chip}; {machine_key()}".encode()).hexdigest()
+    return f"{device}-{name}-{digest[:6]}"
 
 
 def _version(package: str) -> str | None:

@@ -12,7 +12,7 @@ from megaport.benchmark.memory import peak_bytes, reset_peak
 from megaport.benchmark.options import BenchmarkOptions, Point
 from megaport.benchmark.statistics import interval, percentiles
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Engine, EngineError, Job, OutOfMemoryError
+from megaport.generate.engines.base import Batch, Engine, EngineError, OutOfMemoryError
 from megaport.generate.model_files import Shape
 
 # The first run of a form compiles and warms up, the second records the graphs left to record.
@@ -39,8 +39,8 @@ def measure(
             | {"status": "measured"}
             | _measured(engine, shape, placement, point, prompts, options)
         )
-    except OutOfMemoryError as error:
-        return row | {"status": "out of memory", "reason": str(error)}
+    except (OutOfMemoryError, MemoryError) as error:
+        return row | {"status": "out of memory", "reason": str(error) or "MemoryError"}
     except EngineError as error:
         return row | {"status": "refused", "reason": str(error)}
 
@@ -83,9 +83,9 @@ def _sample(
     engine: Engine, placement: Placement, point: Point, prompts: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     clock = clock_for(placement.device, engine.in_stream)
-    job = Job(prompts, point.prompt + point.new_tokens, mark=clock.mark)
+    batch = Batch(prompts, point.prompt + point.new_tokens, mark=clock.mark)
     clock.start()
-    engine.generate(job)
+    engine.generate(batch)
     total, marks = clock.read()
     steps = [later - earlier for earlier, later in pairwise(marks)]
     return {"total_s": total, "first_token_s": marks[0] if marks else None, "token_s": steps}

@@ -11,8 +11,9 @@ CARD_LENGTH = 32
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """`dtypes` None: what is fast on the device. Each engine is measured at every batch size with
-    the first prompt length, and at every prompt length with the first batch size."""
+    """`dtypes` None: the device's default. Each engine is measured at every batch size with the
+    first prompt length, and at every prompt length with the first batch size. `patience_s` is how
+    long a process may say nothing: a compilation takes minutes."""
 
     device: str = "auto"
     dtypes: tuple[str, ...] | None = None
@@ -22,6 +23,7 @@ class BenchmarkOptions:
     new_tokens: int = 32
     repeats: int = 3
     seed: int = 0
+    patience_s: float = 900.0
 
 
 @dataclass(frozen=True)

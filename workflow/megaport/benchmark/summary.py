@@ -36,14 +36,25 @@ def table(result: dict[str, Any]) -> str:
         COLUMNS,
     ]
     rows = [_line(row, copy["median"]) for row in result["rows"]]
-    verdicts = [f"{v['engine']} {v['dtype']}: {_judged(v)}" for v in result["correctness"]]
-    return "\n".join([*head, *rows, "", *verdicts, ""])
+    loads = [
+        f"{load['engine']} {load['dtype']}: {_loaded(load, result)}" for load in result["loads"]
+    ]
+    agreed = [f"{a['engine']} {a['dtype']}: {_agreed(a)}" for a in result["agreement"]]
+    return "\n".join([*head, *rows, "", *loads, "", *agreed, ""])
 
 
-def _judged(verdict: dict[str, Any]) -> str:
-    if verdict["status"] != "checked":
-        return f"not measured, {verdict['reason']}"
-    return f"{'' if verdict['passed'] else 'not measured, wrong tokens: '}{verdict['reason']}"
+def _loaded(load: dict[str, Any], result: dict[str, Any]) -> str:
+    """What it is, how long it loads, and its first text, with what it compiles for it."""
+    pair = (load["engine"], load["dtype"])
+    rows = [r for r in result["rows"] if (r["engine"], r["dtype"]) == pair and "first_run_s" in r]
+    first = f", its first text took {rows[0]['first_run_s']:.1f} s" if rows else ""
+    return f"{load['note']}; loaded in {load['load_s']:.1f} s{first}"
+
+
+def _agreed(agreement: dict[str, Any]) -> str:
+    if agreement["status"] != "checked":
+        return f"not measured, {agreement['reason']}"
+    return f"{'' if agreement['passed'] else 'not measured, wrong tokens: '}{agreement['reason']}"
 
 
 def _line(row: dict[str, Any], copy: float) -> str:

@@ -44,13 +44,17 @@ class Architecture(Strict):
 
 
 class Prompt(Strict):
-    """One request for text."""
+    """One request for text: from `prompt`, from `token_ids`, or from the token that begins a text.
 
-    prompt: str | None = None
-    token_ids: list[Annotated[int, Field(ge=0)]] | None = None
-    max_length: Positive | None = None
+    `max_length` counts the prompt, as in the model card. With `do_sample` the returned sequences
+    use seeds `seed`, `seed + 1`, ...
+    """
+
+    prompt: Annotated[str, Field(min_length=1)] | None = None
+    token_ids: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    max_length: Annotated[int, Field(ge=2)] | None = None
     do_sample: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -60,6 +64,8 @@ class Prompt(Strict):
     def _one_prompt(self) -> Self:
         if self.prompt is not None and self.token_ids is not None:
             raise ValueError("give `prompt` or `token_ids`, not both")
+        if self.num_return_sequences > 1 and not self.do_sample:
+            raise ValueError("greedy sequences would all be the same: do_sample: true, or one")
         return self
 
 

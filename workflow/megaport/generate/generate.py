@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from megaport.config.model import Prompt
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Engine, Job
-from megaport.generate.engines.registry import open_engine
+from megaport.generate.engines import open_engine
+from megaport.generate.engines.base import Batch, Engine
 from megaport.generate.model_files import Shape, read_shape
-from megaport.generate.prompts import PromptError, PromptRequest
+from megaport.generate.prompts import PromptError
 from megaport.generate.sampling import Sampling
 
 # Bytes read per token; a single core reads them in a few milliseconds.
@@ -25,7 +26,7 @@ SMALL = 64 * 2**20
 @dataclass(frozen=True)
 class Generation:
     """One sequence. `text` and `prompt` are None where there are only token ids; `token_ids` begins
-    with the `prompt_tokens` ids it was given; `settings` is what PromptRequest asked for."""
+    with the `prompt_tokens` ids it was given; `settings` is what the Prompt asked for."""
 
     prompt: str | None
     text: str | None
@@ -38,26 +39,36 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class _Row:
-    request: PromptRequest
+class _Text:
+    prompt: Prompt
+    max_length: int
+    seed: int
     token_ids: list[int]
 
     @property
     def form(self) -> tuple[int, Sampling]:
-        r = self.request
-        greedy = Sampling() if not r.do_sample else None
-        return r.max_length, greedy or Sampling(False, r.temperature, r.top_k, r.top_p)
+        p = self.prompt
+        sampled = Sampling(False, p.temperature, p.top_k, p.top_p)
+        return self.max_length, sampled if p.do_sample else Sampling()
+
+    def settings(self) -> dict[str, Any]:
+        """What was asked for beside the prompt, with the seed of this very text."""
+        chosen = {"do_sample": self.prompt.do_sample, "max_length": self.max_length}
+        if not self.prompt.do_sample:
+            return chosen
+        keys = ("temperature", "top_k", "top_p")
+        return {**chosen, "seed": self.seed, **{key: getattr(self.prompt, key) for key in keys}}
 
 
 def generate_texts(
     model_dir: Path,
-    requests: Sequence[PromptRequest],
+    prompts: Sequence[Prompt],
     placement: Placement,
     engine: str = "fast",
     *,
     batch_size: int = 1,
 ) -> list[Generation]:
-    """Every sequence of every request, in order.
+    """Every sequence of every prompt, in order.
 
     Rows that follow each other with equal settings run up to `batch_size` at a time; in 16-bit
     dtypes a larger batch can turn a near tie, so 1 keeps prompts independent of each other.
@@ -65,7 +76,7 @@ def generate_texts(
     """
     shape = read_shape(model_dir)
     tokenizer = open_tokenizer(model_dir)
-    rows = [row for request in requests for row in _rows(request, shape, tokenizer)]
+    rows = [row for prompt in prompts for row in _rows(prompt, shape, tokenizer)]
     texts: list[Generation] = []
     with _threads(shape, placement), tqdm(total=len(rows), unit="text", disable=None) as bar:
         running = open_engine(engine, model_dir, placement)
@@ -95,25 +106,26 @@ def open_tokenizer(model_dir: Path) -> Tokenizer | None:
     return Tokenizer.from_file(str(path)) if path.is_file() else None
 
 
-def _rows(request: PromptRequest, shape: Shape, tokenizer: Tokenizer | None) -> Iterator[_Row]:
-    ids = _token_ids(request, shape, tokenizer)
+def _rows(prompt: Prompt, shape: Shape, tokenizer: Tokenizer | None) -> Iterator[_Text]:
+    ids = _token_ids(prompt, shape, tokenizer)
+    length = prompt.max_length or shape.positions
     if wrong := [token for token in ids if token >= shape.vocabulary]:
         raise _refused("token_ids", wrong[:5], f"ids below {shape.vocabulary}", "Correct the ids.")
-    if not len(ids) < request.max_length <= shape.positions:
+    if not len(ids) < length <= shape.positions:
         raise _refused(
             "max_length",
-            f"{request.max_length} for a prompt of {len(ids)} tokens",
+            f"{length} for a prompt of {len(ids)} tokens",
             f"more than the prompt, at most the model's {shape.positions} positions",
             "Correct `max_length`, or shorten the prompt.",
         )
-    for number in range(request.num_return_sequences):
-        yield _Row(replace(request, seed=request.seed + number), ids)
+    for number in range(prompt.num_return_sequences):
+        yield _Text(prompt, length, prompt.seed + number, ids)
 
 
-def _token_ids(request: PromptRequest, shape: Shape, tokenizer: Tokenizer | None) -> list[int]:
-    if request.token_ids is not None:
-        return list(request.token_ids)
-    if request.prompt is None:
+def _token_ids(prompt: Prompt, shape: Shape, tokenizer: Tokenizer | None) -> list[int]:
+    if prompt.token_ids is not None:
+        return prompt.token_ids
+    if prompt.prompt is None:
         if shape.bos is None:
             raise _refused(
                 "unconditional prompt", "a model without bos_token_id", "one", "Give token_ids."
@@ -121,43 +133,43 @@ def _token_ids(request: PromptRequest, shape: Shape, tokenizer: Tokenizer | None
         return [shape.bos]
     if tokenizer is None:
         raise _refused(
-            f"prompt {request.prompt!r}",
+            f"prompt {prompt.prompt!r}",
             "a model without tokenizer",
             "token_ids",
             "Give `token_ids`, or set the model's `tokenizer`.",
         )
-    ids: list[int] = tokenizer.encode(request.prompt).ids
+    ids: list[int] = tokenizer.encode(prompt.prompt).ids
     return ids
 
 
-def _batches(rows: list[_Row], size: int) -> Iterator[list[_Row]]:
+def _batches(rows: list[_Text], size: int) -> Iterator[list[_Text]]:
     for _, group in groupby(rows, key=lambda row: row.form):
         alike = list(group)
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def _run(engine: Engine, batch: list[_Row], shape: Shape) -> list[list[int]]:
+def _run(engine: Engine, batch: list[_Text], shape: Shape) -> list[list[int]]:
     max_length, sampling = batch[0].form
     return engine.generate(
-        Job(
+        Batch(
             [row.token_ids for row in batch],
             max_length,
             sampling,
-            seeds=[row.request.seed for row in batch],
+            seeds=[row.seed for row in batch],
             stop=shape.eos,
         )
     )
 
 
 def _generation(
-    row: _Row, ids: list[int], tokenizer: Tokenizer | None, placement: Placement, engine: str
+    row: _Text, ids: list[int], tokenizer: Tokenizer | None, placement: Placement, engine: str
 ) -> Generation:
     return Generation(
-        prompt=row.request.prompt,
+        prompt=row.prompt.prompt,
         text=tokenizer.decode(ids) if tokenizer else None,
         token_ids=ids,
         prompt_tokens=len(row.token_ids),
-        settings=row.request.settings(),
+        settings=row.settings(),
         device=placement.device,
         dtype=placement.dtype,
         engine=engine,

@@ -7,20 +7,12 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 NVIDIA = Path("/proc/driver/nvidia/gpus")
-# x86: CPUID leaf 7 names in Linux's cpufeatures.h; "bf16" is the Arm hwcap (FEAT_BF16).
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's name as the kernel gives it, else the machine's architecture."""
     match = re.search(r"^model name\s*:\s*(.+)$", _read(cpuinfo), re.MULTILINE)
     return " ".join(match.group(1).split()) if match else platform.machine()
-
-
-def has_bf16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether the CPU multiplies bfloat16 itself (emulated, it is slower than float32)."""
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(cpuinfo), re.MULTILINE)
-    return bool(flags and BF16_FLAGS & set(flags.group(1).split()))
 
 
 def core_count() -> int:

@@ -8,9 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from megaport.benchmark.peers.gguf_file import write_gguf
-from megaport.benchmark.peers.refusal import refusal, require_greedy
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Job, finish
+from megaport.generate.engines.base import Batch, EngineError, finish
 from megaport.generate.hardware import core_count
 
 # ggml_log_callback(level, text, user data); it must outlive every call into the library.
@@ -44,11 +43,11 @@ class LlamaCppEngine:
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
         if missing := available():
-            raise refusal(cls.name, missing)
+            raise _refusal(missing)
         import llama_cpp
 
         if placement.device == "cuda" and not llama_cpp.llama_supports_gpu_offload():
-            raise refusal(cls.name, "a build without GPU support")
+            raise _refusal("a build without GPU support")
         llama_cpp.llama_log_set(SILENT, None)
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = ALL_LAYERS if placement.device == "cuda" else 0
@@ -58,7 +57,7 @@ class LlamaCppEngine:
             write_gguf(model_dir, path, placement)
             model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
-            raise refusal(cls.name, "a GGUF file that it would not load")
+            raise _refusal("a GGUF file that it would not load")
         free = (llama_cpp.llama_free, llama_cpp.llama_model_free)
         return cls(model, placement, f"llama-cpp-python {llama_cpp.__version__}", free)
 
@@ -68,37 +67,37 @@ class LlamaCppEngine:
             free_context(self._context)
         free_model(self.model)
 
-    def generate(self, job: Job) -> list[list[int]]:
-        require_greedy(self.name, job)
+    def generate(self, given: Batch) -> list[list[int]]:
+        _require_greedy(given)
         import llama_cpp
 
-        context = self._open(job)
-        batch = llama_cpp.llama_batch_init(sum(map(len, job.prompts)), 0, 1)
+        context = self._open(given)
+        batch = llama_cpp.llama_batch_init(sum(map(len, given.prompts)), 0, 1)
         try:
-            return finish(job, self._decode(context, batch, job))
+            return finish(given, self._decode(context, batch, given))
         finally:
             llama_cpp.llama_batch_free(batch)
 
-    def _decode(self, context: Any, batch: Any, job: Job) -> list[list[int]]:
+    def _decode(self, context: Any, batch: Any, given: Batch) -> list[list[int]]:
         import llama_cpp
 
-        rows = [list(prompt) for prompt in job.prompts]
+        rows = [list(prompt) for prompt in given.prompts]
         starts = [0] * len(rows)
-        for _ in range(job.steps):
+        for _ in range(given.steps):
             ends = _fill(batch, rows, starts)
             if status := llama_cpp.llama_decode(context, batch):
-                raise refusal(self.name, f"status {status} of llama_decode")
+                raise _refusal(f"status {status} of llama_decode")
             starts = [len(row) for row in rows]
             for row, end in zip(rows, ends, strict=True):
                 row.append(self._greedy(context, end))
-            if job.mark:
-                job.mark()
-        return [row[len(prompt) :] for row, prompt in zip(rows, job.prompts, strict=True)]
+            if given.mark:
+                given.mark()
+        return [row[len(prompt) :] for row, prompt in zip(rows, given.prompts, strict=True)]
 
-    def _open(self, job: Job) -> Any:
+    def _open(self, given: Batch) -> Any:
         import llama_cpp
 
-        form = (len(job.prompts), job.width + job.steps)
+        form = (len(given.prompts), given.width + given.steps)
         if self._context and form == self._form:
             llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
             return self._context
@@ -109,7 +108,7 @@ class LlamaCppEngine:
             form,
         )
         if not self._context:
-            raise refusal(self.name, f"no context for {form[0]} rows of {form[1]} tokens")
+            raise _refusal(f"no context for {form[0]} rows of {form[1]} tokens")
         return self._context
 
     def _params(self, rows: int, length: int) -> Any:
@@ -146,3 +145,18 @@ def _fill(batch: Any, rows: list[list[int]], starts: list[int]) -> list[int]:
         ends.append(count - 1)
     batch.n_tokens = count
     return ends
+
+
+def _require_greedy(given: Batch) -> None:
+    """Measured greedily and to full length, so that all do the same work."""
+    if not given.sampling.greedy or given.stop is not None:
+        raise _refusal("a batch that samples or stops")
+
+
+def _refusal(seen: str) -> EngineError:
+    return EngineError(
+        "engine llamacpp",
+        seen=seen,
+        expected="a peer that is installed and runs this model here",
+        remedy="Install it, or leave it out of `benchmark.engines`.",
+    )

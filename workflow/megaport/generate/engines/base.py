@@ -23,7 +23,7 @@ class OutOfMemoryError(MegaportError):
 
 
 @dataclass(frozen=True)
-class Job:
+class Batch:
     """One batch: rows of prompt token ids, each continued to at most `max_length` tokens.
 
     `seeds` has one entry a row when sampling. `stop` is the token that ends a row; None runs
@@ -60,27 +60,27 @@ class Engine(Protocol):
     def load(cls, model_dir: Path, placement: Placement) -> Self:
         """Read a model directory. Raises EngineError, OutOfMemoryError."""
 
-    def generate(self, job: Job) -> list[list[int]]:
+    def generate(self, batch: Batch) -> list[list[int]]:
         """Token ids row by row. Raises NonFiniteLogitsError, OutOfMemoryError, EngineError."""
 
 
-def finish(job: Job, columns: Sequence[Sequence[int]]) -> list[list[int]]:
+def finish(batch: Batch, columns: Sequence[Sequence[int]]) -> list[list[int]]:
     """Rows of prompt and new tokens, cut at `max_length` and after the first `stop`."""
     rows = []
-    for prompt, new in zip(job.prompts, columns, strict=True):
-        kept = list(new[: max(job.max_length - len(prompt), 0)])
-        if job.stop in kept:
-            kept = kept[: kept.index(job.stop) + 1]
+    for prompt, new in zip(batch.prompts, columns, strict=True):
+        kept = list(new[: max(batch.max_length - len(prompt), 0)])
+        if batch.stop in kept:
+            kept = kept[: kept.index(batch.stop) + 1]
         rows.append([*prompt, *kept])
     return rows
 
 
-def check_length(job: Job, positions: int) -> None:
-    """Raise EngineError unless the job adds a token and stays within the model's positions."""
-    if job.width >= job.max_length or job.max_length > positions:
+def check_length(batch: Batch, positions: int) -> None:
+    """Raise EngineError unless the batch adds a token and stays within the model's positions."""
+    if batch.width >= batch.max_length or batch.max_length > positions:
         raise EngineError(
             "max_length",
-            seen=f"{job.max_length} with a prompt of {job.width} tokens",
+            seen=f"{batch.max_length} with a prompt of {batch.width} tokens",
             expected=f"more than the prompt, at most the model's {positions} positions",
             remedy="Correct `max_length`, or shorten the prompt.",
         )

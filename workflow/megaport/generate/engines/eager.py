@@ -14,8 +14,8 @@ from transformers.generation.stopping_criteria import StoppingCriteria, Stopping
 
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import (
+    Batch,
     EngineError,
-    Job,
     check_length,
     finish,
     non_finite,
@@ -45,41 +45,41 @@ class EagerEngine:
             raise out_of_memory(f"engine {cls.name}", placement.device, error) from error
         except (OSError, ValueError, SafetensorError) as error:
             raise _unloadable(model_dir, error) from error
-        # Only what a job says counts: a stop token of the model's own would cut measurements.
+        # Only what a batch says counts: a stop token of the model's own would cut measurements.
         model.generation_config = GenerationConfig(pad_token_id=0)
         return cls(model, placement)
 
     @torch.inference_mode()
-    def generate(self, job: Job) -> list[list[int]]:
-        self._check(job)
-        watch = _Watch(job, self.placement.device)
-        with _clear_errors(self.name, job, self.placement.device):
-            ids, seen = _padded(job, self.placement.device)
+    def generate(self, batch: Batch) -> list[list[int]]:
+        self._check(batch)
+        watch = _Watch(batch, self.placement.device)
+        with _clear_errors(self.name, batch, self.placement.device):
+            ids, seen = _padded(batch, self.placement.device)
             whole = self.model.generate(
                 ids,
                 attention_mask=seen,
                 generation_config=GenerationConfig(
-                    max_new_tokens=job.steps,
+                    max_new_tokens=batch.steps,
                     do_sample=False,
-                    eos_token_id=job.stop,
+                    eos_token_id=batch.stop,
                     pad_token_id=0,
                     **self.options,
                 ),
                 logits_processor=LogitsProcessorList([watch]),
-                stopping_criteria=StoppingCriteriaList([_Mark(job)]),
+                stopping_criteria=StoppingCriteriaList([_Mark(batch)]),
             )
         if not watch.finite.all():
             raise non_finite(self.name, self.placement.dtype)
-        return finish(job, whole[:, job.width :].tolist())
+        return finish(batch, whole[:, batch.width :].tolist())
 
-    def _check(self, job: Job) -> None:
+    def _check(self, batch: Batch) -> None:
         positions = self.model.config.n_positions
-        check_length(job, positions)
+        check_length(batch, positions)
         # Its rows all run the same number of steps, the longest one past max_length.
-        if job.width + job.steps > positions:
+        if batch.width + batch.steps > positions:
             raise EngineError(
                 f"engine {self.name}",
-                seen=f"{job.width} + {job.steps} positions for prompts of unequal length",
+                seen=f"{batch.width} + {batch.steps} positions for prompts of unequal length",
                 expected=f"at most {positions}",
                 remedy="Use a batch size of 1, or `engine: fast`.",
             )
@@ -88,10 +88,10 @@ class EagerEngine:
 class _Watch(LogitsProcessor):
     """Notes logits that are not finite; when sampling, leaves only our sampler's token."""
 
-    def __init__(self, job: Job, device: str) -> None:
-        self.sampling, self.step = job.sampling, 0
-        self.finite = torch.ones(len(job.prompts), dtype=torch.bool, device=device)
-        draws = None if job.sampling.greedy else uniforms(job.seeds, job.steps)
+    def __init__(self, batch: Batch, device: str) -> None:
+        self.sampling, self.step = batch.sampling, 0
+        self.finite = torch.ones(len(batch.prompts), dtype=torch.bool, device=device)
+        draws = None if batch.sampling.greedy else uniforms(batch.seeds, batch.steps)
         self.draws = None if draws is None else draws.to(device)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -107,9 +107,9 @@ class _Watch(LogitsProcessor):
 class _Mark(StoppingCriteria):
     """Never stops; tells the measurement that one more token has been submitted."""
 
-    def __init__(self, job: Job) -> None:
-        self.mark = job.mark
-        self.rows = len(job.prompts)
+    def __init__(self, batch: Batch) -> None:
+        self.mark = batch.mark
+        self.rows = len(batch.prompts)
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         if self.mark:
@@ -117,19 +117,19 @@ class _Mark(StoppingCriteria):
         return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
 
 
-def _padded(job: Job, device: str) -> tuple[Tensor, Tensor]:
-    pads = [job.width - len(prompt) for prompt in job.prompts]
-    rows = [[0] * pad + list(prompt) for pad, prompt in zip(pads, job.prompts, strict=True)]
-    seen = [[0] * pad + [1] * (job.width - pad) for pad in pads]
+def _padded(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
+    pads = [batch.width - len(prompt) for prompt in batch.prompts]
+    rows = [[0] * pad + list(prompt) for pad, prompt in zip(pads, batch.prompts, strict=True)]
+    seen = [[0] * pad + [1] * (batch.width - pad) for pad in pads]
     return torch.tensor(rows, device=device), torch.tensor(seen, device=device)
 
 
 @contextmanager
-def _clear_errors(name: str, job: Job, device: str) -> Iterator[None]:
+def _clear_errors(name: str, batch: Batch, device: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        what = f"engine {name}, {len(job.prompts)} rows of {job.max_length} tokens"
+        what = f"engine {name}, {len(batch.prompts)} rows of {batch.max_length} tokens"
         raise out_of_memory(what, device, error) from error
 
 

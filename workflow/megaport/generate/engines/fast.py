@@ -7,15 +7,15 @@ import torch
 
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import (
+    Batch,
     EngineError,
-    Job,
     check_length,
     finish,
     non_finite,
     out_of_memory,
 )
+from megaport.generate.engines.decoding import Decoding
 from megaport.generate.engines.network import Network
-from megaport.generate.engines.session import Session
 from megaport.generate.model_files import Shape, read_shape, read_weights
 
 # How many tokens may be produced beyond the end of the last row before anyone looks.
@@ -31,7 +31,7 @@ class FastEngine:
     def __init__(self, network: Network, placement: Placement) -> None:
         self.network, self.placement = network, placement
         self.note = "CUDA graphs" if placement.device == "cuda" else "packed weights, no graphs"
-        self._session: Session | None = None
+        self._decoding: Decoding | None = None
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
@@ -43,37 +43,37 @@ class FastEngine:
         return cls(network, placement)
 
     @torch.inference_mode()
-    def generate(self, job: Job) -> list[list[int]]:
-        check_length(job, self.network.shape.positions)
+    def generate(self, batch: Batch) -> list[list[int]]:
+        check_length(batch, self.network.shape.positions)
         try:
-            session = self._open(job)
-            self._run(session, job)
-            return finish(job, session.produced(job.steps))
+            decoding = self._open(batch)
+            self._run(decoding, batch)
+            return finish(batch, decoding.produced(batch.steps))
         except torch.OutOfMemoryError as error:
-            self._session = None
-            what = f"engine fast, {len(job.prompts)} rows of {job.max_length} tokens"
+            self._decoding = None
+            what = f"engine fast, {len(batch.prompts)} rows of {batch.max_length} tokens"
             raise out_of_memory(what, self.placement.device, error) from error
 
-    def _run(self, session: Session, job: Job) -> None:
-        session.prefill(job)
-        for step in range(1, job.steps + 1):
-            if job.mark:
-                job.mark()
-            if step == job.steps or (job.stop is not None and step % CHECK_EVERY == 0):
-                finite, ended = session.inspect()
+    def _run(self, decoding: Decoding, batch: Batch) -> None:
+        decoding.prefill(batch)
+        for step in range(1, batch.steps + 1):
+            if batch.mark:
+                batch.mark()
+            if step == batch.steps or (batch.stop is not None and step % CHECK_EVERY == 0):
+                finite, ended = decoding.inspect()
                 if not finite:
                     raise non_finite(self.name, self.placement.dtype)
-                if ended or step == job.steps:
+                if ended or step == batch.steps:
                     return
-            session.step()
+            decoding.step()
 
-    def _open(self, job: Job) -> Session:
-        session = self._session
-        if session is None or not session.fits(job):
-            self._session = None  # its memory goes before the next one's comes
-            session = Session(self.network, job)
-            self._session = session
-        return session
+    def _open(self, batch: Batch) -> Decoding:
+        decoding = self._decoding
+        if decoding is None or not decoding.fits(batch):
+            self._decoding = None  # its memory goes before the next one's comes
+            decoding = Decoding(self.network, batch)
+            self._decoding = decoding
+        return decoding
 
 
 def _network(shape: Shape, model_dir: Path, placement: Placement) -> Network:

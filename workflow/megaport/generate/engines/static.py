@@ -13,7 +13,7 @@ from megaport.generate.engines.eager import EagerEngine
 
 
 class StaticEngine(EagerEngine):
-    """EagerEngine over fixed shapes; its first job of a shape pays the compilation."""
+    """EagerEngine over fixed shapes; its first batch of a shape pays the compilation."""
 
     name = "static"
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from megaport.generate.engines.base import Job
+from megaport.generate.engines.base import Batch
 from megaport.generate.engines.network import Network
 from megaport.generate.sampling import choose, uniforms
 
@@ -11,13 +11,13 @@ from megaport.generate.sampling import choose, uniforms
 SPAN = 64
 
 
-class Session:
-    """Buffers for `rows` rows and `slots` cache slots; reused by every job of the same form."""
+class Decoding:
+    """Buffers for `rows` rows and `slots` cache slots; reused by every batch of the same form."""
 
-    def __init__(self, network: Network, job: Job) -> None:
-        self.network, self.sampling = network, job.sampling
-        self.rows = len(job.prompts)
-        self.slots = _round_up(job.width + job.steps - 1)
+    def __init__(self, network: Network, batch: Batch) -> None:
+        self.network, self.sampling = network, batch.sampling
+        self.rows = len(batch.prompts)
+        self.slots = _round_up(batch.width + batch.steps - 1)
         device = network.device
         self.cache = network.cache(self.rows, self.slots)
         self.mask = torch.empty(self.rows, 1, 1, self.slots, device=device, dtype=network.dtype)
@@ -34,18 +34,18 @@ class Session:
         self.graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
         self.filled = 0
 
-    def fits(self, job: Job) -> bool:
-        """Whether this session's buffers (and graphs) serve `job` as they are."""
-        same = (len(job.prompts), job.sampling) == (self.rows, self.sampling)
-        return same and _round_up(job.width + job.steps - 1) == self.slots
+    def fits(self, batch: Batch) -> bool:
+        """Whether this decoding's buffers (and graphs) serve `batch` as they are."""
+        same = (len(batch.prompts), batch.sampling) == (self.rows, self.sampling)
+        return same and _round_up(batch.width + batch.steps - 1) == self.slots
 
-    def prefill(self, job: Job) -> None:
+    def prefill(self, batch: Batch) -> None:
         """Read the prompts, left-padded to one width, and choose the first token."""
-        width, device = job.width, self.network.device
-        pads = torch.tensor([width - len(prompt) for prompt in job.prompts])
-        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in job.prompts]
+        width, device = batch.width, self.network.device
+        pads = torch.tensor([width - len(prompt) for prompt in batch.prompts])
+        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in batch.prompts]
         positions = (torch.arange(width) - pads[:, None]).clamp_(min=0)
-        self._reset(job, pads, width)
+        self._reset(batch, pads, width)
         logits = self.network(
             torch.tensor(padded, device=device),
             positions.to(device),
@@ -78,7 +78,7 @@ class Session:
         rows: list[list[int]] = self.output[:, :steps].tolist()
         return rows
 
-    def _reset(self, job: Job, pads: Tensor, width: int) -> None:
+    def _reset(self, batch: Batch, pads: Tensor, width: int) -> None:
         columns = torch.arange(self.slots)
         hidden = (columns < pads[:, None]) | (columns >= width)
         self.mask.copy_(torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None])
@@ -87,10 +87,10 @@ class Session:
         self.index.zero_()
         self.finite.fill_(True)
         self.ended.zero_()
-        self.stop.fill_(-1 if job.stop is None else job.stop)
+        self.stop.fill_(-1 if batch.stop is None else batch.stop)
         self.filled = width
-        if not job.sampling.greedy:
-            self.uniform[: job.steps].copy_(uniforms(job.seeds, job.steps))
+        if not batch.sampling.greedy:
+            self.uniform[: batch.steps].copy_(uniforms(batch.seeds, batch.steps))
 
     def _step(self, span: int) -> None:
         self.mask.index_fill_(3, self.slot, 0.0)
