@@ -52,7 +52,7 @@ def test_every_key_below_models_and_prompts_is_explained(section: type[BaseModel
         ({"models": {"m": {"checkpoint": {"path": "a", "version": 4}}}}, "checkpoint.version"),
         ({"models": {"../m": {"checkpoint": {"path": "a"}}}}, "../m"),
         ({"generate": {"prompts": [{"prompt": "a", "token_ids": [1]}]}}, "generate.prompts.0"),
-        ({"generate": {"max_length": "32"}}, "generate.max_length = '32'"),
+        ({"generate": {"max_length": "long"}}, "generate.max_length = 'long'"),
         ({"generate": {"engine": "warp"}}, "generate.engine"),
         ({"benchmark": {"batch_sizes": [0]}}, "benchmark.batch_sizes.0"),
     ],

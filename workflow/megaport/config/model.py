@@ -1,9 +1,27 @@
 """What a configuration may say: keys, types, defaults. config.yaml explains each of them."""
 
+import os
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
+
+def expanded(path: str) -> str:
+    """With ~ and $HOME as a shell reads them, which passes them on as they are behind a `=`."""
+    return os.path.expandvars(os.path.expanduser(path))  # noqa: PTH111 (raises for ~nobody)
+
+
+File = Annotated[str, AfterValidator(expanded)]
+# "null" comes as text from --config, and would pass for a file's name.
+NoFile = Annotated[File | None, BeforeValidator(lambda value: None if value == "null" else value)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://")]
@@ -20,7 +38,7 @@ class Strict(BaseModel):
 class Checkpoint(Strict):
     """Where a checkpoint comes from and how its bytes are known."""
 
-    path: str | None = None
+    path: NoFile = None
     urls: list[Url] = []
     sha256: Sha256 | None = None
     version: Literal[0, 1, 2, 3] | None = None
@@ -75,7 +93,7 @@ class Model(Strict):
     checkpoint: Checkpoint
     architecture: Architecture = Architecture()
     tokenizer: Literal["gpt2"] | None = "gpt2"
-    golden: str | None = None
+    golden: NoFile = None
     dtype: Literal["float16", "bfloat16", "float32"] | None = None
     max_shard_size: Positive | None = None
     prompts: list[Prompt] | None = None
@@ -93,7 +111,7 @@ class Generate(Strict):
     engine: Literal["eager", "static", "fast"] = "eager"
     max_length: Positive = 32
     prompts: list[Prompt] = [Prompt()]
-    prompts_file: str | None = None
+    prompts_file: NoFile = None
 
 
 class Benchmark(Strict):
@@ -122,8 +140,8 @@ class Config(Strict):
     """The whole configuration."""
 
     model: ModelName | list[ModelName]
-    store: str = ".store"
-    store_below: list[str] = []
+    store: File = ".store"
+    store_below: list[File] = []
     store_remote: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+://.+")] | None = None
     store_upload: bool = False
     materialize: Literal["auto", "copy", "hardlink", "symlink"] = "auto"

@@ -1,0 +1,83 @@
+"""A model said in one line: `--config checkpoint=PATH n_head=16`, keys that belong to no section.
+
+With `checkpoint` they make a model named after the file; without, they change the models that
+`model:` names.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from megaport.config.model import Architecture, Checkpoint, Model, expanded
+from megaport.fetch.sources import shown
+
+SOURCE = "checkpoint"
+# Where each key belongs below a model.
+PLACES: dict[str, tuple[str, ...]] = {
+    **{key: ("architecture", key) for key in Architecture.model_fields},
+    **{key: ("checkpoint", key) for key in Checkpoint.model_fields if key not in ("path", "urls")},
+    **{key: (key,) for key in Model.model_fields if key != SOURCE},
+}
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+LONGEST = 64  # characters of a file's name that its model keeps
+
+
+def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same configuration without shorthand. What is of the wrong type stays as it is."""
+    rest = {key: value for key, value in values.items() if key not in {SOURCE, *PLACES}}
+    said = {PLACES[key]: value for key, value in values.items() if key in PLACES}
+    models = rest.get("models", {})
+    if not isinstance(models, Mapping):
+        return rest
+    rest["models"] = models = dict(models)
+    if SOURCE in values:
+        checkpoint = _checkpoint(values[SOURCE])
+        name = _chosen_name(rest.get("model"), models) or name_of(checkpoint)
+        models[name] = {"checkpoint": checkpoint}
+        rest["model"] = name
+    named = rest.get("model")
+    for name in map(str, named if isinstance(named, list) else [named]):
+        if said and isinstance(models.get(name), Mapping):
+            models[name] = _changed(models[name], said)
+    return rest
+
+
+def _checkpoint(source: Any) -> Any:
+    """--config turns a path of digits into a number."""
+    if type(source) is int:
+        source = str(source)
+    if not isinstance(source, str):
+        return source
+    return {"urls": [source]} if "://" in source else {"path": source}
+
+
+def _chosen_name(model: Any, models: Mapping[str, Any]) -> str | None:
+    """What `--config model=NAME` calls it: a name that no model has yet."""
+    return model if isinstance(model, str) and model not in models else None
+
+
+def name_of(checkpoint: Any) -> str:
+    """The last part of the path or URL, and a few digits of all of it: names that are alike stay
+    apart, and the same path has the same name in every run."""
+    given = checkpoint if isinstance(checkpoint, Mapping) else {}
+    urls = given.get("urls")
+    if isinstance(urls, list) and urls:
+        whole = shown(str(urls[0]))
+        last = Path(whole.partition("?")[0])
+    else:
+        last = Path(expanded(str(given.get("path", SOURCE)))).absolute()
+        whole = str(last)
+    readable = UNSAFE.sub("-", last.stem).strip("._-")[:LONGEST] or SOURCE
+    return f"{readable}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
+
+
+def _changed(model: Mapping[str, Any], said: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    changed = dict(model)
+    for (section, *inner), value in said.items():
+        if not inner:
+            changed[section] = value
+        elif isinstance(before := changed.get(section) or {}, Mapping):
+            changed[section] = {**before, inner[0]: value}
+    return changed
