@@ -58,7 +58,7 @@ def test_hazard_padded_vocabulary_gives_exact_rows(
 
 
 def test_config_json_is_what_transformers_would_save_and_n_ctx(tmp_path: Path) -> None:
-    convert(*small(), tmp_path / "ours")
+    convert(*small(dtype="F32"), tmp_path / "ours")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     model.save_pretrained(tmp_path / "theirs")
     ours, theirs = ((tmp_path / name / "config.json").read_text() for name in ("ours", "theirs"))
@@ -73,11 +73,9 @@ def test_config_json_is_what_transformers_would_save_and_n_ctx(tmp_path: Path) -
 
 def test_config_json_of_unusual_sizes() -> None:
     _, architecture = small()
-    wide = config_of(
-        replace(architecture, n_inner=40, vocab_size=50257, padded_vocab_size=50304), "bfloat16"
-    )
-    assert (wide["n_inner"], wide["eos_token_id"], wide["dtype"]) == (40, 50256, "bfloat16")
-    narrow = config_of(replace(architecture, vocab_size=50256), "float32")
+    wide = config_of(replace(architecture, n_inner=40, vocab_size=50257, padded_vocab_size=50304))
+    assert (wide["n_inner"], wide["eos_token_id"], wide["dtype"]) == (40, 50256, "float32")
+    narrow = config_of(replace(architecture, vocab_size=50256))
     assert (narrow["n_inner"], narrow["bos_token_id"], narrow["eos_token_id"]) == (None, None, None)
     assert set(GPT2Config().to_dict()) >= set(wide) - {"n_ctx"}
 

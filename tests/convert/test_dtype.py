@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from megaport.checkpoint.model import Decision
+from megaport.convert.convert import convert_checkpoint
 from megaport.convert.dtype import TORCH_NAME, add_one, cast
 from megaport.convert.errors import ConversionError
 from megaport.tensors import STORAGE, Array, Tensor
@@ -165,3 +167,44 @@ def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="int8"):
         convert(checkpoint, architecture, tmp_path, dtype="int8")
     assert set(TORCH_NAME.values()) == {"float64", "float32", "float16", "bfloat16"}
+
+
+SMALLEST = 2.0**-24  # of float16's numbers beside zero; half of it is rounded to zero
+
+
+def lost(tmp_path: Path, values: Array, dtype: str = "float16") -> tuple[Decision, ...]:
+    checkpoint, architecture = small(dtype="F32")
+    name = "layers.0.attention.dense.weight"
+    tensors = {**checkpoint.tensors, name: (Tensor("F32", values.astype(np.float32)),)}
+    return convert_checkpoint(
+        replace(checkpoint, tensors=tensors),
+        architecture,
+        tmp_path,
+        dtype=dtype,
+        max_shard_size=None,
+    ).decisions
+
+
+def test_hazard_a_matrix_that_becomes_zeros_in_fp16_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (decision,) = lost(tmp_path, np.full((16, 16), 1e-9))
+    assert decision.value == ["layers.0.attention.dense.weight: 256 of 256"]
+    assert "dense.weight: 256 of 256" in caplog.text
+    assert lost(tmp_path, np.full((16, 16), 1e-9), dtype="bfloat16") == ()
+
+
+@pytest.mark.parametrize(("small_values", "said"), [(0, False), (1, True), (200, True)])
+def test_more_than_one_value_in_a_thousand_that_becomes_zero_is_said(
+    tmp_path: Path, small_values: int, said: bool
+) -> None:
+    values = np.full(256, SMALLEST)
+    values[:small_values] /= -4
+    values[200:210] = 0  # was zero before, and is not counted
+    assert bool(lost(tmp_path, values.reshape(16, 16))) is said
+
+
+def test_the_last_value_that_becomes_zero_is_said(tmp_path: Path) -> None:
+    values = np.zeros((16, 16))
+    values[3, 4] = SMALLEST / 4
+    assert lost(tmp_path, values)[0].value == ["layers.0.attention.dense.weight: 1 of 256"]

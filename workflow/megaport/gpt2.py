@@ -6,6 +6,7 @@ from megaport.table import (
     FINAL_NORM,
     HEAD,
     LAYER,
+    LOADED_IN,
     WORD,
     Architecture,
     Row,
@@ -38,8 +39,8 @@ def sizes_of(config: dict[str, Any], ranks: int) -> Sizes:
     )
 
 
-def config_of(architecture: Architecture, dtype: str) -> dict[str, Any]:
-    """GPT2Config's content in the order `save_pretrained` writes (sorted), `dtype` by torch's name.
+def config_of(architecture: Architecture) -> dict[str, Any]:
+    """GPT2Config's content in the order `save_pretrained` writes (sorted).
 
     With `n_ctx`, which transformers no longer writes and llama.cpp's converter reads; without
     `transformers_version`, since no transformers wrote it. `n_inner` is null for GPT-2's usual
@@ -54,7 +55,7 @@ def config_of(architecture: Architecture, dtype: str) -> dict[str, Any]:
         "architectures": ["GPT2LMHeadModel"],
         "attn_pdrop": 0.1,
         "bos_token_id": token,
-        "dtype": dtype,
+        "dtype": LOADED_IN,
         "embd_pdrop": 0.1,
         "eos_token_id": token,
         "initializer_range": 0.02,

@@ -18,6 +18,9 @@ FINAL_NORM = "final_layernorm"
 # The copy of the word embedding that the last pipeline stage of a tied legacy model holds.
 HEAD_COPY = "word_embeddings_for_head.weight"
 LAYER = "layers.{n}."
+# config.json's dtype: what `from_pretrained` loads in, whatever is stored. From FP16 weights Trainer's
+# defaults get a loss of NaN after a step, and CPUs compute nothing else as fast.
+LOADED_IN = "float32"
 _LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
 Law = tuple[str, ...]
 
@@ -148,7 +151,7 @@ class Table:
     Canonical names are those of the rows' `megatron`. `modules` and `final` map every name that a
     module inside or after the layers had to the canonical one; `fused` maps a linear layer to the
     norm that Transformer Engine keeps inside it, as `layer_norm_weight` and `layer_norm_bias`.
-    `config` gives config.json's content for a dtype by torch's name.
+    `config` gives config.json's content.
     """
 
     first: tuple[Row, ...]
@@ -158,7 +161,7 @@ class Table:
     modules: Mapping[str, str]
     fused: Mapping[str, str]
     final: Mapping[str, str]
-    config: Callable[[Architecture, str], dict[str, Any]]
+    config: Callable[[Architecture], dict[str, Any]]
     _rows: dict[str, Row] = field(init=False, repr=False, compare=False)
     _leaves: dict[str, str] = field(init=False, repr=False, compare=False)
 

@@ -70,7 +70,7 @@ def convert_checkpoint(
     if len(files) > 1:
         write_index(out, files)
         digests[INDEX] = _digest(out / INDEX)
-    config = checkpoint.table.config(architecture, TORCH_NAME[target])
+    config = checkpoint.table.config(architecture)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     digests["config.json"] = _digest(out / "config.json")
     return Converted(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))

@@ -3,23 +3,44 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FRONT_MATTER = """---
+CARD = """---
 library_name: transformers
 pipeline_tag: text-generation
 tags:
-- gpt2
+- {model_type}
 - megatron-lm
 - text-generation
 ---
-"""
-LOAD = """```python
+
+# {name}
+
+A `{class_name}`, converted from a Megatron-LM checkpoint ({parameters:,} parameters as stored).
+
+## Use
+
+{use}
+## Architecture
+
+{architecture}
+## Provenance
+
+{origin}
+What the files did not say plainly, and what was decided:
+
+{decisions}
+## Integrity and licence
+
+`sha256sum -c SHA256SUMS` checks every file. Converting changed nothing about the weights' licence:
+it is their publisher's.
+{vocabulary}"""
+PIPELINE = """```python
 from transformers import pipeline
 
 generate = pipeline("text-generation", model="path/to/this/folder")
 print(generate("It is a truth universally acknowledged", max_new_tokens=40)[0]["generated_text"])
 ```
 """
-LOAD_IDS = """```python
+TOKEN_IDS = """```python
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -29,49 +50,50 @@ print(model.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=40))
 
 It comes without a tokenizer: prompts are token ids.
 """
+NARROW = """
+The weights are stored in {stored}. Where nothing is said they are loaded in {loaded}, which CPUs
+compute fast and Trainer needs. On a GPU say so, for half the memory:
+
+```python
+import torch
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype=torch.{stored}).cuda()
+```
+"""
 VOCABULARY = """
 `vocab.json` and `merges.txt` are GPT-2's, Copyright (c) 2019 OpenAI, under its
 [modified MIT license](https://github.com/openai/gpt-2/blob/master/LICENSE).
 """
-SHOWN = (
-    "n_layer",
-    "n_head",
-    "n_embd",
-    "n_positions",
-    "vocab_size",
-    "activation_function",
-    "layer_norm_epsilon",
-    "tie_word_embeddings",
-    "dtype",
-)
 
 
-def model_card(config: Mapping[str, Any], provenance: Mapping[str, Any], *, tokenizer: bool) -> str:
+def model_card(
+    config: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    *,
+    stored: str,
+    tokenizer: bool,
+    published: bool,
+) -> str:
     """Markdown with YAML front matter, as the Hugging Face Hub reads it.
 
-    `config`: config.json's content; `provenance`: see `assemble_model`. A function of its
-    arguments only.
+    `config`: config.json's content; `provenance`: see `assemble_model`; `stored`: the weights'
+    dtype by torch's name; `published`: the tokenizer is GPT-2's. A function of its arguments only.
     """
     found = provenance["inspection"]
-    return "\n".join(
-        [
-            FRONT_MATTER,
-            f"# {provenance['name']}\n",
-            "A GPT-2 language model, converted from a Megatron-LM checkpoint "
-            f"({found['parameters']:,} parameters as stored).\n",
-            "## Use\n",
-            LOAD if tokenizer else LOAD_IDS,
-            "## Architecture\n",
-            _table(("key", "value"), ((key, config[key]) for key in SHOWN)),
-            "## Provenance\n",
-            _table(("what", "value"), _origin(provenance)),
-            "What the files did not say plainly, and what was decided:\n",
-            _table(("subject", "value", "reason", "to override, set"), _decisions(found)),
-            "## Integrity and licence\n",
-            "`sha256sum -c SHA256SUMS` checks every file. Converting moved the weights' bytes and "
-            "changed nothing about their licence: it is their publisher's.",
-            VOCABULARY if tokenizer else "",
-        ]
+    made = [*found["decisions"], *provenance.get("decisions", ())]
+    loaded = config["dtype"]
+    narrow = "" if stored == loaded else NARROW.format(stored=stored, loaded=loaded)
+    return CARD.format(
+        model_type=config["model_type"],
+        name=provenance["name"],
+        class_name=config["architectures"][0],
+        parameters=found["parameters"],
+        use=(PIPELINE if tokenizer else TOKEN_IDS) + narrow,
+        architecture=_table(("key", "value"), found["architecture"].items()),
+        origin=_table(("what", "value"), _origin(provenance)),
+        decisions=_table(("subject", "value", "reason", "to override, set"), map(_decision, made)),
+        vocabulary=VOCABULARY if published else "",
     )
 
 
@@ -81,10 +103,9 @@ def _origin(provenance: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield from provenance.get("software", {}).items()
 
 
-def _decisions(found: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
-    for made in found["decisions"]:
-        key = f"`{made['override']}`" if made["override"] else ""
-        yield made["subject"], made["value"], made["reason"], key
+def _decision(made: Mapping[str, Any]) -> tuple[Any, ...]:
+    key = f"`{made['override']}`" if made["override"] else ""
+    return made["subject"], made["value"], made["reason"], key
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
@@ -93,5 +114,7 @@ def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "<br>".join(map(_cell, value))
     text = "not stated" if value is None else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

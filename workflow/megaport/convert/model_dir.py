@@ -6,35 +6,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from megaport.convert.dtype import TORCH_NAME
 from megaport.convert.model_card import model_card
 from megaport.convert.move import CHUNK_BYTES
-from megaport.convert.tokenizer_files import write_tokenizer
-from megaport.gpt2 import END_OF_TEXT
+from megaport.convert.tokenizer import ROLES, check_published, write_tokenizer
+from megaport.convert.weights import read_weights
 
 DIGESTS = "SHA256SUMS"
 
 
 def assemble_model(
-    converted: Path, out: Path, *, tokenizer: Path | None, provenance: Mapping[str, Any]
+    converted: Path,
+    out: Path,
+    *,
+    tokenizer: Path | None,
+    published: bool = False,
+    provenance: Mapping[str, Any],
 ) -> dict[str, str]:
     """Write the model directory `out` from folder `converted` that `convert_checkpoint` wrote.
 
-    `tokenizer`: folder of GPT-2's vocab.json and merges.txt, or None for a model without tokenizer
-    files. `provenance`, for the model card: `name`, `content` (the checkpoint's content digest),
-    `inspection` (`checkpoint.inspect.inspection`'s data), and `software` (package -> version) where
-    known. Holds no time, host or path: same input, same bytes.
+    `tokenizer`: a folder of tokenizer files (`published`: of GPT-2's, which is checked), or None
+    for a model without. `provenance`, for the model card: `name`, `content` (the checkpoint's
+    content digest), `inspection` (`checkpoint.inspect.inspection`'s data), `decisions` (what the
+    conversion adds to them) and `software` (package -> version) where known. Holds no time, host or
+    path: same input, same bytes.
 
     Returns the SHA-256 of each file by name, as SHA256SUMS lists them, and of SHA256SUMS itself.
-    Raises TokenizerError when the vocabulary is not the published one or larger than the model.
+    Raises TokenizerError when the vocabulary is not readable, not as published or larger than the
+    model.
     """
     config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True)
     if tokenizer is not None:
-        write_tokenizer(tokenizer, out, config)
-    digests = {path.name: _copy(path, out / path.name) for path in _weights_and_config(converted)}
-    settings = json.dumps(_generation_config(config), indent=2) + "\n"
-    (out / "generation_config.json").write_text(settings, encoding="utf-8")
-    card = model_card(config, provenance, tokenizer=tokenizer is not None)
+        if published:
+            check_published(tokenizer)
+        ids = write_tokenizer(
+            tokenizer, out, rows=config["vocab_size"], positions=positions_of(config)
+        )
+        config |= {key: ids.get(key) for key in ("bos_token_id", "eos_token_id")}
+    else:
+        ids = {f"{role}_token_id": config["eos_token_id"] for role in ROLES}
+    digests = {path.name: _copy(path, out / path.name) for path in sorted(converted.glob("model*"))}
+    _write_json(out / "config.json", config)
+    _write_json(out / "generation_config.json", _generation_config(config, ids))
+    card = model_card(
+        config,
+        provenance,
+        stored=_dtype(converted),
+        tokenizer=tokenizer is not None,
+        published=published,
+    )
     (out / "README.md").write_text(card, encoding="utf-8")
     for path in out.iterdir():
         digests.setdefault(path.name, _digest(path))
@@ -43,15 +64,28 @@ def assemble_model(
     return digests | {DIGESTS: _digest(out / DIGESTS)}
 
 
-def _weights_and_config(converted: Path) -> list[Path]:
-    return [converted / "config.json", *sorted(converted.glob("model*.safetensors*"))]
+def positions_of(config: Mapping[str, Any]) -> int:
+    """How many tokens a text may have, whatever the architecture calls it."""
+    return int(config.get("n_positions") or config["max_position_embeddings"])
 
 
-def _generation_config(config: dict[str, Any]) -> dict[str, Any]:
-    """What `generate` needs to end a text and to pad a batch, where the model has the token."""
-    if config["eos_token_id"] is None:
-        return {}
-    return {f"{role}_token_id": END_OF_TEXT for role in ("bos", "eos", "pad")}
+def _dtype(converted: Path) -> str:
+    """The weights' dtype by torch's name; they have one."""
+    return TORCH_NAME[next(iter(read_weights(converted).values())).dtype]
+
+
+def _generation_config(config: Mapping[str, Any], ids: Mapping[str, int | None]) -> dict[str, Any]:
+    """What ends a text and pads a batch, where the model has the token; and how long a text may be.
+
+    Learned positions end where their rows do: one more is an IndexError, so that `pipeline`, which
+    asks for 256 new tokens, needs the bound. Rotary positions have no end.
+    """
+    known = {key: number for key, number in sorted(ids.items()) if number is not None}
+    return known | ({"max_length": config["n_positions"]} if "n_positions" in config else {})
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> str:
