@@ -18,8 +18,8 @@ FINAL_NORM = "final_layernorm"
 # The copy of the word embedding that the last pipeline stage of a tied legacy model holds.
 HEAD_COPY = "word_embeddings_for_head.weight"
 LAYER = "layers.{n}."
-# config.json's dtype: what `from_pretrained` loads in, whatever is stored. From FP16 weights Trainer's
-# defaults get a loss of NaN after a step, and CPUs compute nothing else as fast.
+# config.json's dtype: what `from_pretrained` loads in, whatever is stored. From FP16 weights
+# Trainer's defaults get a loss of NaN after a step, and CPUs compute nothing else as fast.
 LOADED_IN = "float32"
 _LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
 Law = tuple[str, ...]
