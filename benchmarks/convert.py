@@ -53,7 +53,7 @@ import sys
 from pathlib import Path
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.source import content_digests
+from megaport.checkpoint.files import content_digests
 from megaport.convert.convert import convert_checkpoint
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 if sys.argv[3] == "checksum":

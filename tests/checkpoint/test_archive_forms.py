@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from megaport.checkpoint.archive import BadArchiveError
 from megaport.checkpoint.selection import NoCheckpointError
-from megaport.checkpoint.zip_directory import BadArchiveError
 from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, opened
 from support.zips import File, zipped
 

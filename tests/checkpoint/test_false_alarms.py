@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from megaport.checkpoint.files import content_digests
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.pickle_reader import read_pickle
+from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.regions import map_file
-from megaport.checkpoint.source import content_digests
 from support.effects import no_effect
 from support.oracles import ORACLES, Oracle, oracle_cases
 

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.inflate import SpoolError
 from megaport.checkpoint.model import (
     CORE_RANKS,
     DEEPSPEED_LAYERS,
@@ -20,6 +19,7 @@ from megaport.checkpoint.model import (
     ZARR,
 )
 from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.spool import SpoolError
 from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, LEGACY, write_checkpoint
 from support.megatron_model import Model
 from support.megatron_strategies import RANKED, forms, models

@@ -2,8 +2,8 @@
 
 import pytest
 
+from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.pickle_errors import BadPickleError, ForbiddenGlobalError
-from megaport.checkpoint.pickle_reader import read_pickle
 from megaport.checkpoint.records import Record
 from support.effects import no_effect
 from support.payloads import PAYLOADS, split

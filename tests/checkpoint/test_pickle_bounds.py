@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from megaport.checkpoint import pickle_reader
+from megaport.checkpoint import pickle as pickle_module
+from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.pickle_errors import BadPickleError, PickleTooLargeError
-from megaport.checkpoint.pickle_reader import read_pickle
 from megaport.checkpoint.records import Record
 from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
 
@@ -58,7 +58,7 @@ def test_int_as_module_typed_error(part: bytes) -> None:
     ],
 )
 def test_bad_utf8_typed_error(part: bytes) -> None:
-    refused(pickle(part, protocol=4), "not UTF-8|cannot be decoded")
+    refused(pickle(part, protocol=4), "cannot be read")
 
 
 def test_second_pickle_after_stop_typed_error() -> None:
@@ -129,7 +129,7 @@ def test_a_pickle_of_no_single_value_typed_error(data: bytes) -> None:
         *(
             b"I" + b"9" * 3000 + b"\n",
             b"\x8b\xff\xff\xff\xff",
-            b"\x8b\x00\x01\x00\x00" + bytes(256),
+            b"\x8b\x00\x01\x00\x00" + b"\x01" * 256,
         ),
         *(b"T\xff\xff\xff\xff", b"X\xff\xff\xff\xff", b"\x8d" + b"\xff" * 8, b"\x96" + b"\xff" * 8),
     ],
@@ -234,7 +234,7 @@ def test_keys_that_python_cannot_hash_typed_error(key: bytes) -> None:
 
 
 def test_more_opcodes_than_any_checkpoint_has_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_reader, "MOST_OPCODES", 1000)
+    monkeypatch.setattr(pickle_module, "MOST_OPCODES", 1000)
     refused(pickle(b"N0" * 600 + b"N"), "opcodes", PickleTooLargeError)
 
 

@@ -10,7 +10,7 @@ import torch
 from megaport.checkpoint.contents import UnknownLayoutError, flatten, plain_args
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.ranks import RankFilesError
-from megaport.checkpoint.records import Record, Reference
+from megaport.checkpoint.records import Name, Record
 from megaport.errors import MegaportError
 from megaport.tensors import Tensor
 from support.megatron_files import save, write_checkpoint
@@ -105,7 +105,7 @@ def test_args_become_plain_data() -> None:
     odd = Record("fork.Thing", args=(enum,))
     tensor = Tensor("F32", torch.ones(2).numpy())
     state = {
-        "params_dtype": Reference("torch.float16"),
+        "params_dtype": Name("torch.float16"),
         "model_type": enum,
         "thing": odd,
         "ranks": (0, [1]),

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from megaport.checkpoint.content_files import content_files
+from megaport.checkpoint.archive import BadArchiveError
+from megaport.checkpoint.files import content_digests, open_files
 from megaport.checkpoint.regions import UnreadableFileError, map_file
-from megaport.checkpoint.selection import NoCheckpointError
-from megaport.checkpoint.source import content_digests, open_source
-from megaport.checkpoint.zip_directory import BadArchiveError
+from megaport.checkpoint.selection import NoCheckpointError, content_files
 from megaport.errors import MegaportError
 from support.archives import CONTENT, MODEL
 from support.oracles import Oracle, oracle_cases
@@ -50,7 +49,7 @@ def test_a_bare_file_of_either_serialization(serialization: str, tmp_path: Path)
 
     path = tmp_path / "model.pt"
     path.write_bytes(saved({"w": torch.ones(3)}, serialization))
-    source = open_source(path, spool=tmp_path)
+    source = open_files(path, spool=tmp_path)
     assert list(source) == ["model.pt"]
     assert bytes(source["model.pt"].view) == path.read_bytes()
 
@@ -63,7 +62,7 @@ def test_the_tracker_selects_among_iterations(tracker: str, folder: str, tmp_pat
     for name in ("release", "iter_0000007", "iter_0000300", "iter_12"):
         tree(tmp_path, **{f"{name}/{RANK}": b"\x80" + name.encode()})
     tree(tmp_path, **{TRACKER: tracker.encode()})
-    source = open_source(tmp_path, spool=tmp_path)
+    source = open_files(tmp_path, spool=tmp_path)
     assert source.folder == f"{folder}/"
     assert bytes(source[RANK].view) == b"\x80" + folder.encode()
 
@@ -72,9 +71,9 @@ def test_deepspeeds_tracker_selects_among_steps(tmp_path: Path) -> None:
     for step in ("global_step5", "global_step10"):
         tree(tmp_path, **{f"{step}/layer_01-model_00-model_states.pt": b"\x80" + step.encode()})
     tree(tmp_path, latest=b"global_step10\n")
-    assert open_source(tmp_path, spool=tmp_path).folder == "global_step10/"
+    assert open_files(tmp_path, spool=tmp_path).folder == "global_step10/"
     tree(tmp_path, **{TRACKER: b"5"})
-    assert open_source(tmp_path, spool=tmp_path).folder == "global_step5/"
+    assert open_files(tmp_path, spool=tmp_path).folder == "global_step5/"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +82,7 @@ def test_deepspeeds_tracker_selects_among_steps(tmp_path: Path) -> None:
 def test_trackers_that_name_nothing_that_is_there_refused(tracker: bytes, tmp_path: Path) -> None:
     tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, TRACKER: tracker})
     with pytest.raises(NoCheckpointError):
-        open_source(tmp_path, spool=tmp_path)
+        open_files(tmp_path, spool=tmp_path)
 
 
 @pytest.mark.parametrize("name", [b"../x", b"/etc", b"", b"x/y", b".."])
@@ -91,14 +90,14 @@ def test_a_deepspeed_tracker_that_leaves_the_directory_refused(name: bytes, tmp_
     tree(tmp_path / "c", **{f"global_step5/{RANK}": CONTENT, "latest": name})
     tree(tmp_path, **{f"x/{RANK}": CONTENT})
     with pytest.raises(NoCheckpointError, match="names"):
-        open_source(tmp_path / "c", spool=tmp_path)
+        open_files(tmp_path / "c", spool=tmp_path)
 
 
 def test_without_a_tracker_the_only_iteration_or_the_directory_itself(tmp_path: Path) -> None:
     tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT})
-    assert open_source(tmp_path, spool=tmp_path).folder == "iter_0000007/"
-    assert open_source(tmp_path / "iter_0000007", spool=tmp_path).folder == ""
-    assert list(open_source(tmp_path / "iter_0000007/mp_rank_00", spool=tmp_path)) == [
+    assert open_files(tmp_path, spool=tmp_path).folder == "iter_0000007/"
+    assert open_files(tmp_path / "iter_0000007", spool=tmp_path).folder == ""
+    assert list(open_files(tmp_path / "iter_0000007/mp_rank_00", spool=tmp_path)) == [
         "model_optim_rng.pt"
     ]
 
@@ -106,7 +105,7 @@ def test_without_a_tracker_the_only_iteration_or_the_directory_itself(tmp_path: 
 def test_several_iterations_without_a_tracker_refused_by_name(tmp_path: Path) -> None:
     tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, f"iter_0000008/{RANK}": CONTENT})
     with pytest.raises(NoCheckpointError, match="iter_0000007, iter_0000008"):
-        open_source(tmp_path, spool=tmp_path)
+        open_files(tmp_path, spool=tmp_path)
 
 
 def test_only_files_that_carry_the_model_count() -> None:
@@ -135,23 +134,23 @@ def test_only_files_that_carry_the_model_count() -> None:
 def test_a_directory_without_a_model_refused(name: str, tmp_path: Path) -> None:
     tree(tmp_path, **{name: CONTENT})
     with pytest.raises(NoCheckpointError, match="no file that"):
-        open_source(tmp_path, spool=tmp_path)
+        open_files(tmp_path, spool=tmp_path)
 
 
 def test_a_checkpoint_below_many_folders_is_not_searched_for(tmp_path: Path) -> None:
     tree(tmp_path, **{f"a/b/c/{RANK}": CONTENT})
-    assert open_source(tmp_path, spool=tmp_path).folder == "a/b/c/"
+    assert open_files(tmp_path, spool=tmp_path).folder == "a/b/c/"
     with pytest.raises(NoCheckpointError):
-        open_source(tree(tmp_path / "deep", **{f"a/b/c/d/{RANK}": CONTENT}), spool=tmp_path)
+        open_files(tree(tmp_path / "deep", **{f"a/b/c/d/{RANK}": CONTENT}), spool=tmp_path)
 
 
 def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(UnreadableFileError):
-            open_source(path, spool=tmp_path)
+            open_files(path, spool=tmp_path)
     with pytest.raises(NoCheckpointError):
-        open_source(tmp_path, spool=tmp_path)
+        open_files(tmp_path, spool=tmp_path)
 
 
 def test_links_are_followed_and_loops_of_links_end(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_links_are_followed_and_loops_of_links_end(tmp_path: Path) -> None:
     link.mkdir()
     (link / "release").symlink_to(root / "iter_0000007")
     (link / TRACKER).write_text("release")
-    assert list(open_source(link, spool=tmp_path)) == [RANK]
+    assert list(open_files(link, spool=tmp_path)) == [RANK]
 
 
 def test_regions_outside_of_their_file_refused(tmp_path: Path) -> None:
@@ -180,7 +179,7 @@ def test_a_flipped_bit_in_a_zip_serialized_file_refused(tmp_path: Path) -> None:
     at = data.index(torch.arange(100.0).numpy().tobytes())
     data[at + 77] ^= 4
     path = tree(tmp_path, **{RANK: bytes(data)})
-    for function in (open_source, content_digests):
+    for function in (open_files, content_digests):
         with pytest.raises(BadArchiveError, match="CRC"):
             function(path, spool=tmp_path)
 
@@ -200,7 +199,7 @@ def test_files_that_torch_saved_without_crcs_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
 def test_every_oracle_opens_and_digests_alike_in_any_form(oracle: Oracle, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    source = open_source(oracle.path, spool=spool)
+    source = open_files(oracle.path, spool=spool)
     digests = content_digests(oracle.path, spool=spool)
     assert list(digests) == sorted(source)
     assert content_digests(oracle.path / source.folder, spool=spool) == digests

@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["megaport"]):
     from fuzz.forge import RECORD
     from fuzz.harness import outcome
     from fuzz.seeds import seeds
-    from megaport.checkpoint.zip_members import read_members
+    from megaport.checkpoint.archive import read_members
     from support.pickles import region
     from support.torchfiles import legacy_file
     from support.zips import File, zipped

@@ -2,7 +2,7 @@
 
 import random
 
-from megaport.checkpoint.zip_members import read_members
+from megaport.checkpoint.archive import read_members
 from support.payloads import PAYLOADS, split
 from support.pickles import ROUTES, global_, number, raw, region, text, tuple_of
 from support.torchfiles import legacy_file, sizes, storage, tensor

@@ -6,7 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from megaport.checkpoint.source import content_digests, open_source
+from megaport.checkpoint.files import content_digests, open_files
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from megaport.tensors import Tensor
@@ -50,7 +50,7 @@ def outcome(data: bytes, folder: Path) -> list[str] | None:
 def _read(path: Path, spool: Path) -> list[str]:
     content_digests(path, spool=spool)
     found: list[str] = []
-    for region in open_source(path, spool=spool).values():
+    for region in open_files(path, spool=spool).values():
         with no_effect():
             tree = read_torch(region)
         found += tensors(tree)

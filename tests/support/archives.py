@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from megaport.checkpoint.archive import Source, open_archive
+from megaport.checkpoint.files import Files, open_files
 from support.pickles import pickle, text
 from support.zips import File
 
@@ -13,7 +13,7 @@ GOOD = File(MODEL, CONTENT)
 DEFLATED = File(MODEL, CONTENT * 100, method=8)
 
 
-def opened(data: bytes, folder: Path) -> Source:
+def opened(data: bytes, folder: Path) -> Files:
     path = folder / "model.zip"
     path.write_bytes(data)
-    return open_archive(path, spool=folder / "spool")
+    return open_files(path, spool=folder / "spool")

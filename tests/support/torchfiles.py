@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-from megaport.checkpoint.legacy_serialization import MAGIC, PROTOCOL
+from megaport.checkpoint.torchfile import MAGIC, PROTOCOL
 from support.pickles import global_, number, pickle, reduce, text, tuple_of
 from support.zips import File, zipped
 

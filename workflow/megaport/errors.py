@@ -8,8 +8,34 @@ class MegaportError(Exception):
     """
 
     def __init__(self, thing: str, *, seen: object, expected: object, remedy: str) -> None:
-        self.thing = thing
+        self.thing = printable(thing)
         self.seen = seen
         self.expected = expected
         self.remedy = remedy
-        super().__init__(f"{thing}: found {seen}; expected {expected}. {remedy}")
+        super().__init__(printable(f"{thing}: found {seen}; expected {expected}. {remedy}"))
+
+
+def printable(text: str) -> str:
+    """The text with all that a terminal would obey, or could not encode, written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def shown_text(value: object, limit: int = 80) -> str:
+    """What came from a file, for people to see: one line of at most `limit` printable characters.
+
+    Text is shown as it is, bytes and numbers as Python writes them, all else by its kind.
+    """
+    if isinstance(value, int):
+        value = repr(value) if value.bit_length() < 200 else "a huge integer"
+    elif isinstance(value, bytes | float):
+        value = repr(value[:limit] if isinstance(value, bytes) else value)
+    elif not isinstance(value, str):
+        value = f"a {type(value).__name__}"
+    line = printable(value[: limit + 1]).replace("\n", "\\n")
+    return line if len(line) <= limit else line[: limit - 1] + "\u2026"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -7,7 +7,7 @@ from megaport.store.store import Made
 
 
 def compute(job: Job) -> Made:
-    from megaport.checkpoint.source import content_facts
+    from megaport.checkpoint.files import content_facts
     from megaport.fetch.checksum import content_digest
 
     task = Task(snakemake)

@@ -47,8 +47,8 @@ def fetch(task: Task, job: Job) -> Made:
 
 def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
+    from megaport.checkpoint.files import content_digests
     from megaport.checkpoint.selection import NoCheckpointError
-    from megaport.checkpoint.source import content_digests
     from megaport.fetch.checksum import check_content
 
     if path.is_dir():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megaport.checkpoint.inflate import SpoolError
+from megaport.checkpoint.spool import SpoolError
 from megaport.tensors import STORAGE, Tensor
 
 

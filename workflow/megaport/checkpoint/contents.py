@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megaport.checkpoint.records import Record, Reference
+from megaport.checkpoint.records import Name, Record
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
@@ -85,7 +85,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Reference):
+    if isinstance(value, Name):
         return value.name
     if isinstance(value, Record):
         # A Record may contain itself, so its arguments are shown only where they are scalars.

@@ -6,7 +6,7 @@ from typing import Any
 
 from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
-from megaport.checkpoint.pickle_reader import read_pickle
+from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import Record
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.torchfile import read_torch

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.files import open_files
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.merge import merge
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.registry import recognise
-from megaport.checkpoint.source import open_source
 from megaport.table import Decision
 
 _MOST_NAMED = 20
@@ -25,12 +25,12 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     `RankFilesError` for missing or foreign rank files, `AmbiguousVersionError` for QKV rows whose
     order nothing tells, and the errors of archives, pickles and torch files.
     """
-    source = open_source(path, spool=spool)
-    contents = Contents(str(path), source, spool)
+    files = open_files(path, spool=spool)
+    contents = Contents(str(path), files, spool)
     family, reason = recognise(contents)
     parts = family.read(contents, Findings(str(path)))
     found = Decision("family", family.name, reason)
-    ignored = (*_shortened(source.ignored), *parts.ignored)
+    ignored = (*_shortened(files.ignored), *parts.ignored)
     decided = replace(parts, decisions=(found, *parts.decisions), ignored=ignored)
     return merge(decided, version=version)
 

@@ -2,14 +2,21 @@
 
 from typing import Any
 
-from megaport.checkpoint.pickle_errors import damaged, shown, too_large
+from megaport.checkpoint.pickle_errors import damaged, too_large
 from megaport.checkpoint.records import Record
+from megaport.errors import shown_text
 from megaport.tensors import Tensor
 
 MOST_DEPTH = 100
-# Nodes of the tree when shared parts are counted wherever they appear, as a walk meets them.
-MOST_NODES = 20_000_000
+# A tree may share its parts, but whoever walks it meets them wherever they appear. Written out in
+# full, with the path of every leaf, it may have this many characters for each byte of its pickle.
+# Real ones need up to 6: class names in the .metadata of distributed checkpoints.
+_SPELT_PER_BYTE = 32
+_SPELT_FREE = 1 << 20
+_PLAIN = 8  # characters of a number, None or a tensor
+
 _Path = list[tuple[Any, list[Any]]]  # containers from the root down, each with parts to visit
+_Size = tuple[int, int]  # leaves, and characters when written out
 _SCALARS = frozenset({int, float, bool, str, bytes, type(None), Tensor})
 
 
@@ -28,15 +35,17 @@ def check_key(where: str, key: Any) -> int:
                 raise damaged(where, "a tuple within a tuple as a key", "plain keys")
             check_key(where, part)
         return 1
-    raise damaged(where, f"a key that is {shown(key)}", "text or a number as a key")
+    raise damaged(where, f"a key that is {shown_text(key)}", "text or a number as a key")
 
 
-def check_tree(where: str, root: Any) -> None:
-    """Refuse trees deeper, or larger when walked, than any checkpoint, and lists in themselves.
+def check_tree(where: str, root: Any, read: int) -> None:
+    """Refuse trees deeper, or larger when written out, than any checkpoint has, and cycles.
 
-    A cycle through a Record is let be: Records are leaves to whoever walks the tree.
+    `read` is the number of bytes of the pickle. A cycle through a Record is let be: Records are
+    leaves to whoever walks the tree.
     """
-    sizes: dict[int, int] = {}  # expanded nodes under each finished container
+    allowed = _SPELT_FREE + _SPELT_PER_BYTE * read
+    sizes: dict[int, _Size] = {}  # of each finished container
     path: _Path = []
     on_path: dict[int, int] = {}
     _enter(where, root, path, on_path)
@@ -51,9 +60,10 @@ def check_tree(where: str, root: Any) -> None:
             continue
         path.pop()
         del on_path[id(node)]
-        sizes[id(node)] = total = 1 + sum(sizes.get(id(c), 0) + 1 for c in _parts(node))
-        if total > MOST_NODES:
-            raise too_large(where, f"over {MOST_NODES} values by repetition", "a plain tree")
+        sizes[id(node)] = size = _size_of(node, sizes)
+        if size[1] > allowed:
+            seen = f"over {allowed} characters of names and values by repetition of shared parts"
+            raise too_large(where, seen, "a plain tree")
 
 
 def _enter(where: str, node: Any, path: _Path, on_path: dict[int, int]) -> None:
@@ -73,6 +83,26 @@ def _parts(node: Any) -> list[Any]:
     if type(node) is list or type(node) is tuple:
         return list(node)
     return [part for part in (node.args, node.state, node.contents) if part]  # a Record's
+
+
+def _size_of(node: Any, sizes: dict[int, _Size]) -> _Size:
+    """A dict's keys are spelt once for every leaf below them, as paths are."""
+    if type(node) is dict:
+        pairs = [(_size(key, sizes)[1], _size(value, sizes)) for key, value in node.items()]
+    else:
+        pairs = [(0, _size(part, sizes)) for part in _parts(node)]
+    own = len(node.name) if isinstance(node, Record) else _PLAIN
+    return (
+        sum(leaves for _, (leaves, _) in pairs),
+        own + sum(key * leaves + spelt for key, (leaves, spelt) in pairs),
+    )
+
+
+def _size(node: Any, sizes: dict[int, _Size]) -> _Size:
+    if type(node) is str or type(node) is bytes:
+        return 1, _PLAIN + len(node)
+    own = len(node.name) if isinstance(node, Record) else _PLAIN
+    return sizes.get(id(node), (1, own))
 
 
 def _check_cycle(where: str, cycle: _Path) -> None:

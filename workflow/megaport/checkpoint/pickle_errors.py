@@ -1,6 +1,6 @@
 """What can be wrong with a pickle."""
 
-from megaport.errors import MegaportError
+from megaport.errors import MegaportError, shown_text
 
 
 class BadPickleError(MegaportError):
@@ -15,23 +15,10 @@ class PickleTooLargeError(BadPickleError):
     """A pickle that would take more time, memory or depth than any checkpoint needs."""
 
 
-def shown(text: object) -> str:
-    """At most 80 characters of a value from a file, printable, for an error message."""
-    if isinstance(text, str | bytes | int | float):
-        return repr(text if isinstance(text, float) else _start(text))[:80]
-    return f"a {type(text).__name__}"
-
-
-def _start(value: str | bytes | int) -> str | bytes | int:
-    if isinstance(value, int):
-        return value if value.bit_length() < 200 else "a huge integer"
-    return value[:80]
-
-
 def forbidden(where: str, name: str) -> ForbiddenGlobalError:
     return ForbiddenGlobalError(
         where,
-        seen=f"a reference to {shown(name)}",
+        seen=f"a reference to {shown_text(name)}",
         expected="names of data classes only",
         remedy="Nothing was executed. Do not open this file with other tools; ask its source.",
     )

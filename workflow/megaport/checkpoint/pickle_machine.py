@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+from megaport.checkpoint.names import refer
 from megaport.checkpoint.pickle_bounds import check_key
-from megaport.checkpoint.pickle_calls import call
-from megaport.checkpoint.pickle_errors import damaged, too_large
-from megaport.checkpoint.pickle_globals import refer
-from megaport.checkpoint.records import Record, Reference
-from megaport.checkpoint.regions import Region
+from megaport.checkpoint.pickle_errors import damaged, forbidden, too_large
+from megaport.checkpoint.pickle_values import call
+from megaport.checkpoint.records import Name, Record, Unreadable
 
 PersistentLoader = Callable[[Any], Any]
 
@@ -17,109 +16,249 @@ _WORK_PER_BYTE = 8
 _WORK_FREE = 1 << 20
 # Tuples are the only keys whose hashes a file can make collide, at quadratic cost.
 _MOST_TUPLE_KEYS = 8192
+# torch's magic number has 80 bits, a seed 64, the largest state of a random generator 128.
+_MOST_BITS = 256
+_INERT = (Record, Unreadable)
 
 
 class Machine:
-    """State of one pickle while it is read; `pickle_opcodes` holds what each opcode does to it."""
+    """The state of one pickle while it is read. `read` is the number of its bytes read so far.
 
-    def __init__(self, region: Region, position: int, load: PersistentLoader) -> None:
-        self.where = region.name
-        self.view = region.view
-        self.start = position
-        self.position = position
-        self.load = load
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-        self._references: dict[tuple[Any, Any], Reference] = {}
+    A method named like an opcode does what it does, given the operand that pickletools decoded.
+    """
+
+    def __init__(self, where: str, load: PersistentLoader) -> None:
+        self.where = where
+        self.read = 0
+        self._load = load
+        self._stack: list[Any] = []
+        self._marks: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        self._names: dict[tuple[str, str], Name] = {}
         self._charged = 0
         self._tuple_keys = 0
 
-    def take(self, length: int) -> memoryview:
-        """The next `length` bytes of the pickle."""
-        end = self.position + length
-        if length < 0 or end > len(self.view):
-            raise damaged(self.where, "a pickle that is cut short", f"{length} more bytes")
-        part = self.view[self.position : end]
-        self.position = end
-        return part
-
-    def line(self) -> bytes:
-        """The text up to the next newline, of at most 4096 bytes."""
-        chunk = bytes(self.view[self.position : self.position + 4097])
-        length = chunk.find(b"\n")
-        if length < 0:
-            raise damaged(self.where, "a line without an end", "a newline within 4096 bytes")
-        self.position += length + 1
-        return chunk[:length]
+    def result(self) -> Any:
+        if len(self._stack) != 1 or self._marks:
+            raise damaged(self.where, "a pickle that leaves no single value", "one at its end")
+        return self._stack.pop()
 
     def charge(self, work: int) -> None:
         """Count copied elements or bytes, so that no few bytes of pickle cause much work."""
         self._charged += work
-        if self._charged > _WORK_FREE + _WORK_PER_BYTE * (self.position - self.start):
+        if self._charged > _WORK_FREE + _WORK_PER_BYTE * self.read:
             raise too_large(self.where, "a pickle that copies itself over and over", "plain data")
 
-    def pop_to_mark(self) -> list[Any]:
-        if not self.marks:
-            raise damaged(self.where, "an opcode that needs a mark", "a mark before it")
-        items, self.stack = self.stack, self.marks.pop()
-        return items
-
-    def remember(self, key: int) -> None:
-        self.memo[key] = self.stack[-1]
-
-    def recall(self, key: int) -> None:
-        try:
-            self.stack.append(self.memo[key])
-        except KeyError:
-            raise damaged(self.where, f"memo key {key}", "a key stored before") from None
-
-    def refer(self, module: Any, name: Any) -> Reference:
-        if not isinstance(module, str) or not isinstance(name, str):
-            return refer(self.where, module, name)
-        if (module, name) not in self._references:
-            self._references[module, name] = refer(self.where, module, name)
-        return self._references[module, name]
-
-    def call(self, target: Any, args: Any) -> Any:
-        return call(self, target, args)
-
-    def set_item(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+    def set_key(self, target: dict[Any, Any], key: Any, value: Any) -> None:
+        """`target[key] = value`, for keys that hash quickly."""
         self._tuple_keys += check_key(self.where, key)
         if self._tuple_keys > _MOST_TUPLE_KEYS:
             raise too_large(self.where, "too many tuples as keys", f"at most {_MOST_TUPLE_KEYS}")
         target[key] = value
 
-    def set_items(self, target: Any, flat: list[Any]) -> None:
-        """SETITEM(S): keys and values in turn, into a dict or an inert object."""
-        entries = self._contents(target, dict)
+    def push(self, value: Any) -> None:
+        if type(value) is int and value.bit_length() > _MOST_BITS:
+            raise too_large(self.where, f"an integer of over {_MOST_BITS} bits", "a number")
+        self._stack.append(value)
+
+    def python2_text(self, arg: str) -> None:
+        """Python 2's `str`: text where it is UTF-8 (torch.load's reading), else the bytes."""
+        part = arg.encode("latin-1")  # as pickletools decoded it
+        try:
+            self._stack.append(part.decode("utf-8"))
+        except UnicodeDecodeError:
+            self._stack.append(part)
+
+    def mark(self, _: None) -> None:
+        self._marks.append(self._stack)
+        self._stack = []
+
+    def pop_mark(self, _: None = None) -> list[Any]:
+        if not self._marks:
+            raise damaged(self.where, "an opcode that needs a mark", "a mark before it")
+        items, self._stack = self._stack, self._marks.pop()
+        return items
+
+    def pop(self, _: None) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self.pop_mark()
+
+    def dup(self, _: None) -> None:
+        self._stack.append(self._stack[-1])
+
+    def put(self, key: int) -> None:
+        self._memo[key] = self._stack[-1]
+
+    def memoize(self, _: None) -> None:
+        self.put(len(self._memo))
+
+    def get(self, key: int) -> None:
+        if key not in self._memo:
+            raise damaged(self.where, f"memo key {key}", "a key stored before")
+        self._stack.append(self._memo[key])
+
+    def tuple_of(self, count: int) -> None:
+        if len(self._stack) < count:
+            raise damaged(self.where, "a tuple of more than there is", "values before it")
+        self._stack[-count:] = [tuple(self._stack[-count:])]
+
+    def make_tuple(self, _: None) -> None:
+        items = self.pop_mark()
+        self._stack.append(tuple(items))
+
+    def make_list(self, _: None) -> None:
+        items = self.pop_mark()
+        self._stack.append(items)
+
+    def make_dict(self, _: None) -> None:
+        items = self.pop_mark()
+        self._stack.append({})
+        self._set_items(items)
+
+    def append(self, _: None) -> None:
+        self._extend([self._stack.pop()])
+
+    def appends(self, _: None) -> None:
+        self._extend(self.pop_mark())
+
+    def setitem(self, _: None) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._set_items([key, value])
+
+    def setitems(self, _: None) -> None:
+        self._set_items(self.pop_mark())
+
+    def named(self, module: Any, name: Any) -> Name:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise damaged(self.where, "a class whose module or name is not text", "both as text")
+        if (module, name) not in self._names:
+            self._names[module, name] = refer(self.where, module, name)
+        return self._names[module, name]
+
+    def global_(self, arg: str) -> None:
+        self._stack.append(self._of_line(arg))
+
+    def stack_global(self, _: None) -> None:
+        name, module = self._stack.pop(), self._stack.pop()
+        self._stack.append(self.named(module, name))
+
+    def inst(self, arg: str) -> None:
+        args = tuple(self.pop_mark())
+        self._stack.append(call(self, self._of_line(arg), args))
+
+    def obj(self, _: None) -> None:
+        target, *args = self.pop_mark() or [None]
+        self._stack.append(call(self, target, tuple(args)))
+
+    def reduce(self, _: None) -> None:
+        args, target = self._stack.pop(), self._stack.pop()
+        self._stack.append(call(self, target, args))
+
+    def newobj_ex(self, _: None) -> None:
+        keywords, args, target = self._stack.pop(), self._stack.pop(), self._stack.pop()
+        if type(keywords) is not dict or type(args) is not tuple:
+            raise damaged(self.where, "an object made of other than arguments", "a tuple, a dict")
+        self.charge(len(args))
+        self._stack.append(call(self, target, (*args, keywords) if keywords else args))
+
+    def build(self, _: None) -> None:
+        """Keep the state of an inert object; attributes of a dict are dropped."""
+        state, target = self._stack.pop(), self._stack[-1]
+        if isinstance(target, dict):
+            return  # torch puts a `_metadata` attribute on the OrderedDict of a state_dict
+        if type(target) not in _INERT or target.state is not None:
+            seen = f"state for a {type(target).__name__}"
+            raise damaged(self.where, seen, "state for an object, once")
+        object.__setattr__(target, "state", state)
+
+    def persid(self, arg: str) -> None:
+        self._stack.append(self._load(arg))
+
+    def binpersid(self, _: None) -> None:
+        self._stack.append(self._load(self._stack.pop()))
+
+    def extension(self, code: int) -> None:
+        raise forbidden(self.where, f"extension registry code {code}")
+
+    def out_of_band(self, _: None) -> None:
+        raise damaged(self.where, "a buffer kept outside of the pickle", "all data in the pickle")
+
+    def _of_line(self, arg: str) -> Name:
+        module, _, name = arg.partition(" ")  # as pickletools joins the two lines
+        return self.named(module, name)
+
+    def _set_items(self, flat: list[Any]) -> None:
+        """Keys and values in turn, into the dict or inert object on the stack."""
+        entries = self._contents(dict)
         if len(flat) % 2:
             raise damaged(self.where, "a key without a value", "key and value pairs")
         for key, value in zip(flat[::2], flat[1::2], strict=True):
-            self.set_item(entries, key, value)
+            self.set_key(entries, key, value)
 
-    def append_items(self, target: Any, items: list[Any]) -> None:
-        """APPEND(S) and ADDITEMS, to a list or an inert object."""
-        self._contents(target, list).extend(items)
+    def _extend(self, items: list[Any]) -> None:
+        self._contents(list).extend(items)
 
-    def build(self, target: Any, state: Any) -> None:
-        """BUILD: keep the state of an inert object; attributes of a dict are dropped."""
-        if isinstance(target, dict):
-            return  # torch puts a `_metadata` attribute on the OrderedDict of a state_dict
-        if type(target) is not Record or target.state is not None:
-            raise damaged(
-                self.where, f"state for a {type(target).__name__}", "state for an object, once"
-            )
-        object.__setattr__(target, "state", state)
-
-    def _contents(self, target: Any, kind: type) -> Any:
+    def _contents(self, kind: type) -> Any:
+        target = self._stack[-1]
         if type(target) is kind:
             return target
-        if type(target) is Record:
+        if type(target) in _INERT:
             if target.contents is None:
                 object.__setattr__(target, "contents", kind())
             if type(target.contents) is kind:
                 return target.contents
-        raise damaged(
-            self.where, f"elements for a {type(target).__name__}", f"elements for a {kind.__name__}"
-        )
+        seen = f"elements for a {type(target).__name__}"
+        raise damaged(self.where, seen, f"elements for a {kind.__name__}")
+
+
+Operation = Callable[[Machine, Any], object]
+
+
+def _every(names: str, operation: Operation) -> dict[str, Operation]:
+    return dict.fromkeys(names.split(), operation)
+
+
+OPERATIONS: dict[str, Operation] = {
+    **_every("INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT", Machine.push),
+    **_every("STRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8", Machine.push),
+    **_every("BINBYTES SHORT_BINBYTES BINBYTES8", Machine.push),
+    "BYTEARRAY8": lambda m, arg: m.push(bytes(arg)),
+    **_every("BINSTRING SHORT_BINSTRING", Machine.python2_text),
+    "NONE": Machine.push,
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_SET": lambda m, _: m.push([]),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "MARK": Machine.mark,
+    "POP": Machine.pop,
+    "POP_MARK": Machine.pop_mark,
+    "DUP": Machine.dup,
+    **_every("PUT BINPUT LONG_BINPUT", Machine.put),
+    "MEMOIZE": Machine.memoize,
+    **_every("GET BINGET LONG_BINGET", Machine.get),
+    "TUPLE": Machine.make_tuple,
+    "TUPLE1": lambda m, _: m.tuple_of(1),
+    "TUPLE2": lambda m, _: m.tuple_of(2),
+    "TUPLE3": lambda m, _: m.tuple_of(3),
+    **_every("LIST FROZENSET", Machine.make_list),
+    "DICT": Machine.make_dict,
+    "APPEND": Machine.append,
+    **_every("APPENDS ADDITEMS", Machine.appends),
+    "SETITEM": Machine.setitem,
+    "SETITEMS": Machine.setitems,
+    "GLOBAL": Machine.global_,
+    "STACK_GLOBAL": Machine.stack_global,
+    "INST": Machine.inst,
+    "OBJ": Machine.obj,
+    **_every("REDUCE NEWOBJ", Machine.reduce),
+    "NEWOBJ_EX": Machine.newobj_ex,
+    "BUILD": Machine.build,
+    "PERSID": Machine.persid,
+    "BINPERSID": Machine.binpersid,
+    **_every("EXT1 EXT2 EXT4", Machine.extension),
+    **_every("NEXT_BUFFER READONLY_BUFFER", Machine.out_of_band),
+}

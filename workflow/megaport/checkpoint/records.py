@@ -23,7 +23,19 @@ class Record:
         return f"<{self.name}>"
 
 
-class Reference(Record):
+class Name(Record):
     """A class, function or constant that the pickle mentions by name, such as `torch.float16`."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Unreadable(Record):
+    """A tensor whose values this reader cannot give; `reason` says why, as in "found {reason}".
+
+    `name` is its dtype, storage or the function that would make it, `shape` what it was saved
+    with, where that is known.
+    """
+
+    reason: str = ""
+    shape: tuple[int, ...] | None = None

@@ -1,4 +1,4 @@
-"""Bytes of a file, of a zip member or of a part of either, mapped and never copied."""
+"""Bytes of a file, of an archive's member or of a part of either, mapped and never copied."""
 
 import errno
 import mmap
@@ -7,10 +7,11 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from megaport.errors import MegaportError
+from megaport.errors import MegaportError, shown_text
 
 # CPython's mmap keeps a file descriptor open; a zarr checkpoint has thousands of tiny chunks.
 READ_BELOW = 1 << 16
+LONGEST_LINE = 4096
 
 
 class UnreadableFileError(MegaportError):
@@ -32,16 +33,53 @@ class Region:
     def size(self) -> int:
         return len(self.view)
 
-    def sub(self, offset: int, length: int) -> "Region":
+    def sub(self, offset: int, length: int, name: str | None = None) -> "Region":
         """The `length` bytes at `offset`; `OutOfBoundsError` unless all of them exist."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise OutOfBoundsError(
                 self.name,
-                seen=f"a part at byte {offset} of {length} bytes",
+                seen=f"a part at byte {shown_text(offset)} of {shown_text(length)} bytes",
                 expected=f"a part within its {self.size} bytes",
                 remedy="The file is damaged or cut short: get it again.",
             )
-        return Region(self.name, self.view[offset : offset + length])
+        return Region(name or self.name, self.view[offset : offset + length])
+
+
+class RegionReader:
+    """A region as the binary file that zipfile, tarfile and pickletools read from.
+
+    `read` gives no more than there is, whatever it is asked for, and `readline` gives nothing for
+    a line over `LONGEST_LINE` bytes, so that no number in a file makes it allocate.
+    """
+
+    def __init__(self, region: Region, position: int = 0) -> None:
+        self._view = region.view
+        self._position = position
+
+    def read(self, size: int = -1) -> bytes:
+        end = len(self._view) if size < 0 else min(len(self._view), self._position + size)
+        part = bytes(self._view[self._position : end])
+        self._position += len(part)
+        return part
+
+    def readline(self) -> bytes:
+        line = bytes(self._view[self._position : self._position + LONGEST_LINE])
+        line = line[: line.find(b"\n") + 1]
+        self._position += len(line)
+        return line
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        position = offset + (0, self._position, len(self._view))[whence]
+        if position < 0:
+            raise OSError(errno.EINVAL, "a place before the file")
+        self._position = position
+        return position
+
+    def seekable(self) -> bool:
+        return True
 
 
 def map_file(path: Path, name: str | None = None) -> Region:
@@ -56,6 +94,8 @@ def map_file(path: Path, name: str | None = None) -> Region:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _unreadable(called, error) from error
+    except ValueError:
+        raise _unreadable(called, OSError(errno.EINVAL, "a path with a NUL in it")) from None
     try:
         return Region(called, map_descriptor(descriptor, called))
     finally:

@@ -1,16 +1,27 @@
-"""Which directory of a checkpoint holds the iteration to read, given all its file names."""
+"""Which files of a checkpoint carry its model, given all file names: whose iteration, which."""
 
 import re
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
-from megaport.checkpoint.content_files import content_files
 from megaport.errors import MegaportError
 
 TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED_TRACKER = "latest"
 _ITERATION = re.compile(r"release|(?:iter_|global_step)(\d+)")
 _MOST_DEPTH = 4
+# formats.md, "Where the tensors are"; names are relative to the iteration's directory.
+_CONTENT = re.compile(
+    r"""
+    (mp_rank_\d+(_\d+){0,2}/)?(model_optim_rng|model_rng)\.pt   # Megatron, one file a rank
+    | (\.metadata|[^/]+\.distcp|common\.pt|metadata\.json)      # torch_dist, torch_dcp
+    | (?P<zarr>(?!optimizer\.)[^/]+/)(\.zarray|\d+(\.\d+)*)               # zarr: a directory a key
+    | layer_\d+-model_\d+-model_states\.pt                      # DeepSpeed's pipeline
+    | mp_rank_\d+_model_states\.pt
+    """,
+    re.VERBOSE,
+)
+_LONE = re.compile(r"(?!.*(optim|rng|scheduler))[^/]+\.pt")
 
 
 class NoCheckpointError(MegaportError):
@@ -102,3 +113,20 @@ def _ambiguous(where: str, iterations: list[str]) -> NoCheckpointError:
         expected="one iteration, or a tracker that says which",
         remedy=f"Set checkpoint.path to one of them, or write {TRACKER}.",
     )
+
+
+def content_files(names: Iterable[str]) -> list[str]:
+    """Those of the relative `names` that carry the model, sorted.
+
+    Where none has a name that Megatron or DeepSpeed gives, a lone `.pt` counts, unless its name
+    says that it holds an optimizer, a scheduler or random states.
+    """
+    every = sorted(names)
+    arrays = {name.removesuffix(".zarray") for name in every if name.endswith("/.zarray")}
+    known = [
+        name
+        for name in every
+        if (found := _CONTENT.fullmatch(name)) and (not found["zarr"] or found["zarr"] in arrays)
+    ]
+    lone = [name for name in every if _LONE.fullmatch(name)]
+    return known or (lone if len(lone) == 1 else [])

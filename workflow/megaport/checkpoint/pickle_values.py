@@ -6,10 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from megaport.checkpoint.pickle_errors import damaged, forbidden, shown
-from megaport.checkpoint.pickle_globals import may_be_called
-from megaport.checkpoint.records import Record, Reference
-from megaport.checkpoint.tensor_views import rebuild_tensor, rebuild_tensor_v3
+from megaport.checkpoint.names import may_be_called
+from megaport.checkpoint.pickle_errors import damaged, forbidden
+from megaport.checkpoint.records import Name, Record, Unreadable
+from megaport.checkpoint.storages import Storage
+from megaport.checkpoint.tensor_views import rebuild_npu_tensor, rebuild_tensor, rebuild_tensor_v3
+from megaport.errors import shown_text
 from megaport.tensors import Tensor
 
 
@@ -20,7 +22,7 @@ class Context(Protocol):
 
     def charge(self, work: int) -> None: ...
 
-    def set_item(self, target: dict[Any, Any], key: Any, value: Any) -> None: ...
+    def set_key(self, target: dict[Any, Any], key: Any, value: Any) -> None: ...
 
 
 Constructor = Callable[[Context, tuple[Any, ...]], Any]
@@ -32,24 +34,26 @@ def call(context: Context, target: Any, args: Any) -> Any:
     Data constructors of Python, NumPy and torch give their data, every other class a `Record`.
     `ForbiddenGlobalError` when the target is a function that is not a known constructor of data.
     """
-    if not isinstance(target, Reference):
-        raise damaged(context.where, f"a call of {shown(target)}", "a call of a class")
+    if not isinstance(target, Name):
+        raise damaged(context.where, f"a call of {shown_text(target)}", "a call of a class")
     if not isinstance(args, tuple):
-        raise damaged(context.where, f"a call with {shown(args)}", "a call with a tuple")
+        raise damaged(context.where, f"a call with {shown_text(args)}", "a call with a tuple")
     constructor = _CONSTRUCTORS.get(target.name)
     if constructor is not None:
         return constructor(context, args)
     if not may_be_called(target):
         raise forbidden(context.where, target.name)
-    return Record(target.name, args)
+    return _unknown(target, args)
 
 
 def _dict(context: Context, args: tuple[Any, ...]) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
     for pair in _elements(context, args):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise damaged(context.where, f"a dict made of {shown(pair)}", "key and value pairs")
-        context.set_item(result, pair[0], pair[1])
+            raise damaged(
+                context.where, f"a dict made of {shown_text(pair)}", "key and value pairs"
+            )
+        context.set_key(result, pair[0], pair[1])
     return result
 
 
@@ -67,7 +71,7 @@ def _elements(context: Context, args: tuple[Any, ...]) -> Sequence[Any]:
     if isinstance(source, dict):
         source = list(source.items())
     if not isinstance(source, list | tuple):
-        raise damaged(context.where, f"a container made of {shown(source)}", "a list or tuple")
+        raise damaged(context.where, f"a container made of {shown_text(source)}", "a list or tuple")
     context.charge(len(source))
     return source
 
@@ -80,7 +84,7 @@ def _bytes(context: Context, args: tuple[Any, ...]) -> bytes:
     """`bytes(b"..")`, `bytearray(text, "latin-1")`, `_codecs.encode(text, "latin1")`."""
     source = args[0] if args else b""
     if not isinstance(source, str | bytes):
-        raise damaged(context.where, f"bytes made of {shown(source)}", "text or bytes")
+        raise damaged(context.where, f"bytes made of {shown_text(source)}", "text or bytes")
     context.charge(len(source))
     if isinstance(source, bytes):
         return source
@@ -130,9 +134,13 @@ def _array(context: Context, args: tuple[Any, ...]) -> Record:
     return Record("numpy.ndarray")
 
 
-def _data(context: Context, args: tuple[Any, ...]) -> Any:
+def _of_storage(rebuild: Callable[[str, tuple[Any, ...]], Any]) -> Constructor:
+    return lambda context, args: rebuild(context.where, args)
+
+
+def _parameter(context: Context, args: tuple[Any, ...]) -> Any:
     """A Parameter is its tensor."""
-    if not args or not isinstance(args[0], Tensor | Record):
+    if not args or not isinstance(args[0], Tensor | Unreadable):
         raise damaged(context.where, "a parameter without a tensor", "a tensor")
     return args[0]
 
@@ -140,27 +148,37 @@ def _data(context: Context, args: tuple[Any, ...]) -> Any:
 def _from_type(context: Context, args: tuple[Any, ...]) -> Any:
     """`torch._tensor._rebuild_from_type_v2(function, type, args, state)`: a tensor with attributes.
 
-    Plain tensors and parameters are views; any other subclass (FP8, DTensor) stays inert, because
+    Plain tensors and parameters are views; any other subclass (FP8, DTensor) is unreadable, because
     its bytes need not be its values.
     """
-    if len(args) < 3 or not all(isinstance(part, Reference) for part in args[:2]):
+    if len(args) < 3 or not all(isinstance(part, Name) for part in args[:2]):
         raise damaged(context.where, "a tensor made of no known function", "a rebuild function")
-    if args[1].name not in _PLAIN_TENSORS or args[0].name not in _REBUILDS:
-        return Record(args[1].name, args)
-    return call(context, args[0], args[2])
+    if args[1].name in _PLAIN_TENSORS and args[0].name in _REBUILDS:
+        return call(context, args[0], args[2])
+    return Unreadable(args[1].name, args, reason=f"values of a {args[1].name}")
+
+
+def _unknown(target: Name, args: tuple[Any, ...]) -> Record:
+    """An object nobody knows; one that is made from a tensor or its bytes may be a weight."""
+    weighty = any(isinstance(part, Tensor | Unreadable | Storage) for part in args)
+    if weighty or target.name.startswith("torch._utils._rebuild_"):
+        return Unreadable(target.name, args, reason=f"what only {target.name} can read")
+    return Record(target.name, args)
 
 
 _ENCODINGS = frozenset({"latin1", "latin-1", "ascii", "utf8", "utf-8"})
 _PLAIN_TENSORS = frozenset({"torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"})
 _REBUILDS: dict[str, Constructor] = {
-    "torch._utils._rebuild_tensor": lambda context, args: rebuild_tensor(context.where, args),
-    "torch._utils._rebuild_tensor_v2": lambda context, args: rebuild_tensor(context.where, args),
-    "torch._utils._rebuild_tensor_v3": lambda context, args: rebuild_tensor_v3(context.where, args),
-    "torch._utils._rebuild_parameter": _data,
-    "torch._utils._rebuild_parameter_with_state": _data,
+    "torch._utils._rebuild_tensor": _of_storage(rebuild_tensor),
+    "torch._utils._rebuild_tensor_v2": _of_storage(rebuild_tensor),
+    "torch._utils._rebuild_tensor_v3": _of_storage(rebuild_tensor_v3),
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch_npu.utils.storage._rebuild_npu_tensor": _of_storage(rebuild_npu_tensor),
 }
 _CONSTRUCTORS: dict[str, Constructor] = {
     **_REBUILDS,
+    "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,
     "torch.Size": _tuple,
     "collections.OrderedDict": _dict,

@@ -1,4 +1,4 @@
-"""Inflates zip members under a byte budget, into files that have no name."""
+"""Inflates what is compressed, under a byte budget, into scratch files that have no name."""
 
 import os
 import shutil
@@ -6,33 +6,28 @@ import tempfile
 import zlib
 from pathlib import Path
 
+from megaport.checkpoint.archive import BadArchiveError, Member, bad_archive, wrong_crc
 from megaport.checkpoint.regions import Region, map_descriptor
-from megaport.checkpoint.zip_directory import BadArchiveError, bad_archive
-from megaport.checkpoint.zip_members import Member, wrong_crc
 from megaport.errors import MegaportError
 
 # Weights hardly compress; deflate's bombs reach a ratio of 1032.
 MOST_RATIO = 64
 ALWAYS_ALLOWED = 64 << 20
+# zlib's `wbits` of a stream without header, with zlib's and with gzip's (docs.python.org, zlib).
+RAW, ZLIB, GZIP = -15, 15, 31
 _CHUNK = 1 << 20
 
 
 class SpoolError(MegaportError):
-    """No room or no right to write what a compressed archive inflates to."""
+    """No room or no right to write what is compressed, or in pieces, in one piece."""
 
 
-def check_budget(where: str, members: list[Member], archive_size: int, spool: Path) -> None:
-    """Refuse members that claim to inflate beyond reason (`BadArchiveError`) or room."""
-    total = sum(member.size for member in members)
-    allowed = max(ALWAYS_ALLOWED, MOST_RATIO * archive_size)
+def check_budget(where: str, total: int, compressed: int, spool: Path) -> None:
+    """Refuse what claims to inflate beyond reason (`BadArchiveError`) or room (`SpoolError`)."""
+    allowed = max(ALWAYS_ALLOWED, MOST_RATIO * compressed)
     if total > allowed:
         seen = f"members that inflate to {total} bytes"
-        raise bad_archive(where, seen, f"at most {allowed} from an archive of {archive_size}")
-    if members:
-        _check_room(where, total, spool)
-
-
-def _check_room(where: str, total: int, spool: Path) -> None:
+        raise bad_archive(where, seen, f"at most {allowed} from {compressed} compressed")
     try:
         spool.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(spool).free
@@ -42,22 +37,21 @@ def _check_room(where: str, total: int, spool: Path) -> None:
         raise _no_room(where, f"{total} bytes to inflate and {free} free in {spool}")
 
 
-def inflate(member: Member, spool: Path) -> Region:
+def inflate(member: Member, spool: Path, wbits: int = RAW) -> Region:
     """The member's bytes, in an unlinked temporary file under `spool`, mapped.
 
-    Never writes more than the size the directory gives; checks that size and the CRC-32. Raises
+    Never writes more than the size the member claims; checks that size and the CRC-32. Raises
     `BadArchiveError` or `SpoolError`.
     """
     try:
         with tempfile.TemporaryFile(dir=spool) as file:
-            _write(member, file.fileno())
+            _write(member, zlib.decompressobj(wbits), file.fileno())
             return Region(member.body.name, map_descriptor(file.fileno(), member.body.name))
     except OSError as error:
         raise _no_room(member.body.name, error.strerror or "an error of the disk") from error
 
 
-def _write(member: Member, descriptor: int) -> None:
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+def _write(member: Member, engine: "zlib._Decompress", descriptor: int) -> None:
     crc, left, view = 0, member.size, member.body.view
     position, pending = 0, b""
     while not engine.eof and (pending or position < len(view)):
@@ -74,7 +68,7 @@ def _write(member: Member, descriptor: int) -> None:
         _write_all(descriptor, part)
     if left or not engine.eof or engine.unused_data or position < len(view):
         raise _lies(member)
-    if crc != member.crc:
+    if member.crc is not None and crc != member.crc:
         raise wrong_crc(member, crc)
 
 
@@ -93,9 +87,8 @@ def _write_all(descriptor: int, part: bytes) -> None:
 
 
 def _lies(member: Member) -> BadArchiveError:
-    return bad_archive(
-        member.body.name, "another size than the directory says", f"{member.size} bytes"
-    )
+    seen = "another size inflated than it claims"
+    return bad_archive(member.body.name, seen, f"{member.size} bytes")
 
 
 def _no_room(where: str, seen: str) -> SpoolError:

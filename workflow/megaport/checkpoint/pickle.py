@@ -1,0 +1,99 @@
+"""Reads a pickle as data: pickletools decodes its opcodes, a machine of ours builds inert values.
+
+No unpickler is anywhere: nothing is imported, called or executed, whatever a pickle says.
+"""
+
+import pickletools
+from typing import IO, Any, cast
+
+from megaport.checkpoint.pickle_bounds import check_tree
+from megaport.checkpoint.pickle_errors import BadPickleError, damaged, too_large
+from megaport.checkpoint.pickle_machine import OPERATIONS, Machine, PersistentLoader
+from megaport.checkpoint.regions import Region, RegionReader
+from megaport.errors import shown_text
+
+MOST_OPCODES = 5_000_000  # docs/safety.md has what the worst such pickle costs
+_NEWEST_PROTOCOL = 5
+# Picklers write payloads from 64 KiB on between frames (PEP 3154).
+_UNFRAMED = 1 << 16
+
+
+def read_pickle(region: Region) -> Any:
+    """The one pickle that `region` holds, as dicts, lists, tuples, scalars, text, bytes, Records.
+
+    Sets become lists, paths text, named tuples, enums, arrays and every other class a `Record`;
+    nothing is imported or executed. Raises `ForbiddenGlobalError` for names of code,
+    `PickleTooLargeError` beyond the bounds, `BadPickleError` for anything damaged, also for bytes
+    after the pickle's end.
+    """
+    value, end = read_stream(region, 0, lambda _: _no_storages(region))
+    refuse_more(region, end)
+    return value
+
+
+def refuse_more(region: Region, end: int) -> None:
+    """`BadPickleError` unless a pickle that ended at `end` is all there is."""
+    if end != region.size:
+        seen = f"{region.size - end} bytes after the end of its pickle"
+        raise damaged(region.name, seen, "nothing there")
+
+
+def read_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
+    """The pickle that starts at `position` and where it ends; `load` answers persistent ids."""
+    value, end = skip_stream(region, position, load)
+    check_tree(region.name, value, end - position)
+    return value, end
+
+
+def skip_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
+    """The same, for a value that nobody walks: its size and depth are not bounded."""
+    file = RegionReader(region, position)
+    machine = Machine(region.name, load)
+    frames = _Frames(region)
+    start = position
+    try:
+        for count, (opcode, arg, at) in enumerate(pickletools.genops(cast(IO[bytes], file))):
+            machine.read = file.tell() - start
+            frames.check(opcode.name, arg, at or 0, file.tell())
+            if opcode.name == "PROTO":
+                _check_protocol(region, arg, at == start)
+            elif opcode.name not in ("FRAME", "STOP"):
+                OPERATIONS[opcode.name](machine, arg)
+            if count >= MOST_OPCODES:
+                raise too_large(region.name, f"over {MOST_OPCODES} opcodes", "a checkpoint's")
+    except IndexError:
+        raise damaged(region.name, "an opcode without its values", "a whole pickle") from None
+    except ValueError as error:
+        seen = f"an opcode that cannot be read: {shown_text(str(error), 160)}"
+        raise damaged(region.name, seen, "a whole pickle of protocols 0 to 5") from None
+    return machine.result(), file.tell()
+
+
+class _Frames:
+    """Frames of one pickle (PEP 3154): opcodes lie within them whole, one frame after the other."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        self.end: int | None = None  # of the frame that was entered last
+
+    def check(self, name: str, arg: Any, start: int, end: int) -> None:
+        """`BadPickleError` unless the opcode from `start` to `end` may be where it is."""
+        inside = self.end is not None and start < self.end
+        if name == "FRAME":
+            if inside or arg > self.region.size - end:
+                seen = f"a frame of {arg} bytes that does not fit"
+                raise damaged(self.region.name, seen, "frames one after the other within the file")
+            self.end = end + int(arg)
+        elif self.end is not None and (end > self.end if inside else end - start < _UNFRAMED):
+            raise damaged(self.region.name, "a frame shorter than its body", "opcodes in frames")
+
+
+def _check_protocol(region: Region, version: Any, first: bool) -> None:
+    if not first:
+        raise damaged(region.name, "a second pickle header", "one at the start")
+    if version > _NEWEST_PROTOCOL:
+        raise damaged(region.name, f"pickle protocol {version}", f"at most {_NEWEST_PROTOCOL}")
+
+
+def _no_storages(region: Region) -> BadPickleError:
+    raise damaged(region.name, "a reference to a tensor's storage", "a pickle without tensors")
