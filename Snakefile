@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: Path(workflow.basedir) / "config.yaml"
+configfile: Path(str(workflow.current_basedir)) / "config.yaml"
 
 
 # Read only with `--software-deployment-method apptainer`, relative to the working directory (Snakemake
@@ -16,14 +16,14 @@ container: "build/megaport.sif"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/resources.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
     """Everything for every model named by `model:`, and the report over all of it."""
     input:
-        [PLAN.receipts(rule) for rule in PLAN.built],
-        "results/report.html",
+        every(*BUILT),
+        page,
 
 
 include: "workflow/rules/download.smk"
@@ -35,5 +35,4 @@ include: "workflow/rules/assemble.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/parity.smk"
-include: "workflow/rules/report.smk"
 include: "workflow/rules/export.smk"

@@ -1,6 +1,5 @@
 """Jobs through an executor, as on a cluster: submitted, polled, run by a Snakemake of their own."""
 
-import os
 import re
 import stat
 from pathlib import Path
@@ -20,9 +19,7 @@ echo "$id"
 STATUS = """#!/bin/sh
 cat "$1" | grep . || echo running
 """
-ON_TORCH = {"generate_model", "benchmark_model", "parity_model"}
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
-GROUPS = PROFILE["groups"]
 MODEL = {
     "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
     "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
@@ -73,7 +70,7 @@ def test_forcing_reaches_jobs_of_an_executor(tmp_path, cluster):
     ran = snakemake(folder, *arguments, "-R", "checksum", "--", "checksum", JOBS=str(jobs))
     outputs = "".join(path.read_text() for path in jobs.glob("*.out"))
     assert ran.status == 0 and "checksum: computed" in outputs, ran.text + outputs
-    assert os.environ.get("MEGAPORT_FORCE") is None
+    assert not list(folder.rglob("*.forced"))
 
 
 def test_the_steps_that_move_bytes_are_one_job_of_one_core_under_the_slurm_profile(
@@ -81,7 +78,7 @@ def test_the_steps_that_move_bytes_are_one_job_of_one_core_under_the_slurm_profi
 ):
     arguments, jobs = cluster
     folder = checkout(tmp_path / "checkout")
-    grouped = ["--groups", *(f"{name}={group}" for name, group in GROUPS.items())]
+    grouped = []
     for option in ("resources", "set-resource-scopes"):
         grouped += [f"--{option}", PROFILE[option]]
     asked = PROFILE["default-resources"].items()
@@ -92,10 +89,3 @@ def test_the_steps_that_move_bytes_are_one_job_of_one_core_under_the_slurm_profi
     computed = set(re.findall(r"^(\w+): computed", job.read_text(), re.MULTILINE))
     assert computed == {"checksum", "inspect", "convert", "assemble", "pytorch_bin"}
     assert job.with_suffix(".cores").read_text() == "1\n"
-
-
-def test_the_groups_name_every_shape_of_a_rule_that_moves_bytes():
-    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    workers = re.findall(r"^rule (\w+_model):|^use rule \w+ as (\w+) with:", rules, re.MULTILINE)
-    alone = {"download_model", "export_model", *ON_TORCH}
-    assert set(GROUPS) == {first or second for first, second in workers} - alone

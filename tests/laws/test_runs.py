@@ -71,13 +71,15 @@ def test_two_runs_in_one_directory_are_told_apart(pristine, tmp_path):
     assert content(folder) == content(pristine)
 
 
-def test_a_killed_snakemake_needs_no_unlocking(pristine, tmp_path):
+def test_a_killed_snakemake_is_unlocked_as_in_every_project(pristine, tmp_path):
     folder = checkout(tmp_path / "one", pristine)
     run = start(folder, "assemble")
     wait_for(folder / "results" / "austen-tiny" / "download.json")
-    assert list((folder / ".snakemake" / "locks").iterdir())
     os.kill(run.pid, signal.SIGKILL)
     finish(run)
+    refused = finish(start(folder, "assemble"))
+    assert refused.status != 0 and "--unlock" in refused.text
+    assert finish(start(folder, "--unlock")).status == 0
     again = finish(start(folder, "assemble"))
     assert again.status == 0, again.text
     assert content(folder) == content(pristine)

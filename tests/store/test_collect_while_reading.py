@@ -2,22 +2,23 @@
 
 from pathlib import Path
 
-from megaport.store.code import code_digest
+from megaport.store.code import Code
+from megaport.store.job import Job, run_job
 from megaport.store.receipts import read_receipt
-from megaport.store.step import Step, run_step
 from megaport.store.store import Store
 from megaport.store.tool import main
 from megaport.store.verify import verify
 
 
-def step(folder: Path, number: int, before: Step | None) -> Step:
+def job(folder: Path, number: int, before: Job | None) -> Job:
     """One of a chain: each reads what the one before made."""
     script = folder / "step.py"
     script.write_text("pass\n")
     receipt = folder / "results" / "m" / f"{number}.json"
     made = read_receipt(before.receipt).outputs if before else {}
     store = Store(folder / "store")
-    return Step("build", receipt, store, {"before": made}, number, script, code_digest(script))
+    source = Code(script, ("errors.py",))
+    return Job("build", receipt, store, {"before": made}, {"n": number}, source, source.digest())
 
 
 def collect(folder: Path) -> None:
@@ -28,17 +29,17 @@ def collect(folder: Path) -> None:
 
 def test_what_a_running_step_reads_and_writes_is_kept(tmp_path):
     """At the worst moment, with no grace at all: the input has a receipt, the work a lock."""
-    first = step(tmp_path, 0, None)
-    run_step(first, lambda job: (job.work / "0").write_text("zero") and None)
+    first = job(tmp_path, 0, None)
+    run_job(first, lambda work: (work.out / "0").write_text("zero") and None)
 
-    def compute(job):
-        path = job.blob("before", "0")
-        (job.work / "1").write_text("one")
+    def compute(work):
+        path = work.blob("before", "0")
+        (work.out / "1").write_text("one")
         collect(tmp_path)
         assert path.read_text() == "zero"
 
-    second = step(tmp_path, 1, first)
-    run_step(second, compute)
+    second = job(tmp_path, 1, first)
+    run_job(second, compute)
     collect(tmp_path)
     assert (tmp_path / "results/m/0").read_text() == "zero"
     assert (tmp_path / "results/m/1").read_text() == "one"
@@ -47,14 +48,14 @@ def test_what_a_running_step_reads_and_writes_is_kept(tmp_path):
 
 def test_what_no_receipt_reaches_goes_while_a_step_runs(tmp_path):
     """The test above could not fail otherwise: the collector does remove things meanwhile."""
-    first = step(tmp_path, 0, None)
-    run_step(first, lambda job: (job.work / "0").write_text("zero") and None)
+    first = job(tmp_path, 0, None)
+    run_job(first, lambda work: (work.out / "0").write_text("zero") and None)
     first.receipt.unlink()
 
-    def compute(job):
+    def compute(work):
         collect(tmp_path)
         assert list(first.store.blobs) == []
-        (job.work / "1").write_text("one")
+        (work.out / "1").write_text("one")
 
-    run_step(step(tmp_path, 1, None), compute)
+    run_job(job(tmp_path, 1, None), compute)
     assert (tmp_path / "results/m/1").read_text() == "one"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from megaport.store.actions import Action
-from megaport.store.step import Step, run_step
+from megaport.store.code import Code
+from megaport.store.job import Job, run_job
 from megaport.store.store import Store
 from megaport.store.verify import verify
 
@@ -24,33 +25,27 @@ def without_locks(handle, operation):
 LOCKS = {"flock": fcntl.flock, "pretended": lambda handle, operation: None, "none": without_locks}
 
 
-def work(folder: Path, number: int, kinds: int, locks: str) -> None:
+def one_process(folder: Path, number: int, kinds: int, locks: str) -> None:
     """One process: a step whose key is shared with every `kinds`-th other process."""
     fcntl.flock = LOCKS[locks]
     script = folder / "step.py"
 
-    def compute(job):
+    def compute(work):
         (folder / "bodies" / f"{number % kinds}-{os.getpid()}").touch()
         time.sleep(0.05)
-        (job.work / "out").write_text(f"result {number % kinds}\n" * 1000)
+        (work.out / "out").write_text(f"result {number % kinds}\n" * 1000)
 
-    step = Step(
-        rule="build",
+    source = Code(script, ("errors.py",))
+    job = Job(
+        step="build",
         receipt=folder / f"results-{number}" / "build.json",
         store=Store(folder / "store"),
         inputs={},
         parameters={"kind": number % kinds},
-        script=script,
-        code=digest(script),
-        promised=("out",),
+        source=source,
+        code=source.digest(),
     )
-    run_step(step, compute)
-
-
-def digest(script: Path) -> str:
-    from megaport.store.code import code_digest
-
-    return code_digest(script)
+    run_job(job, compute)
 
 
 @pytest.mark.parametrize("locks", LOCKS)
@@ -60,7 +55,7 @@ def test_sixteen_runs_on_the_same_store_and_key(tmp_path, locks, kinds):
     (tmp_path / "bodies").mkdir()
     context = multiprocessing.get_context("fork")
     workers = [
-        context.Process(target=work, args=(tmp_path, number, kinds, locks))
+        context.Process(target=one_process, args=(tmp_path, number, kinds, locks))
         for number in range(PROCESSES)
     ]
     for worker in workers:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from megaport.store.step import run_step
+from megaport.store.job import run_job
 from megaport.store.verify import verify
-from support.small_step import OUTPUTS, compute, state, step_in
+from support.small_job import OUTPUTS, compute, job_in, state
 
 CHANGES = ("fsync", "chmod", "rename", "replace", "symlink", "unlink", "mkdir", "link")
 
@@ -39,7 +39,7 @@ def run_and_die(folder: Path, at: int) -> bool:
             setattr(pathlib.Path, name, counted(getattr(pathlib.Path, name)))
         builtins.open = counted(builtins.open)
         try:
-            run_step(step_in(folder), compute)
+            run_job(job_in(folder), compute)
         except BaseException:
             os._exit(3)
         os._exit(0)
@@ -60,7 +60,7 @@ def boundaries(tmp_path_factory) -> int:
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
-    run_step(step_in(folder), compute)
+    run_job(job_in(folder), compute)
     return state(folder)
 
 
@@ -73,14 +73,14 @@ def test_kill_9_at_every_write_step_then_rerun(tmp_path_factory, clean):
     while True:
         folder = tmp_path_factory.mktemp("killed")
         died = run_and_die(folder, at)
-        half = verify(step_in(folder).store)
+        half = verify(job_in(folder).store)
         assert half.damaged == [] and half.dangling == [], f"after death at change {at}"
         for name, content in OUTPUTS.items():
             shown = folder / "results" / "m" / name
             assert not shown.exists() or shown.read_bytes() == content
-        run_step(step_in(folder), compute)
+        run_job(job_in(folder), compute)
         assert state(folder) == clean, f"after death at change {at}"
-        assert verify(step_in(folder).store).clean
+        assert verify(job_in(folder).store).clean
         if not died:
             break
         at += 1

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
+from megaport.store.job import run_job
 from megaport.store.stat_cache import sha256_file
-from megaport.store.step import run_step
 from megaport.store.tool import main
-from support.small_step import compute, never, state, step_in
+from support.small_job import compute, job_in, never, state
 
 HARMS = {
     "truncated": lambda good: good[:-1],
@@ -20,30 +20,30 @@ HARMS = {
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_harmed_blob_is_reported_by_verify_a_miss_and_rebuilt(tmp_path, capsys, harm):
-    step = step_in(tmp_path)
-    run_step(step, compute)
+    job = job_in(tmp_path)
+    run_job(job, compute)
     good = state(tmp_path)
-    blob = next(iter(step.store.blobs))
+    blob = next(iter(job.store.blobs))
     content = blob.read_bytes()
     blob.unlink()
     if HARMS[harm]:
         blob.write_bytes(HARMS[harm](content))
-    assert main(["verify", str(step.store.root)]) == 1
+    assert main(["verify", str(job.store.root)]) == 1
     said = capsys.readouterr().out
-    assert f"action {step.action.key} names a blob that is missing or damaged" in said
+    assert f"action {job.action.key} names a blob that is missing or damaged" in said
     assert (f"damaged blob {blob.name}" in said) == (harm != "missing")
     with pytest.raises(AssertionError, match="it was computed"):
-        run_step(step_in(tmp_path), never)
-    run_step(step_in(tmp_path), compute)
+        run_job(job_in(tmp_path), never)
+    run_job(job_in(tmp_path), compute)
     assert state(tmp_path) == good
-    assert main(["verify", str(step.store.root)]) == 0
-    run_step(step_in(tmp_path), never)
+    assert main(["verify", str(job.store.root)]) == 0
+    run_job(job_in(tmp_path), never)
 
 
 def test_a_blob_that_the_disk_does_not_give_is_reported_by_verify(tmp_path, capsys, monkeypatch):
-    step = step_in(tmp_path)
-    run_step(step, compute)
-    blob = next(iter(step.store.blobs))
+    job = job_in(tmp_path)
+    run_job(job, compute)
+    blob = next(iter(job.store.blobs))
 
     def read(path):
         if path.name == blob.name:
@@ -51,5 +51,5 @@ def test_a_blob_that_the_disk_does_not_give_is_reported_by_verify(tmp_path, caps
         return sha256_file(path)
 
     monkeypatch.setattr("megaport.store.verify.sha256_file", read)
-    assert main(["verify", str(step.store.root)]) == 1
+    assert main(["verify", str(job.store.root)]) == 1
     assert f"damaged blob {blob.name}" in capsys.readouterr().out

@@ -8,11 +8,11 @@ import errno
 import pytest
 
 from megaport.store.errors import StoreError
-from megaport.store.step import run_step
+from megaport.store.job import run_job
 from megaport.store.store import Store
 from megaport.store.verify import verify
 from support.mounts import make_read_only, make_writable, small_disk
-from support.small_step import compute, never, state, step_in
+from support.small_job import compute, job_in, never, state
 
 PAGE = 4096
 
@@ -38,31 +38,31 @@ def fill(disk, pages_left: int):
 @pytest.mark.parametrize("pages_left", range(13))
 def test_a_store_without_space(tmp_path, disk, pages_left):
     store = Store(disk / "store")
-    step = step_in(tmp_path, store)
+    job = job_in(tmp_path, store)
     filler = fill(disk, pages_left)
     full = False
     try:
-        run_step(step, compute)
+        run_job(job, compute)
     except (OSError, StoreError) as error:
         full = True
         assert "No space left" in str(error)
     assert full or pages_left > 4
     assert verify(store).clean
     filler.unlink()
-    run_step(step, compute)
+    run_job(job, compute)
     assert state(tmp_path) and verify(store).clean
 
 
 @pytest.mark.parametrize("pages_left", range(4))
 def test_results_without_space(tmp_path, disk, pages_left):
-    step = step_in(disk, Store(tmp_path / "store"))
+    job = job_in(disk, Store(tmp_path / "store"))
     filler = fill(disk, pages_left)
     try:
-        run_step(step, compute)
+        run_job(job, compute)
     except OSError as error:
         assert error.errno == errno.ENOSPC
     filler.unlink()
-    run_step(step, compute)
+    run_job(job, compute)
     assert state(disk)
 
 
@@ -71,22 +71,22 @@ def test_a_read_only_store_is_refused_or_read(tmp_path):
         store = Store(disk / "store")
         make_read_only(disk)
         with pytest.raises((OSError, StoreError), match="Read-only"):
-            run_step(step_in(tmp_path, store), compute)
+            run_job(job_in(tmp_path, store), compute)
         make_writable(disk)
-        run_step(step_in(tmp_path, store), compute)
+        run_job(job_in(tmp_path, store), compute)
         make_read_only(disk)
         for path in (tmp_path / "results").rglob("*.*"):
             path.unlink()
-        run_step(step_in(tmp_path, store), never)
+        run_job(job_in(tmp_path, store), never)
         assert state(tmp_path)
 
 
 def test_read_only_results(tmp_path):
     with small_disk("256k") as disk:
-        step = step_in(disk, Store(tmp_path / "store"))
+        job = job_in(disk, Store(tmp_path / "store"))
         make_read_only(disk)
         with pytest.raises(OSError, match="Read-only"):
-            run_step(step, compute)
+            run_job(job, compute)
         make_writable(disk)
-        run_step(step, never)
+        run_job(job, never)
         assert state(disk)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from megaport.store.errors import StoreError
-from megaport.store.step import run_step
+from megaport.store.job import run_job
 from megaport.store.verify import verify
-from support.small_step import OUTPUTS, compute, state, step_in
+from support.small_job import OUTPUTS, compute, job_in, state
 
 CHANGES = ("fsync", "chmod", "rename", "replace", "symlink", "unlink", "mkdir", "link")
 
@@ -63,7 +63,7 @@ def attempt(folder: pathlib.Path, disk: Disk) -> Exception | None:
             patch.setattr(pathlib.Path, name, disk.failing(getattr(pathlib.Path, name)))
         patch.setattr(builtins, "open", disk.failing_open)
         try:
-            run_step(step_in(folder), compute)
+            run_job(job_in(folder), compute)
         except (OSError, StoreError) as error:
             return error
     return None
@@ -80,13 +80,13 @@ def test_a_disk_that_fails_at_any_change_is_a_clean_error_and_retry_works(
         error = attempt(folder, disk)
         errors += error is not None
         assert error is None or os.strerror(code) in str(error)
-        assert verify(step_in(folder).store).clean
+        assert verify(job_in(folder).store).clean
         for name, content in OUTPUTS.items():
             shown = folder / "results" / "m" / name
             published = (folder / "results" / "m" / "build.json").exists()
             assert shown.read_bytes() == content if shown.exists() else not published
-        run_step(step_in(folder), compute)
-        assert state(folder) and verify(step_in(folder).store).clean
+        run_job(job_in(folder), compute)
+        assert state(folder) and verify(job_in(folder).store).clean
         works = [path for path in (folder / "store" / "tmp").iterdir() if path.is_dir()]
         assert lasting or works == []
     assert errors > 15

@@ -8,26 +8,25 @@ import pytest
 
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
-from megaport.store.layers import open_store
-from megaport.store.step import run_step
-from megaport.store.store import Store
+from megaport.store.job import run_job
+from megaport.store.store import Store, open_store
 from megaport.store.tool import main
 from megaport.store.verify import verify
-from support.small_step import OUTPUTS, compute, never, state, step_in
+from support.small_job import OUTPUTS, compute, job_in, never, state
 
 
 def test_a_store_on_another_file_system(tmp_path, other_file_system):
     assert other_file_system.stat().st_dev != tmp_path.stat().st_dev
-    run_step(step_in(tmp_path, Store(other_file_system / "store")), compute)
+    run_job(job_in(tmp_path, Store(other_file_system / "store")), compute)
     assert (tmp_path / "results/m/two").resolve().is_relative_to(other_file_system)
     assert state(tmp_path)
-    run_step(step_in(tmp_path, Store(other_file_system / "store")), never)
+    run_job(job_in(tmp_path, Store(other_file_system / "store")), never)
 
 
 @pytest.fixture
 def below(tmp_path):
     """A system-wide store that somebody has filled, and that is now read-only."""
-    run_step(step_in(tmp_path, Store(tmp_path / "system")), compute)
+    run_job(job_in(tmp_path, Store(tmp_path / "system")), compute)
     for path in (tmp_path / "results").rglob("*"):
         if not path.is_dir():
             path.unlink()
@@ -40,7 +39,7 @@ def contents(folder: Path) -> dict[str, int]:
 
 def test_a_hit_below_is_a_hit_and_nothing_is_copied_or_written(tmp_path, below):
     before = contents(below)
-    run_step(step_in(tmp_path, Store(tmp_path / "mine", [below])), never)
+    run_job(job_in(tmp_path, Store(tmp_path / "mine", [below])), never)
     assert (tmp_path / "results/m/two").resolve().is_relative_to(below)
     assert not (tmp_path / "mine" / "sha256").exists()
     assert contents(below) == before
@@ -51,15 +50,15 @@ def test_damage_below_is_a_miss_and_the_personal_store_heals_itself(tmp_path, be
         blob.chmod(0o644)
         blob.write_bytes(b"rot")
     mine = Store(tmp_path / "mine", [below])
-    run_step(step_in(tmp_path, mine), compute)
+    run_job(job_in(tmp_path, mine), compute)
     assert len(list(mine.blobs)) == len(OUTPUTS) and verify(mine).clean
-    run_step(step_in(tmp_path, mine), never)
+    run_job(job_in(tmp_path, mine), never)
 
 
 def test_a_personal_store_leans_on_nothing_below(tmp_path, below):
     """What is built here stays whole when the machine's store goes."""
     mine = Store(tmp_path / "mine", [below])
-    run_step(step_in(tmp_path, mine, parameters={"other": 1}), compute)
+    run_job(job_in(tmp_path, mine, parameters={"other": 1}), compute)
     assert verify(mine).clean and len(list(mine.blobs)) == len(OUTPUTS)
 
 
@@ -79,7 +78,7 @@ def test_the_configuration_names_the_layers(tmp_path, below):
             "store_upload": False,
         }
     )
-    run_step(step_in(tmp_path, store), never)
+    run_job(job_in(tmp_path, store), never)
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077], ids=oct)
@@ -89,7 +88,7 @@ def test_everything_in_a_group_s_store_is_the_group_s(tmp_path, umask):
     shared.chmod(0o2775)
     before = os.umask(umask)
     try:
-        run_step(step_in(tmp_path), compute)
+        run_job(job_in(tmp_path), compute)
         Partial(shared / "partial", "key").close()
         Trust(shared, "m", ["https://one.example/a.zip"]).record("a" * 64)
     finally:
@@ -106,7 +105,7 @@ def test_everything_in_a_group_s_store_is_the_group_s(tmp_path, umask):
 def test_a_lone_person_s_store_keeps_the_umask(tmp_path):
     before = os.umask(0o077)
     try:
-        run_step(step_in(tmp_path), compute)
+        run_job(job_in(tmp_path), compute)
     finally:
         os.umask(before)
     assert (tmp_path / "store" / "sha256").stat().st_mode & 0o777 == 0o700

@@ -9,8 +9,7 @@ import pytest
 from megaport.store.errors import ReceiptError
 from megaport.store.names import publish
 from megaport.store.receipts import Receipt, read_receipt
-from megaport.store.stale import why_stale
-from support.small_store import ACTION, build, rot
+from support.small_store import ACTION, build
 
 REST = (
     "; expected a receipt of format 1. "
@@ -90,31 +89,3 @@ def test_receipt_of_another_format_version_is_refused(store, tmp_path):
     with pytest.raises(ReceiptError) as refused:
         read_receipt(path)
     assert str(refused.value) == f"receipt {path}: found receipt format 99{REST}"
-
-
-def test_a_true_receipt_is_not_stale(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    assert why_stale(store, path) is None
-
-
-@pytest.mark.parametrize(
-    ("harm", "reason"),
-    [
-        ("name edited", "out.txt: the file is missing or was changed"),
-        ("name removed", "out.txt: the file is missing or was changed"),
-        ("blob removed", "out.txt: its blob 2cf24dba5fb0 is missing or damaged"),
-        ("blob rotted", "out.txt: its blob 2cf24dba5fb0 is missing or damaged"),
-        ("receipt emptied", "a damaged receipt (JSONDecodeError("),
-    ],
-)
-def test_a_receipt_that_lies_is_stale(store, tmp_path, harm, reason):
-    path = receipt_of(store, tmp_path / "results")
-    blob = store.blobs.path(read_receipt(path).outputs["out.txt"].sha256)
-    {
-        "name edited": lambda: (path.parent / "out.txt").write_bytes(b"jello"),
-        "name removed": (path.parent / "out.txt").unlink,
-        "blob removed": blob.unlink,
-        "blob rotted": lambda: rot(blob, b"jello"),
-        "receipt emptied": lambda: path.write_bytes(b""),
-    }[harm]()
-    assert why_stale(store, path).startswith(reason)

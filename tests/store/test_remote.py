@@ -11,11 +11,11 @@ from moto.server import ThreadedMotoServer
 
 from megaport.store.actions import Result
 from megaport.store.blobs import Content
+from megaport.store.job import run_job
 from megaport.store.remote import Remote
-from megaport.store.step import run_step
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.small_step import OUTPUTS, compute, never, state, step_in
+from support.small_job import OUTPUTS, compute, job_in, never, state
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def far(request, tmp_path):
 def person(tmp_path, name, url, *, upload=True, parameters=None):
     (tmp_path / name).mkdir(exist_ok=True)
     store = Store(tmp_path / name / "store", (), Remote(url, upload=upload))
-    return step_in(tmp_path / name, store, parameters)
+    return job_in(tmp_path / name, store, parameters)
 
 
 def warnings(caplog) -> list[str]:
@@ -94,67 +94,67 @@ def warnings(caplog) -> list[str]:
 
 
 def test_a_colleagues_result_is_my_hit(tmp_path, far):
-    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "colleague", far.url), compute)
     mine = person(tmp_path, "me", far.url + "/", upload=False)
-    run_step(mine, never)
+    run_job(mine, never)
     assert state(tmp_path / "me") == state(tmp_path / "colleague")
     assert verify(mine.store).clean and len(list(mine.store.blobs)) == len(OUTPUTS)
 
 
 def test_what_arrives_is_hashed_once_as_it_comes(tmp_path, far, monkeypatch):
-    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "colleague", far.url), compute)
     monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("again"))
-    run_step(person(tmp_path, "me", far.url, upload=False), never)
+    run_job(person(tmp_path, "me", far.url, upload=False), never)
 
 
 def test_of_a_colleagues_result_only_what_i_lack_is_fetched(tmp_path, far, monkeypatch):
-    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "colleague", far.url), compute)
     mine = person(tmp_path, "me", far.url, upload=False)
-    run_step(person(tmp_path, "me", far.url, upload=False, parameters={"another": "key"}), compute)
+    run_job(person(tmp_path, "me", far.url, upload=False, parameters={"another": "key"}), compute)
     monkeypatch.setattr(Remote, "download", lambda *_: pytest.fail("fetched"))
-    run_step(mine, never)
+    run_job(mine, never)
 
 
 def test_what_arrived_stays_without_the_remote(tmp_path, far):
-    run_step(person(tmp_path, "colleague", far.url), compute)
-    run_step(person(tmp_path, "me", far.url), never)
-    run_step(step_in(tmp_path / "me"), never)
+    run_job(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "me", far.url), never)
+    run_job(job_in(tmp_path / "me"), never)
 
 
 def test_the_remote_holds_blobs_by_digest_and_the_action(tmp_path, far):
-    step = person(tmp_path, "me", far.url)
-    run_step(step, compute)
-    digests = {path.name: path.stat().st_size for path in step.store.blobs}
+    job = person(tmp_path, "me", far.url)
+    run_job(job, compute)
+    digests = {path.name: path.stat().st_size for path in job.store.blobs}
     there = far.sizes()
-    assert there.pop(f"actions/{step.action.key}") > 0
+    assert there.pop(f"actions/{job.action.key}") > 0
     assert there == {f"sha256/{d[:2]}/{d}": size for d, size in digests.items()}
 
 
 def test_what_is_there_is_not_sent_again(tmp_path, far, monkeypatch):
-    run_step(person(tmp_path, "me", far.url), compute)
+    run_job(person(tmp_path, "me", far.url), compute)
     files = type(url_to_fs(far.url)[0])
     sent = []
     monkeypatch.setattr(files, "put_file", lambda self, here, there: sent.append(here))
     again = person(tmp_path, "again", far.url, parameters={"another": "key"})
-    run_step(again, compute)
+    run_job(again, compute)
     assert f"actions/{again.action.key}" in far.sizes() and sent == []
 
 
 def test_nothing_is_uploaded_unless_asked(tmp_path, far):
-    run_step(person(tmp_path, "me", far.url, upload=False), compute)
+    run_job(person(tmp_path, "me", far.url, upload=False), compute)
     assert far.sizes() == {}
 
 
 @pytest.mark.parametrize("harm", ["rotted", "truncated", "gone"])
 def test_a_blob_that_is_wrong_there_is_noticed_on_arrival_and_mended(tmp_path, far, harm, caplog):
-    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "colleague", far.url), compute)
     (key, size), *_ = [item for item in far.sizes().items() if "sha256" in item[0]]
     if harm == "gone":
         far.delete(key)
     else:
         far.put(key, b"X" * (size - (harm == "truncated")))
     mine = person(tmp_path, "me", far.url)
-    run_step(mine, compute)
+    run_job(mine, compute)
     digest = key.rpartition("/")[2]
     [warning] = warnings(caplog)
     if harm == "gone":
@@ -162,17 +162,17 @@ def test_a_blob_that_is_wrong_there_is_noticed_on_arrival_and_mended(tmp_path, f
     else:
         assert warning == f"warning: {far.url}: blob {digest} is damaged there"
     assert verify(mine.store).clean
-    run_step(person(tmp_path, "third", far.url), never)
+    run_job(person(tmp_path, "third", far.url), never)
 
 
 def test_a_damaged_or_hostile_action_is_a_miss(tmp_path, far):
-    run_step(person(tmp_path, "colleague", far.url), compute)
+    run_job(person(tmp_path, "colleague", far.url), compute)
     mine = person(tmp_path, "me", far.url, upload=False)
     hostile = Result({"../../outside": Content("a" * 64, 1)}).to_bytes()
     for entry in (b"", b"{", hostile):
         far.put(f"actions/{mine.action.key}", entry)
         assert mine.store.fetch(mine.action.key) is None
-    run_step(mine, compute)
+    run_job(mine, compute)
     assert not (tmp_path / "outside").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_remote_that_is_down_is_a_warning_and_the_work_is_done(
         s3fs.S3FileSystem.clear_instance_cache()
     mine = person(tmp_path, "me", url)
     with caplog.at_level(logging.WARNING, "megaport"):
-        run_step(mine, compute)
+        run_job(mine, compute)
     assert state(tmp_path / "me")
     [warning] = warnings(caplog)
     assert warning.startswith(f"warning: remote store {url}: ")
@@ -203,7 +203,7 @@ def test_a_remote_that_takes_nothing_is_a_warning(tmp_path, caplog):
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "sha256").touch()  # where a folder should be
     url = f"file://{tmp_path}/far"
-    run_step(person(tmp_path, "me", url), compute)
+    run_job(person(tmp_path, "me", url), compute)
     [warning] = warnings(caplog)
     assert warning.startswith(f"warning: remote store {url}: ")
     assert warning.endswith(" when uploading a result; the work is done here")
@@ -212,4 +212,4 @@ def test_a_remote_that_takes_nothing_is_a_warning(tmp_path, caplog):
 def test_without_a_remote_nothing_of_it_is_imported(tmp_path, monkeypatch):
     for name in ("fsspec", "s3fs"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it now raises ImportError
-    run_step(step_in(tmp_path), compute)
+    run_job(job_in(tmp_path), compute)

@@ -6,11 +6,11 @@ import pytest
 
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
+from megaport.store.job import run_job
 from megaport.store.locks import exclusive, is_held
-from megaport.store.step import run_step
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.small_step import compute, never, step_in
+from support.small_job import compute, job_in, never
 from support.users import NOBODY, as_nobody
 
 
@@ -27,7 +27,7 @@ def test_another_member_of_the_group_works_in_it(open_folder, umask):
     url = "https://one.example/a.zip"
 
     def work(name):
-        run_step(step_in(open_folder / name, Store(shared)), compute)
+        run_job(job_in(open_folder / name, Store(shared)), compute)
         assert Trust(shared, "m", [url]).record("a" * 64) == "a" * 64
         with exclusive(shared / "locks" / "another"):
             partial = Partial(shared / "partial", url)
@@ -44,7 +44,7 @@ def test_another_member_of_the_group_works_in_it(open_folder, umask):
         blob.write_bytes(b"rot")
     assert as_nobody(lambda: work("two")) == 0
     assert verify(Store(shared)).clean
-    run_step(step_in(open_folder / "one", Store(shared)), never)
+    run_job(job_in(open_folder / "one", Store(shared)), never)
 
 
 def test_a_lock_whose_maker_died_at_once_stops_nobody_and_counts_as_held(open_folder):

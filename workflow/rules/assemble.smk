@@ -18,16 +18,14 @@ TOKENIZER = multiext(
 rule assemble:
     """The model directory of every model named by `model:`."""
     input:
-        PLAN.receipts("assemble"),
+        every("assemble"),
     localrule: True
 
 
 rule assemble_model:
     """Assemble a directory that AutoModelForCausalLM, AutoTokenizer and Trainer take as it is."""
     input:
-        checksum="results/{model}/checksum.json",
-        inspect="results/{model}/inspect.json",
-        convert="results/{model}/convert.json",
+        unpack(before("assemble")),
     output:
         *COMMON,
         *TOKENIZER,
@@ -36,7 +34,9 @@ rule assemble_model:
     log:
         "results/{model}/run/assemble.log",
     wildcard_constraints:
-        model=PLAN.shaped("assemble", ""),
+        model=models_shaped(CONFIG, "assemble", ""),
+    group:
+        "prepare"
     conda:
         "../../envs/convert.yaml"
     resources:
@@ -57,7 +57,7 @@ use rule assemble_model as assemble_model_sharded with:
     log:
         "results/{model}/run/assemble.log",
     wildcard_constraints:
-        model=PLAN.shaped("assemble", "_sharded"),
+        model=models_shaped(CONFIG, "assemble", "_sharded"),
 
 
 use rule assemble_model as assemble_model_bare with:
@@ -68,7 +68,7 @@ use rule assemble_model as assemble_model_bare with:
     log:
         "results/{model}/run/assemble.log",
     wildcard_constraints:
-        model=PLAN.shaped("assemble", "_bare"),
+        model=models_shaped(CONFIG, "assemble", "_bare"),
 
 
 use rule assemble_model as assemble_model_bare_sharded with:
@@ -79,4 +79,4 @@ use rule assemble_model as assemble_model_bare_sharded with:
     log:
         "results/{model}/run/assemble.log",
     wildcard_constraints:
-        model=PLAN.shaped("assemble", "_bare_sharded"),
+        model=models_shaped(CONFIG, "assemble", "_bare_sharded"),

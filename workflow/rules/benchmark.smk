@@ -7,14 +7,14 @@
 rule benchmark:
     """The generation benchmark of every model named by `model:`."""
     input:
-        PLAN.receipts("benchmark"),
+        every("benchmark"),
     localrule: True
 
 
 rule benchmark_model:
     """Measure every engine that gives the right tokens."""
     input:
-        assemble="results/{model}/assemble.json",
+        unpack(before("benchmark")),
     output:
         receipt="results/{model}/benchmark.json",
     log:

@@ -6,18 +6,20 @@
 rule checksum:
     """The digests of every model named by `model:`, checked against what is pinned."""
     input:
-        PLAN.receipts("checksum"),
+        every("checksum"),
     localrule: True
 
 
 rule checksum_model:
     """Digest the members of a checkpoint; enforce the pinned or first-trusted digest."""
     input:
-        download="results/{model}/download.json",
+        unpack(before("checksum")),
     output:
         receipt="results/{model}/checksum.json",
     log:
         "results/{model}/run/checksum.log",
+    group:
+        "prepare"
     conda:
         "../../envs/convert.yaml"
     resources:

@@ -1,83 +1,161 @@
-# Read before every rule: checks the configuration, works out the plan of the run, drops receipts
-# that no longer tell the truth, and tells jobs which cached actions -F and -R pass over.
-import os
+# Read before every rule: checks the configuration, and gives rules the input functions that put back
+# what is known before any job is planned (megaport/restore.py). They are called in the main process,
+# for exactly the jobs that a target reaches, before Snakemake looks at what exists.
 import sys
+from functools import cache
 
+import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+HERE = Path(str(workflow.current_basedir))  # of this file, in a module as well
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
 
 from megaport.config.load import load_config
 from megaport.errors import MegaportError
-from megaport.plan.forcing import forced, workers
-from megaport.plan.outdated import outdated
-from megaport.plan.place import require_writable
-from megaport.plan.plan import ANY_MODEL, BUILT, Plan
-from megaport.store.presence import enter
-from megaport.store.step import FORCE_VARIABLE
+from megaport.generate.hardware import gpu_names
+from megaport.plan import ANY_MODEL, Plan, models_shaped
+from megaport.restore import Restorer, is_locked, makes_one_of
+from megaport.steps import BUILT, REPORT, SHOWN, STEPS
 
-DEFAULT_LIMIT = (100, 1)  # --max-jobs-per-timespan, jobs and seconds
-
+# A module may be given a part of the configuration: the rest is as in config.yaml.
+settings = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+update_config(settings, config)
 try:
-    require_writable(Path.cwd())
-    PLAN = Plan(load_config(config), Path(workflow.basedir))
+    CONFIG = load_config(settings)
 except MegaportError as error:
     raise WorkflowError(str(error))
-config.update(PLAN.config.plain())
+config.update(CONFIG.plain())
 
 
-def fingerprint(rule):
+@cache
+def plan():
+    """What is to be done, once it is clear whether anything may be written."""
+    return Plan(CONFIG, ROOT, frozen=workflow.dryrun)
+
+
+@cache
+def restorer():
+    return Restorer(plan(), receipt_of, is_forced, frozen=workflow.dryrun)
+
+
+def receipt_of(step, model):
+    """Where Snakemake expects a step's receipt: a module's prefix is in the rule."""
+    worker = getattr(rules, step if step == REPORT.name else f"{step}_model")
+    return Path(str(worker.output.receipt).format(model=model))
+
+
+def names_of(step):
+    """The rules of a step as this workflow knows them: a module may have renamed them."""
+    workers = (f"{step}_model{shape}" for shape in ("", "_sharded", "_bare", "_bare_sharded"))
+    return {getattr(rules, name).rule.name for name in (step, *workers) if rules.has(name)}
+
+
+def is_forced(step, receipt):
+    """Whether -F, -f or -R ask for a step, its target, or a file of it."""
+    asked = workflow.dag_settings
+    names = asked.forcerun | (set(asked.targets) if asked.forcetargets else set())
+    return asked.forceall or bool(names_of(step) & names) or makes_one_of(names, receipt)
+
+
+def runs_jobs():
+    """Whether this process is about to run jobs: not one of them, no dry run, no --touch, no report,
+    and nobody else at work here."""
+    executes = workflow.executor_plugin and not workflow.dryrun and not workflow.touch
+    return bool(workflow.is_main_process and executes and not is_locked())
+
+
+def before(step):
+    """The receipts a step reads, once what is known of it has been put back."""
+
+    def inputs(wildcards):
+        model = wildcards.get("model", "")
+        if model and model not in CONFIG.models:
+            known = ", ".join(sorted(CONFIG.models))
+            return {"model": f"model {model}: no such name under `models`, which has {known}"}
+        if runs_jobs() and not is_left_out(step) and not is_beyond(step):
+            restorer().settle(step, model)
+        return {earlier: f"results/{model}/{earlier}.json" for earlier in STEPS[step].reads}
+
+    return inputs
+
+
+def every(*steps):
+    """The receipts of steps for all models that `model:` names, but of those --omit-from leaves out."""
+    return lambda wildcards: [
+        f"results/{model}/{step}.json"
+        for step in steps
+        for model in CONFIG.names
+        if not is_left_out(step)
+    ]
+
+
+def is_left_out(step):
+    """Whether --omit-from names a step or one that it reads from, by their targets."""
+    named = names_of(step) & workflow.dag_settings.omit_from
+    return bool(named) or any(map(is_left_out, STEPS[step].reads))
+
+
+def is_beyond(step):
+    """Whether --until stops before a step: what it made stays as it is."""
+    until = workflow.dag_settings.until
+    return any(names_of(earlier) & until or is_beyond(earlier) for earlier in STEPS[step].reads)
+
+
+def shown(wildcards):
+    """The receipts of what the page shows; the page itself is put back where it is known."""
+    if runs_jobs():
+        restorer().settle("report", "")
+    return every(*SHOWN)(wildcards)
+
+
+def page(wildcards):
+    """The page, where all that it shows is made."""
+    return [] if any(map(is_left_out, SHOWN)) else "results/report.html"
+
+
+def fingerprint(step):
     """The one parameter of a rule: parameters and code, compared as a string."""
-    return lambda wildcards: PLAN.fingerprint(rule, wildcards.get("model", ""))
+
+    def told(wildcards):
+        model = wildcards.get("model", "")
+        known = plan().fingerprint(step, model)
+        # A dry run removes no receipt: this is how it shows what a run would.
+        return (
+            known if not workflow.dryrun or restorer().settle(step, model) else f"{known} unknown"
+        )
+
+    return told
 
 
-class Steered(type(workflow)):
-    """Hands -F, -f and -R on to worker rules and jobs, and makes what is outdated run.
-
-    Snakemake sets `dag_settings` when the rules are read, and `_dag` before it decides what to run;
-    it offers no hook in between but the assignments themselves.
-    """
-
-    def __setattr__(self, name, value):
-        if name == "dag_settings" and self.is_main_process:
-            value = steer(value)
-        super().__setattr__(name, value)
-        if name == "_dag" and value is not None:
-            lift_rate_limit(self.scheduling_settings)
-            if self.is_main_process:
-                value.forcefiles.update(outdated(PLAN, Path("results")))
+# What each job asks for where something else than this machine runs it: `need` in steps.py. Without an
+# executor or --resources nothing is limited by it.
+def memory_mb(step):
+    return lambda wildcards, input, attempt: STEPS[step].need.memory(
+        sized_by(step, wildcards, input), attempt
+    )
 
 
-def steer(settings):
-    try:
-        PLAN.require_models_of(settings.targets)
-    except MegaportError as error:
-        raise WorkflowError(str(error))
-    known = [rule.name for rule in workflow.rules]
-    for field in ("forcerun", "until", "omit_from"):
-        setattr(settings, field, workers(getattr(settings, field), known))
-    if settings.forcetargets:
-        settings.forcerun |= workers(settings.targets, known)
-    os.environ[FORCE_VARIABLE] = forced(settings.forceall, settings.forcerun)
-    return settings
+def runtime_minutes(step):
+    return lambda wildcards, input, attempt: STEPS[step].need.minutes(
+        sized_by(step, wildcards, input), attempt
+    )
 
 
-def lift_rate_limit(settings):
-    """Where no queue is to be spared, no limit of jobs a second but one that was asked for: after
-    every run, and every job on a cluster, Snakemake would sit out that second."""
-    limit = settings and settings.max_jobs_per_timespan
-    spares_a_queue = workflow.is_main_process and not workflow.local_exec
-    if limit and not spares_a_queue and (limit.max_jobs, limit.timespan) == DEFAULT_LIMIT:
-        settings.max_jobs_per_timespan = None
+def sized_by(step, wildcards, input):
+    """Steps that only move bytes go by the size of the download: it is known before the first job is
+    submitted, so that a scheduler may take several of them as one."""
+    download = receipt_of("download", wildcards.model)
+    known = STEPS[step].moves_bytes and download.exists()
+    return [download] if known else map(Path, input)
 
 
-workflow.__class__ = Steered
-if workflow.is_main_process:
-    os.environ[FORCE_VARIABLE] = ""
-    workflow.register_envvars(FORCE_VARIABLE)
-    enter(Path.cwd())
-    for line in PLAN.drop_stale(Path("results")):
-        print(f"dropped {line}", file=sys.stderr)
+def gpus(section):
+    """Cards for a rule whose device stands under `section` of config.yaml: under `auto` only where
+    the submitting machine has one itself."""
+    device = config[section]["device"]
+    return int(device == "cuda" or (device == "auto" and bool(gpu_names())))
 
 
 wildcard_constraints:

@@ -6,14 +6,14 @@
 rule convert:
     """The converted tensors of every model named by `model:`."""
     input:
-        PLAN.receipts("convert"),
+        every("convert"),
     localrule: True
 
 
 rule convert_model:
     """Convert a checkpoint to config.json and model.safetensors."""
     input:
-        checksum="results/{model}/checksum.json",
+        unpack(before("convert")),
     output:
         receipt="results/{model}/convert.json",
         config="results/{model}/converted/config.json",
@@ -21,7 +21,9 @@ rule convert_model:
     log:
         "results/{model}/run/convert.log",
     wildcard_constraints:
-        model=PLAN.shaped("convert", ""),
+        model=models_shaped(CONFIG, "convert", ""),
+    group:
+        "prepare"
     conda:
         "../../envs/convert.yaml"
     resources:
@@ -41,4 +43,4 @@ use rule convert_model as convert_model_sharded with:
     log:
         "results/{model}/run/convert.log",
     wildcard_constraints:
-        model=PLAN.shaped("convert", "_sharded"),
+        model=models_shaped(CONFIG, "convert", "_sharded"),

@@ -7,12 +7,14 @@
 rule download:
     """The bytes of every model named by `model:`."""
     input:
-        PLAN.receipts("download"),
+        every("download"),
     localrule: True
 
 
 rule download_model:
     """Fetch a checkpoint, or note where a local one lies."""
+    input:
+        unpack(before("download")),
     output:
         receipt="results/{model}/download.json",
     log:

@@ -6,14 +6,14 @@
 rule export:
     """The Megatron checkpoint of every model named by `model:`."""
     input:
-        PLAN.receipts("export"),
+        every("export"),
     localrule: True
 
 
 rule export_model:
     """Write the model as a Megatron checkpoint; converting it again gives the same tensors."""
     input:
-        assemble="results/{model}/assemble.json",
+        unpack(before("export")),
     output:
         receipt="results/{model}/export.json",
     log:

@@ -6,14 +6,14 @@
 rule generate:
     """Text from every model named by `model:`."""
     input:
-        PLAN.receipts("generate"),
+        every("generate"),
     localrule: True
 
 
 rule generate_model:
     """Generate text for every prompt."""
     input:
-        assemble="results/{model}/assemble.json",
+        unpack(before("generate")),
     output:
         receipt="results/{model}/generate.json",
         lines="results/{model}/generations.jsonl",

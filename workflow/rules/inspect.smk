@@ -6,20 +6,22 @@
 rule inspect:
     """What is known of every model named by `model:`."""
     input:
-        PLAN.receipts("inspect"),
+        every("inspect"),
     localrule: True
 
 
 rule inspect_model:
     """Describe a checkpoint: era, serialization, sizes, tensors, decisions."""
     input:
-        checksum="results/{model}/checksum.json",
+        unpack(before("inspect")),
     output:
         receipt="results/{model}/inspect.json",
         inspection="results/{model}/inspection/inspection.json",
         table="results/{model}/inspection/inspection.txt",
     log:
         "results/{model}/run/inspect.log",
+    group:
+        "prepare"
     conda:
         "../../envs/convert.yaml"
     resources:

@@ -7,15 +7,14 @@
 rule parity:
     """Parity of every model named by `model:`."""
     input:
-        PLAN.receipts("parity"),
+        every("parity"),
     localrule: True
 
 
 rule parity_model:
     """Compare the converted model with its checkpoint; fail loudly where they differ."""
     input:
-        checksum="results/{model}/checksum.json",
-        assemble="results/{model}/assemble.json",
+        unpack(before("parity")),
     output:
         receipt="results/{model}/parity.json",
         verdicts="results/{model}/parity/parity.json",

@@ -6,19 +6,21 @@
 rule pytorch_bin:
     """pytorch_model.bin of every model named by `model:`."""
     input:
-        PLAN.receipts("pytorch_bin"),
+        every("pytorch_bin"),
     localrule: True
 
 
 rule pytorch_bin_model:
     """Write the converted tensors as torch.save would."""
     input:
-        convert="results/{model}/convert.json",
+        unpack(before("pytorch_bin")),
     output:
         receipt="results/{model}/pytorch_bin.json",
         weights="results/{model}/converted/pytorch_model.bin",
     log:
         "results/{model}/run/pytorch_bin.log",
+    group:
+        "prepare"
     conda:
         "../../envs/convert.yaml"
     resources:

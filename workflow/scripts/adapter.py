@@ -1,9 +1,6 @@
-"""From Snakemake's object to one step of the library. Scripts import this module first."""
+"""From Snakemake's object to one job of the library. Scripts import this module first."""
 
-import atexit
-import json
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,18 +14,15 @@ WORKFLOW = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(WORKFLOW))
 
 from megaport.errors import MegaportError  # noqa: E402
-from megaport.plan.local import file_contents, find  # noqa: E402
+from megaport.plan import file_contents, job_of, planned_by  # noqa: E402
+from megaport.steps import contents, find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
-from megaport.store.blobs import Content  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
-from megaport.store.layers import open_store  # noqa: E402
-from megaport.store.receipts import Files, Receipt, read_receipt  # noqa: E402
-from megaport.store.step import Compute, Step, run_step  # noqa: E402
-from megaport.store.store import Store  # noqa: E402
+from megaport.store.job import Compute, Job, Work, run_job  # noqa: E402
+from megaport.store.receipts import Receipt, read_receipt  # noqa: E402
+from megaport.store.store import Store, open_store  # noqa: E402
 
 log = logging.getLogger("megaport")
-ended_well: list[Receipt] = []
-NOT_LOADED = ("model/README.md", "model/SHA256SUMS")
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Task:
         return dict(self.snakemake.config["models"][self.model])
 
     @property
-    def rule(self) -> str:
+    def step(self) -> str:
         """The rule as users know it; its receipt has its name."""
         return Path(self.snakemake.output.receipt).stem
 
@@ -55,113 +49,88 @@ class Task:
     def store(self) -> Store:
         return open_store(self.snakemake.config)
 
-    def receipt(self, role: str) -> Receipt:
-        return read_receipt(Path(self.snakemake.input[role]))
+    @cached_property
+    def receipts(self) -> dict[str, Receipt]:
+        """What the job reads, by the name the table has for it: the step, or "model/step"."""
+        paths = [Path(str(path)) for path in self.snakemake.input]
+        several = self.step == "report"
+        return {
+            f"{path.parent.name}/{path.stem}" if several else path.stem: read_receipt(path)
+            for path in paths
+        }
 
     def find(self, path: str) -> Path:
         """A path of config.yaml: below the working directory, else beside the Snakefile."""
         return find(path, [Path.cwd(), WORKFLOW.parent])
 
-    def outputs(self, role: str, *prefixes: str) -> Files:
-        """The files an earlier rule made whose names start with one of `prefixes` (all if none)."""
-        made = self.receipt(role).outputs
-        return {n: made[n] for n in made if not prefixes or n.startswith(prefixes)}
-
-    def model_files(self) -> Files:
-        """What tools load of model/: not its card and digests, whose words change no result."""
-        made = self.outputs("assemble", "model/")
-        return {name: made[name] for name in made if name not in NOT_LOADED}
-
-    def members(self) -> Files:
-        """The checkpoint's members by content, as the checksum rule found them."""
-        return contents(self.receipt("checksum").facts["members"])
-
-    def checkpoint(self, files: Mapping[str, Any]) -> Path:
+    def checkpoint(self) -> Path:
         """Where the checkpoint's bytes lie, after making sure that they are still the same."""
+        before = self.receipts.get("download") or self.receipts["checksum"]
+        files = contents(before.facts["files"])
         local = self.settings["checkpoint"]["path"]
         if local is None:
-            return self.store.path_of(next(iter(contents(files).values())))
+            return self.store.path_of(next(iter(files.values())))
         path = self.find(local)
-        _require_unchanged(self.store, path, contents(files))
+        if contents(file_contents(path, self.store.stats)) != files:
+            raise changed(path)
         return path
 
+    def open(self, work: Work) -> tuple[Any, Any]:
+        """The checkpoint and what it is, as the job's parameters have it read."""
+        from megaport.checkpoint.architecture import describe_architecture
+        from megaport.checkpoint.open import open_checkpoint
 
-def contents(files: Mapping[str, Any]) -> dict[str, Content]:
-    return {name: Content.from_json(item) for name, item in files.items()}
+        given = work.parameters
+        checkpoint = open_checkpoint(
+            self.checkpoint(), version=given["version"], spool=work.scratch
+        )
+        return checkpoint, describe_architecture(checkpoint, given["architecture"])
+
+    def job(self, extra: Mapping[str, Any]) -> Job:
+        receipt = Path(str(self.snakemake.output.receipt))
+        planned = planned_by(self.snakemake.params.fingerprint)
+        before = self.receipts
+        return job_of(self.step, receipt, self.store, before, planned, WORKFLOW.parent, extra)
+
+    def promised(self) -> tuple[str, ...]:
+        """The outputs that the rule declares, below the receipt's folder."""
+        receipt = Path(str(self.snakemake.output.receipt))
+        paths = (Path(str(path)) for path in self.snakemake.output)
+        return tuple(
+            path.relative_to(receipt.parent).as_posix() for path in paths if path != receipt
+        )
 
 
-def _require_unchanged(store: Store, path: Path, files: Files) -> None:
-    if contents(file_contents(path, store.stats)) != files:
-        raise changed(path, "the digests in the receipt of `checksum`")
-
-
-def changed(path: Path, expected: str) -> StoreError:
+def changed(path: Path) -> StoreError:
     return StoreError(
         f"checkpoint {path}",
         seen="bytes that changed while the workflow ran",
-        expected=expected,
+        expected="the digests it had when the run began",
         remedy="Run the same command again once nothing writes to the checkpoint.",
     )
 
 
 def run(
     snakemake: Any,
-    compute: Compute,
-    inputs: Callable[[Task], Mapping[str, Files]],
+    compute: Callable[[Work, Task], Any],
     *,
     extra: Mapping[str, Any] | None = None,
-    accept: Callable[[Task, Result], None] | None = None,
-    clears: tuple[str, ...] = (),
+    accept: Callable[[Task, Result], None] = lambda task, result: None,
 ) -> Receipt:
-    """Run a rule's one step; a user's mistake ends it with a message and exit status 1.
+    """Run a rule's one job; a user's mistake ends it with a message and exit status 1.
 
-    `inputs` names the contents the result depends on, by role; `extra` adds parameters that only
-    the machine the job runs on can know; `clears` are globs of outputs that not every configuration
-    makes.
+    `extra` adds parameters that only the machine the job runs on can know; `accept` may refuse a
+    result, found or built.
     """
     task = Task(snakemake)
+    bound: Compute = lambda work: compute(work, task)  # noqa: E731
     with reporting(Path(str(snakemake.log))):
-        step = _step(task, inputs(task), extra or {}, clears)
-        receipt = run_step(step, compute, accept and (lambda result: accept(task, result)))
-    ended_well.append(receipt)
-    return receipt
-
-
-@atexit.register
-def leave() -> None:
-    """End at once: to take down Snakemake's modules one by one costs a hit a sixth of its time.
-
-    Registered before anything a computation imports, so what those clean up they have by now.
-    """
-    failed_since = hasattr(sys, "last_value")
-    if ended_well and not failed_since:
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
-
-
-def _step(
-    task: Task, inputs: Mapping[str, Files], extra: Mapping[str, Any], clears: tuple[str, ...]
-) -> Step:
-    fingerprint = json.loads(task.snakemake.params.fingerprint)
-    receipt = Path(task.snakemake.output.receipt)
-    outputs = (Path(str(path)) for path in task.snakemake.output)
-    promised = tuple(
-        path.relative_to(receipt.parent).as_posix() for path in outputs if path != receipt
-    )
-    return Step(
-        rule=task.rule,
-        receipt=receipt,
-        store=task.store,
-        inputs=inputs,
-        parameters=fingerprint["parameters"] | extra,
-        script=WORKFLOW / "scripts" / f"{task.rule}.py",
-        code=fingerprint["code"],
-        packages=tuple(fingerprint["packages"]),
-        promised=promised,
-        way=fingerprint["way"],
-        clears=clears,
-    )
+        return run_job(
+            task.job(extra or {}),
+            bound,
+            promised=task.promised(),
+            accept=lambda result: accept(task, result),
+        )
 
 
 class LogFile(logging.FileHandler):

@@ -2,28 +2,23 @@
 
 import json
 
-from adapter import run
+from adapter import Task, run
 from megaport.generate.hardware import machine_key
-from megaport.store.step import Job
+from megaport.store.job import Work
 
 
-def compute(job: Job) -> None:
+def compute(work: Work, task: Task) -> None:
     from megaport.benchmark.benchmark import run_benchmark
     from megaport.benchmark.options import BenchmarkOptions
     from megaport.benchmark.plots import draw_plots
 
-    given = {key: value for key, value in job.parameters.items() if key != "machine"}
+    given = {key: value for key, value in work.parameters.items() if key != "machine"}
     lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     options = BenchmarkOptions(**(given | lists))
-    out = job.work / "benchmark"
+    out = work.out / "benchmark"
     out.mkdir()
-    path = run_benchmark(job.folder("assemble", "model"), out, options=options)
+    path = run_benchmark(work.folder("assemble", "model"), out, options=options)
     draw_plots(json.loads(path.read_text(encoding="utf-8")), out, path.stem)
 
 
-run(
-    snakemake,
-    compute,
-    lambda task: {"assemble": task.model_files()},
-    extra={"machine": machine_key()},
-)
+run(snakemake, compute, extra={"machine": machine_key()})

@@ -5,24 +5,23 @@ import sys
 from pathlib import Path
 
 from adapter import Task, changed, log, run
-from megaport.plan.local import file_contents
+from megaport.plan import file_contents
+from megaport.store.job import Work
 from megaport.store.stat_cache import sha256_file
-from megaport.store.step import Job
 from megaport.store.store import Made
 
 
-def compute(job: Job) -> Made:
-    task = Task(snakemake)
+def compute(work: Work, task: Task) -> Made:
     path = task.settings["checkpoint"]["path"]
     if path is None:
-        return fetch(task, job)
+        return fetch(work, task)
     # The same digests again: this time what is wrong with the checkpoint is said.
-    if file_contents(task.find(path), task.store.stats) != job.parameters["files"]:
-        raise changed(task.find(path), "the digests it had when the run began")
-    return Made(facts={"files": job.parameters["files"]})
+    if file_contents(task.find(path), task.store.stats) != work.parameters["files"]:
+        raise changed(task.find(path))
+    return Made(facts={"files": work.parameters["files"]})
 
 
-def fetch(task: Task, job: Job) -> Made:
+def fetch(work: Work, task: Task) -> Made:
     from megaport.fetch.download import Downloaded, download
     from megaport.fetch.limits import Limits
     from megaport.fetch.progress import progress_on
@@ -31,10 +30,10 @@ def fetch(task: Task, job: Job) -> Made:
         task.settings["checkpoint"]["urls"],
         task.store.root / "partial",
         limits=Limits(**task.snakemake.config["download"]),
-        check=lambda path: check(task, path, job.scratch),
+        check=lambda path: check(task, path, work.scratch),
         progress=progress_on(sys.stderr, log.info),
     )
-    target = job.work / "@checkpoint"
+    target = work.out / "@checkpoint"
     if isinstance(found, Downloaded):
         found.move(target)
         digest = found.sha256
@@ -63,4 +62,4 @@ def check(task: Task, path: Path, spool: Path) -> None:
     check_content(content_digests(path, spool=spool), pinned=pinned, trusted=None, key=key)
 
 
-run(snakemake, compute, lambda task: {})
+run(snakemake, compute)

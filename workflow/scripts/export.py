@@ -1,18 +1,18 @@
 """Write the assembled model as a Megatron checkpoint."""
 
-from adapter import run
-from megaport.store.step import Job
+from adapter import Task, run
+from megaport.store.job import Work
 
 
-def compute(job: Job) -> None:
+def compute(work: Work, task: Task) -> None:
     from megaport.convert.export import export_checkpoint
 
-    given = job.parameters
-    out = job.work / "export"
+    given = work.parameters
+    out = work.out / "export"
     name = f"{given['name']}.zip" if given["form"] == "ngc" else given["name"]
     out.mkdir()
     export_checkpoint(
-        job.folder("assemble", "model"),
+        work.folder("assemble", "model"),
         out / name,
         form=given["form"],
         tensor_parallel=given["tensor_parallel"],
@@ -20,9 +20,4 @@ def compute(job: Job) -> None:
     )
 
 
-run(
-    snakemake,
-    compute,
-    lambda task: {"assemble": task.outputs("assemble", "model/config.json", "model/model")},
-    clears=("export/**/*",),
-)
+run(snakemake, compute)

@@ -4,32 +4,27 @@ from pathlib import Path
 
 from adapter import Task, log, run
 from megaport.generate.hardware import gpu_names
-from megaport.store.step import Job
+from megaport.store.job import Work
 
 # What decides the device and the dtype under `auto`; part of the action key.
 HARDWARE = {"gpus": gpu_names()}
 
 
-def compute(job: Job) -> None:
+def compute(work: Work, task: Task) -> None:
     from megaport.generate.device import resolve_device
     from megaport.generate.generate import generate_texts
     from megaport.generate.output import write_generations
     from megaport.generate.prompts import parse_prompts, read_prompts
 
-    given, prompts = job.parameters, job.parameters["prompts"]
+    given, prompts = work.parameters, work.parameters["prompts"]
     if isinstance(prompts, dict):
-        wanted = read_prompts(Task(snakemake).find(prompts["file"]), given["max_length"])
+        wanted = read_prompts(task.find(prompts["file"]), given["max_length"])
     else:
         wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
     placement = resolve_device(given["device"], given["dtype"])
-    texts = generate_texts(job.folder("assemble", "model"), wanted, placement, given["engine"])
-    write_generations(texts, placement, given["engine"], job.work)
+    texts = generate_texts(work.folder("assemble", "model"), wanted, placement, given["engine"])
+    write_generations(texts, placement, given["engine"], work.out)
 
 
-run(
-    snakemake,
-    compute,
-    lambda task: {"assemble": task.model_files()},
-    extra={"hardware": HARDWARE},
-)
+run(snakemake, compute, extra={"hardware": HARDWARE})
 log.info("%s", Path(snakemake.output.text).read_text(encoding="utf-8"))

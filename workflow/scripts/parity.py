@@ -6,35 +6,30 @@ from pathlib import Path
 from adapter import Task, log, run
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
-from megaport.store.step import Job
+from megaport.steps import PARITY_TEXT
+from megaport.store.job import Work
 
 SAFETENSORS = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", None: None}
 
 
-def compute(job: Job) -> None:
-    from megaport.checkpoint.architecture import describe_architecture
-    from megaport.checkpoint.open import open_checkpoint
+def compute(work: Work, task: Task) -> None:
     from megaport.parity.parity import run_parity
     from megaport.parity.subject import ParityOptions, read_golden
 
-    task = Task(snakemake)
-    settings, given = task.settings, job.parameters
-    path = task.checkpoint(task.receipt("checksum").facts["files"])
-    checkpoint = open_checkpoint(path, version=given["version"], spool=job.scratch)
+    golden, given = task.settings["golden"], work.parameters
     options = ParityOptions(
-        text=task.find("resources/parity/text.txt"),
-        golden=settings["golden"] and read_golden(task.find(settings["golden"])),
+        text=task.find(PARITY_TEXT),
+        golden=golden and read_golden(task.find(golden)),
         device=given["device"],
         dtypes=tuple(given["dtypes"]),
         seed=given["seed"],
         stored=SAFETENSORS[given["dtype"]],
     )
-    architecture = describe_architecture(checkpoint, given["architecture"])
-    model = job.folder("assemble", "model")
+    out = work.out / "parity"
     try:
-        run_parity(checkpoint, architecture, model, job.work / "parity", options=options)
+        run_parity(*task.open(work), work.folder("assemble", "model"), out, options=options)
     except MegaportError:
-        keep_report(job.work / "parity", Path(snakemake.output.receipt).parent / "run")
+        keep_report(out, Path(snakemake.output.receipt).parent / "run")
         raise
 
 
@@ -46,12 +41,4 @@ def keep_report(report: Path, folder: Path) -> None:
         log.error("the report of the failed checks is %s", kept / "parity.txt")
 
 
-run(
-    snakemake,
-    compute,
-    lambda task: {
-        "checkpoint": task.members(),
-        "assemble": task.model_files(),
-    },
-    extra={"gpus": gpu_names()},
-)
+run(snakemake, compute, extra={"gpus": gpu_names()})

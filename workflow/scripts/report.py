@@ -3,33 +3,22 @@
 from pathlib import Path
 
 from adapter import WORKFLOW, Task, run
-from megaport.store.receipts import read_receipt
-from megaport.store.step import Job
-
-SHOWN = ("inspect", "assemble", "generate", "benchmark", "parity")
+from megaport.steps import SHOWN
+from megaport.store.job import Work
 
 
-def compute(job: Job) -> None:
+def compute(work: Work, task: Task) -> None:
     from megaport.report.model import gather
     from megaport.report.page import render_page
 
     models = []
-    for name in job.parameters["models"]:
-        files = {file: job.blob(name, file) for file in job.inputs[name]}
-        checksum = read_receipt(Path(f"results/{name}/checksum.json")).facts
+    for name in work.parameters["models"]:
+        roles = [f"{name}/{step}" for step in SHOWN]
+        files = {file: work.blob(role, file) for role in roles for file in work.inputs[role]}
+        checksum = task.receipts[f"{name}/checksum"].facts
         models.append(gather(name, files, checksum, Path(f"results/{name}/run")))
     page = render_page(models, WORKFLOW / "report" / "page.html.j2")
-    (job.work / "report.html").write_text(page, encoding="utf-8")
+    (work.out / "report.html").write_text(page, encoding="utf-8")
 
 
-def inputs(task: Task) -> dict[str, dict]:
-    """Every file of every model's shown rules, by model."""
-    receipts = {path: read_receipt(Path(path)) for path in task.snakemake.input}
-    by_model: dict[str, dict] = {}
-    for path, receipt in receipts.items():
-        if receipt.rule in SHOWN:
-            by_model.setdefault(Path(path).parent.name, {}).update(receipt.outputs)
-    return by_model
-
-
-run(snakemake, compute, inputs)
+run(snakemake, compute)

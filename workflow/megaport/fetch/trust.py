@@ -11,7 +11,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
+from megaport.config.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.fetch.checksum import Verdict, check_content
 from megaport.fetch.sources import shown
@@ -33,6 +35,18 @@ class Trust:
         spelled = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
         name = hashlib.sha256(spelled.encode()).hexdigest()
         self.path = store / "trust" / f"{name}.json"
+
+    @classmethod
+    def of(cls, store: Path, model: str, checkpoint: Checkpoint) -> Self:
+        """The record of a configured model."""
+        sources = [checkpoint.path] if checkpoint.path else checkpoint.urls
+        return cls(store, model, sources)
+
+    def settles(self, digest: str, pinned: str | None) -> bool:
+        """Whether content is the pinned one, or without a pin the one on record."""
+        with suppress(TrustError):
+            return digest == (pinned or self.read())
+        return False
 
     def read(self) -> str | None:
         """The content digest on record; None where there is no record.

@@ -26,10 +26,14 @@ def sha256_file(path: Path) -> str:
 
 
 class StatCache:
-    """Remembered digests, one small file each; losing any of them only costs a re-hash."""
+    """Remembered digests, one small file each; losing any of them only costs a re-hash.
 
-    def __init__(self, folder: Path) -> None:
+    `frozen`: nothing new is written down, as in a dry run.
+    """
+
+    def __init__(self, folder: Path, *, frozen: bool = False) -> None:
         self.folder = folder
+        self.frozen = frozen
 
     def digest(self, path: Path) -> str:
         """SHA-256 of `path` (symlinks followed), from memory where stat is unchanged."""
@@ -59,6 +63,8 @@ class StatCache:
         return text if HEX.fullmatch(text) else None
 
     def _remember(self, stat: os.stat_result, digest: str) -> None:
+        if self.frozen:
+            return
         try:
             with replacing(self._entry(stat)) as temporary:
                 temporary.write_text(digest, encoding="ascii")

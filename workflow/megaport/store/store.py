@@ -28,15 +28,21 @@ class Made:
 class Store:
     """A folder that any number of processes may share; every part of it may be deleted.
 
-    `below`: stores to read from and never write to; `remote`: one to fetch from, and send to.
+    `below`: stores to read from and never write to; `remote`: one to fetch from, and send to;
+    `frozen`: as StatCache has it.
     """
 
     def __init__(
-        self, root: Path, below: Sequence[Path] = (), remote: Remote | None = None
+        self,
+        root: Path,
+        below: Sequence[Path] = (),
+        remote: Remote | None = None,
+        *,
+        frozen: bool = False,
     ) -> None:
         self.root = root.absolute()
         folders = [folder.absolute() for folder in below]
-        self.stats = StatCache(self.root / "stat")
+        self.stats = StatCache(self.root / "stat", frozen=frozen)
         self.blobs = Blobs(self.root, self.stats, folders)
         self.actions = Actions(self.root, folders)
         self.remote = remote
@@ -125,3 +131,14 @@ class Store:
                 remedy="Run the same command again: what is missing is found and rebuilt.",
             )
         return blob
+
+
+def open_store(settings: Mapping[str, Any], *, frozen: bool = False) -> Store:
+    """From the keys `store`, `store_below` (paths), `store_remote` (a URL) and `store_upload`.
+
+    Nothing is read or contacted yet.
+    """
+    below = [Path(path).expanduser() for path in settings["store_below"]]
+    url = settings["store_remote"]
+    remote = Remote(url, upload=settings["store_upload"]) if url else None
+    return Store(Path(settings["store"]).expanduser(), below, remote, frozen=frozen)

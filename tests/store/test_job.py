@@ -1,4 +1,4 @@
-"""One step: what it refuses, what it clears away, what it shows a job, when it is forced."""
+"""One job: what it refuses, what it clears away, what it shows a job, when it is forced."""
 
 import errno
 import json
@@ -11,28 +11,28 @@ import pytest
 
 from megaport.errors import MegaportError
 from megaport.store.errors import OutputError
+from megaport.store.job import run_job
 from megaport.store.receipts import read_receipt
-from megaport.store.step import FORCE_VARIABLE, run_step
 from megaport.store.store import Made, Store
-from support.small_step import OUTPUTS, compute, never, state, step_in
+from support.small_job import OUTPUTS, compute, job_in, never, state
 
 
 def test_a_promised_file_that_is_kept_back_is_a_bug_and_nothing_is_filed(tmp_path):
-    step = step_in(tmp_path)
+    job = job_in(tmp_path)
     with pytest.raises(OutputError) as refused:
-        run_step(step, lambda job: None)
+        run_job(job, lambda work: None, promised=tuple(OUTPUTS))
     assert str(refused.value) == (
         "rule build: found no a/one, two; expected every output the rule declares. "
         "This is a bug of the workflow: please report it with the log."
     )
-    assert list(step.store.blobs) == list(step.store.actions) == []
+    assert list(job.store.blobs) == list(job.store.actions) == []
 
 
 def test_each_run_says_in_one_line_whether_it_computed(tmp_path, caplog):
     caplog.set_level(logging.INFO, "megaport")
     said = []
     for body in (compute, never):
-        receipt = run_step(step_in(tmp_path), body)
+        receipt = run_job(job_in(tmp_path), body)
         note = json.loads((tmp_path / "results/m/run/build.json").read_text())
         said.append((caplog.messages[-1], note["this_run"]))
     assert len(caplog.messages) == 2
@@ -44,9 +44,9 @@ def test_each_run_says_in_one_line_whether_it_computed(tmp_path, caplog):
 
 def test_a_step_that_waited_for_another_finds_what_that_built(tmp_path):
     """Between a miss and the lock somebody else builds it."""
-    first = step_in(tmp_path)
-    late = LateStore(first.store.root, lambda: run_step(first, compute))
-    run_step(step_in(tmp_path, late), never)
+    first = job_in(tmp_path)
+    late = LateStore(first.store.root, lambda: run_job(first, compute))
+    run_job(job_in(tmp_path, late), never)
     note = json.loads((tmp_path / "results/m/run/build.json").read_text())
     assert note["this_run"] == "cache hit"
 
@@ -64,20 +64,20 @@ class LateStore(Store):
 
 
 def test_a_result_is_not_filed_under_code_that_was_edited_meanwhile(tmp_path):
-    step = step_in(tmp_path)
+    job = job_in(tmp_path)
 
-    def compute_and_edit(job):
-        compute(job)
-        step.script.write_text("import os\n")
+    def compute_and_edit(work):
+        compute(work)
+        job.source.script.write_text("import os\n")
 
     with pytest.raises(OutputError) as refused:
-        run_step(step, compute_and_edit)
+        run_job(job, compute_and_edit)
     assert str(refused.value) == (
         "rule build: found that its code was edited while it ran; "
         "expected the code the run started with. Run the same command again."
     )
-    assert list(step.store.actions) == []
-    run_step(step_in(tmp_path), compute)
+    assert list(job.store.actions) == []
+    run_job(job_in(tmp_path), compute)
 
 
 def test_a_refused_result_is_kept_and_not_named(tmp_path):
@@ -86,47 +86,53 @@ def test_a_refused_result_is_kept_and_not_named(tmp_path):
         raise MegaportError("digest", seen="a", expected="b", remedy="Pin it.")
 
     with pytest.raises(MegaportError, match="digest"):
-        run_step(step_in(tmp_path), compute, refuse)
+        run_job(job_in(tmp_path), compute, accept=refuse)
     assert not (tmp_path / "results").exists()
-    run_step(step_in(tmp_path), never)
+    run_job(job_in(tmp_path), never)
 
 
 @pytest.mark.parametrize("way", ["symlink", "copy"])
 def test_names_are_links_or_files_as_asked(tmp_path, way):
-    step = replace(step_in(tmp_path), way=way)
-    run_step(step, compute)
-    assert (step.folder / "two").is_symlink() == (way == "symlink")
+    job = replace(job_in(tmp_path), way=way)
+    run_job(job, compute)
+    assert (job.folder / "two").is_symlink() == (way == "symlink")
 
 
-@pytest.mark.parametrize(
-    ("names", "computes"), [("build", True), ("*", True), ("other,build", True), ("other", False)]
-)
-def test_forced_means_computed(tmp_path, monkeypatch, names, computes):
-    run_step(step_in(tmp_path), compute)
+def test_a_mark_makes_a_job_compute_once(tmp_path):
+    run_job(job_in(tmp_path), compute)
+    job_in(tmp_path).mark.touch()
     ran = []
-    monkeypatch.setenv(FORCE_VARIABLE, names)
-    run_step(step_in(tmp_path), lambda job: ran.append(1) or compute(job))
-    assert bool(ran) == computes
+    for body in (lambda work: ran.append(1) or compute(work), never):
+        run_job(job_in(tmp_path), body)
+    assert ran == [1]
+
+
+def test_a_mark_outlives_a_job_that_fails(tmp_path):
+    run_job(job_in(tmp_path), compute)
+    job_in(tmp_path).mark.touch()
+    with pytest.raises(AssertionError, match="computed"):
+        run_job(job_in(tmp_path), never)
+    assert job_in(tmp_path).mark.exists()
 
 
 def test_a_job_sees_its_inputs_as_a_folder_of_verified_blobs(tmp_path):
-    run_step(step_in(tmp_path), compute)
+    run_job(job_in(tmp_path), compute)
     first = read_receipt(tmp_path / "results/m/build.json")
     second = replace(
-        step_in(tmp_path, parameters={"n": 2}), inputs={"all": first.outputs, "some": first.outputs}
+        job_in(tmp_path, parameters={"n": 2}), inputs={"all": first.outputs, "some": first.outputs}
     )
     seen = {}
 
-    def look(job):
-        everything = job.folder("all")
+    def look(work):
+        everything = work.folder("all")
         for name in OUTPUTS:
             seen[name] = (everything / name).read_bytes()
-        seen["of a"] = [path.name for path in job.folder("some", "a").iterdir()]
-        seen["two"] = job.blob("all", "two").read_bytes()
-        seen["parameters"] = job.parameters
-        compute(job)
+        seen["of a"] = [path.name for path in work.folder("some", "a").iterdir()]
+        seen["two"] = work.blob("all", "two").read_bytes()
+        seen["parameters"] = work.parameters
+        compute(work)
 
-    run_step(second, look)
+    run_job(second, look)
     assert seen == {**OUTPUTS, "of a": ["one"], "parameters": {"n": 2}}
 
 
@@ -136,23 +142,23 @@ def test_files_of_another_configuration_are_cleared_away(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("old")
     for body in (compute, never):
-        run_step(replace(step_in(tmp_path), clears=("a/**/*", "a")), body)
+        run_job(replace(job_in(tmp_path), files=("a/**/*", "a")), body)
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert left == {*OUTPUTS, "build.json", "kept", "run/build.json"}
     assert not (folder / "a" / "b").exists()
 
 
 def test_what_lives_in_the_store_only_gets_no_name(tmp_path):
-    step = replace(step_in(tmp_path), promised=())
+    job = job_in(tmp_path)
 
-    def compute_hidden(job):
-        (job.work / "@hidden").write_bytes(b"x")
+    def compute_hidden(work):
+        (work.out / "@hidden").write_bytes(b"x")
         return Made(facts={"n": 1})
 
-    receipt = run_step(step, compute_hidden)
+    receipt = run_job(job, compute_hidden)
     assert set(receipt.outputs) == {"@hidden"} and receipt.facts == {"n": 1}
     assert not (tmp_path / "results/m/@hidden").exists()
-    assert step.store.path_of(receipt.outputs["@hidden"]).read_bytes() == b"x"
+    assert job.store.path_of(receipt.outputs["@hidden"]).read_bytes() == b"x"
 
 
 def test_what_a_killed_run_left_beside_the_names_is_swept_away(tmp_path):
@@ -162,7 +168,7 @@ def test_what_a_killed_run_left_beside_the_names_is_swept_away(tmp_path):
     others = [".notes.123.0badcafe.tmp", ".build.json"]
     for name in (*ours, *others):
         (folder / name).write_text("half")
-    run_step(step_in(tmp_path), compute)
+    run_job(job_in(tmp_path), compute)
     assert sorted(path.name for path in folder.glob(".*")) == sorted(others)
     assert state(tmp_path)
 
@@ -175,7 +181,7 @@ def test_only_a_file_system_without_locks_is_worked_on_without_locks(tmp_path, m
     monkeypatch.setattr("fcntl.flock", failing)
     if code == errno.EACCES:
         with pytest.raises(OSError, match="flock"):
-            run_step(step_in(tmp_path), compute)
+            run_job(job_in(tmp_path), compute)
     else:
-        run_step(step_in(tmp_path), compute)
+        run_job(job_in(tmp_path), compute)
         assert state(tmp_path)

@@ -1,0 +1,164 @@
+"""A run's jobs, as the configuration tells them before any of them runs; no Snakemake in here."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from megaport.checkpoint.files import source_files
+from megaport.config.model import Config, Model
+from megaport.errors import MegaportError
+from megaport.steps import REPORT, SHOWN, STEPS, Given, Step, find
+from megaport.store.canonical import canonical_json
+from megaport.store.code import Code
+from megaport.store.job import Job
+from megaport.store.receipts import Files, Receipt
+from megaport.store.software import versions
+from megaport.store.stat_cache import StatCache, sha256_file
+from megaport.store.store import Store, open_store
+
+ANY_MODEL = "[A-Za-z0-9][A-Za-z0-9._-]*"  # as the configuration allows names
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is known of a step for a model from the configuration alone."""
+
+    parameters: Mapping[str, Any]
+    code: str
+    way: str
+
+
+class Plan:
+    """Built once a run. `root` is the folder of the Snakefile; `frozen`: the run writes nothing."""
+
+    def __init__(self, config: Config, root: Path, *, frozen: bool = False) -> None:
+        self.config = config
+        self.root = root
+        self.store = open_store(config.plain(), frozen=frozen)
+        self.folders = [Path.cwd(), root]
+        self.planned = cache(self._planned)
+        self.code = cache(lambda step: source_of(step, root).digest())
+
+    def fingerprint(self, step: str, model: str) -> str:
+        """What Snakemake compares and the job reads: parameters, code and the way files are named.
+
+        Canonical JSON, not its digest: the job takes its parameters from it.
+        """
+        return canonical_json(asdict(self.planned(step, model))).decode()
+
+    def _planned(self, step: str, model: str) -> Planned:
+        row = row_of(step)
+        given = Given(self.config, model, self._digest, self._contents)
+        way = row.way or self.config.materialize
+        return Planned(row.parameters(given), self.code(step), way)
+
+    def job(self, step: str, model: str, receipt: Path, before: Mapping[str, Receipt]) -> Job:
+        """The job as the main process knows it: without the versions of packages."""
+        planned = self.planned(step, model)
+        return job_of(step, receipt, self.store, before, planned, self.root)
+
+    def _digest(self, path: str) -> str | None:
+        try:
+            return sha256_file(find(path, self.folders))
+        except OSError:
+            return None
+
+    def _contents(self, path: str) -> dict[str, Any] | None:
+        """None where there is no readable checkpoint: the rule then says so, not the parser."""
+        try:
+            return file_contents(find(path, self.folders), self.store.stats)
+        except (OSError, MegaportError):
+            return None
+
+
+def models_shaped(config: Config, step: str, shape: str) -> str:
+    """A regular expression of the models whose outputs of `step` have a shape: "", "_sharded"
+    and, of model/, "_bare" and "_bare_sharded" (without a tokenizer).
+
+    Names that nobody configured have the first one, so that its input function can say so.
+    """
+    shapes = {name: _shape(model, step) for name, model in config.models.items()}
+    if shape:
+        return _alternatives(name for name in shapes if shapes[name] == shape)
+    others = [name for name in shapes if shapes[name]]
+    return f"(?!(?:{_alternatives(others)})(?:/|$)){ANY_MODEL}" if others else ANY_MODEL
+
+
+def job_of(
+    step: str,
+    receipt: Path,
+    store: Store,
+    before: Mapping[str, Receipt],
+    planned: Planned,
+    root: Path,
+    extra: Mapping[str, Any] | None = None,
+) -> Job:
+    """One step for one model, from what is planned and the receipts it reads.
+
+    `extra`: parameters that only the machine knows; with them come the versions of packages.
+    """
+    row = row_of(step)
+    return Job(
+        step=step,
+        receipt=receipt,
+        store=store,
+        inputs=inputs_of(row, before),
+        parameters={**planned.parameters, **(extra or {})},
+        source=source_of(step, root),
+        code=planned.code,
+        software={} if extra is None else versions(row.software),
+        files=row.files,
+        way=planned.way,
+    )
+
+
+def planned_by(fingerprint: str) -> Planned:
+    """What `Plan.fingerprint` spelt."""
+    return Planned(**json.loads(fingerprint))
+
+
+def row_of(step: str) -> Step:
+    return REPORT if step == REPORT.name else STEPS[step]
+
+
+def source_of(step: str, root: Path) -> Code:
+    return Code(root / "workflow" / "scripts" / f"{step}.py", row_of(step).code)
+
+
+def inputs_of(row: Step, before: Mapping[str, Receipt]) -> dict[str, Files]:
+    """What the result depends on, by role: the step that made it, for the report "model/step"."""
+    if row is REPORT:
+        return {place: receipt.outputs for place, receipt in before.items()}
+    return {earlier: part(before[earlier]) for earlier, part in row.reads.items()}
+
+
+def reads_of(step: str, model: str, models: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The (step, model) whose receipts a step reads, by the key that `inputs_of` knows them by."""
+    if step == REPORT.name:
+        return {f"{name}/{earlier}": (earlier, name) for name in models for earlier in SHOWN}
+    return {earlier: (earlier, model) for earlier in STEPS[step].reads}
+
+
+def file_contents(path: Path, stats: StatCache) -> dict[str, dict[str, Any]]:
+    """Name -> sha256 and size of the files of a checkpoint, hashed only where stat changed.
+
+    Raises MegaportError where `path` holds no checkpoint, OSError where it cannot be read.
+    """
+    return {
+        name: {"sha256": stats.digest(file), "size": file.stat().st_size}
+        for name, file in sorted(source_files(path).items())
+    }
+
+
+def _shape(model: Model, step: str) -> str:
+    bare = "" if model.tokenizer or step != "assemble" else "_bare"
+    return bare + ("_sharded" if model.max_shard_size else "")
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    """Of no names, one that matches nothing."""
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)"

@@ -1,0 +1,157 @@
+"""Known results are put back before jobs are planned; what is not known loses its receipt.
+
+Snakemake runs what is missing. So for every job that a target reaches, from the first step on, a
+known action is published under its names; of an unknown or a forced one receipt and names are
+removed, and Snakemake's own rule does the rest. A step whose result depends on software or hardware
+looks in the cache where it runs: here its results are kept while they are still true.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+from megaport.fetch.trust import Trust
+from megaport.plan import Plan, reads_of, row_of
+from megaport.store.blobs import shows
+from megaport.store.errors import ReceiptError
+from megaport.store.job import Job, named_outputs, show
+from megaport.store.names import clear
+from megaport.store.receipts import Receipt, read_receipt
+
+NOTES = Path(".snakemake/locks")
+
+
+class Restorer:
+    """`place`: the receipt of a step for a model; `forced`: whether it must be computed anew;
+    `frozen`: nothing is put back or removed, only found out."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        place: Callable[[str, str], Path],
+        forced: Callable[[str, Path], bool],
+        *,
+        frozen: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.frozen = frozen
+        self.place = place
+        self.forced = forced
+        self.settle = cache(self._settle)
+
+    def _settle(self, step: str, model: str) -> Receipt | None:
+        """The true receipt of a step, in its place with all it names; None where a job must run."""
+        reads = reads_of(step, model, self.plan.config.names)
+        before = {key: self.settle(*earlier) for key, earlier in reads.items()}
+        known = {key: receipt for key, receipt in before.items() if receipt}
+        path = self.place(step, model)
+        forced = self.forced(step, path)
+        receipt = None
+        if not forced and len(known) == len(before):
+            receipt = self._known(self.plan.job(step, model, path, known), model)
+        if self.frozen:
+            return receipt
+        if receipt is None:
+            drop(row_of(step).files, path, forced=forced)
+        else:
+            self._keep_order(receipt, path, [self.place(*earlier) for earlier in reads.values()])
+        return receipt
+
+    def _known(self, job: Job, model: str) -> Receipt | None:
+        present = _read(job.receipt)
+        if present and _tells_of(job, present) and self._shown(job, present):
+            return present
+        if not row_of(job.step).moves_bytes:
+            return None
+        result = job.lookup()
+        if result is None or not self._accepted(job, model, result.facts):
+            return None
+        if self.frozen:
+            return Receipt.of(job.action, result)
+        with suppress(OSError):  # such as a full disk: the job then says so
+            receipt = show(job, result, hit=True)
+            told = f"{job.step}: cache hit, nothing computed (action {receipt.key[:12]}, {model})"
+            print(told, file=sys.stderr)
+            return receipt
+        return None
+
+    def _accepted(self, job: Job, model: str, facts: Mapping[str, object]) -> bool:
+        """Whether a checkpoint is the one that is pinned or was trusted before: whatever is to be
+        said of another, or of a first use, the job says."""
+        if job.step != "checksum":
+            return True
+        checkpoint = self.plan.config.models[model].checkpoint
+        trust = Trust.of(self.plan.store.root, model, checkpoint)
+        return trust.settles(str(facts["content"]), checkpoint.sha256)
+
+    def _shown(self, job: Job, receipt: Receipt) -> bool:
+        """Whether blobs and names are what the receipt says: a stat a file where all is well."""
+        store = self.plan.store
+        named = named_outputs(receipt.outputs)
+        return all(
+            store.blobs.holds(content)
+            and (name not in named or shows(store.stats, content, job.folder / name))
+            for name, content in receipt.outputs.items()
+        )
+
+    def _keep_order(self, receipt: Receipt, path: Path, before: Iterable[Path]) -> None:
+        """No name may be older than what it was made from: Snakemake would make it again."""
+        made = [path, *(path.parent / name for name in named_outputs(receipt.outputs))]
+        newest = max((earlier.stat().st_mtime_ns for earlier in before), default=0)
+        if min(name.lstat().st_mtime_ns for name in made) >= newest:
+            return
+        contents = receipt.outputs
+        for file in made:
+            os.utime(file, ns=(newest, newest), follow_symlinks=False)
+            known = contents.get(file.relative_to(path.parent).as_posix())
+            if known and not file.is_symlink():
+                self.plan.store.stats.vouch(file, known.sha256)
+
+
+def drop(files: Iterable[str], receipt: Path, *, forced: bool) -> None:
+    """Remove a receipt and all that its step may have named; a mark makes a forced job compute."""
+    receipt.unlink(missing_ok=True)
+    if receipt.parent.is_dir():
+        clear(receipt.parent, files, set())
+    if forced:
+        mark = receipt.parent / "run" / f"{receipt.stem}.forced"
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def is_locked() -> bool:
+    """Whether another Snakemake works in this folder, or died there: nothing may be taken away."""
+    return NOTES.is_dir() and any(NOTES.iterdir())
+
+
+def makes_one_of(names: Iterable[str], receipt: Path) -> bool:
+    """Whether a file among `names` is one of those that the step with this receipt makes."""
+    folder = receipt.parent
+    paths = [Path(name) for name in names]
+    below = [path.relative_to(folder) for path in paths if path.is_relative_to(folder)]
+    files = (receipt.name, *row_of(receipt.stem).files)
+    return any(fnmatch(str(path), pattern) for path in below for pattern in files)
+
+
+def _tells_of(job: Job, receipt: Receipt) -> bool:
+    """Whether a receipt is of this job, as far as can be known here.
+
+    A job may add parameters and versions that only its machine knows; these are not compared.
+    """
+    told = receipt.parameters
+    return (
+        receipt.code == job.code
+        and dict(receipt.inputs) == dict(job.inputs)
+        and {key: told.get(key) for key in job.parameters} == dict(job.parameters)
+    )
+
+
+def _read(path: Path) -> Receipt | None:
+    try:
+        return read_receipt(path)
+    except ReceiptError:
+        return None

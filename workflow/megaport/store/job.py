@@ -1,0 +1,169 @@
+"""One step for one model: find its result by action key, or compute it, then name it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from megaport.store.actions import Action, Result
+from megaport.store.code import Code
+from megaport.store.cost import Meter, write_cost
+from megaport.store.errors import OutputError
+from megaport.store.names import clear, publish, sweep
+from megaport.store.receipts import Files, Receipt
+from megaport.store.store import Made, Store
+
+STORE_ONLY = "@"  # outputs so marked live in the store and get no name under results/
+
+log = logging.getLogger("megaport")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a computation gets: where to write, where to put temporary files, what to read."""
+
+    out: Path
+    scratch: Path
+    store: Store
+    inputs: Mapping[str, Files]
+    parameters: Mapping[str, Any]
+
+    def blob(self, role: str, name: str) -> Path:
+        """The verified bytes of one input file."""
+        return self.store.path_of(self.inputs[role][name])
+
+    def folder(self, role: str, prefix: str = "") -> Path:
+        """A folder that shows the verified inputs of a role whose names start with `prefix`/."""
+        top = self.scratch / role
+        for name, content in self.inputs[role].items():
+            if name.startswith(prefix):
+                link = top / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(self.store.path_of(content))
+        return top / prefix
+
+
+Compute = Callable[[Work], Made | None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is known before computing. `files` are globs of the names it may show."""
+
+    step: str
+    receipt: Path
+    store: Store
+    inputs: Mapping[str, Files]
+    parameters: Mapping[str, Any]
+    source: Code
+    code: str  # the digest of `source` when the run began
+    software: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    way: str = "symlink"
+
+    @property
+    def folder(self) -> Path:
+        return self.receipt.parent
+
+    @property
+    def mark(self) -> Path:
+        """There while somebody who asked for the work to be done again waits for it."""
+        return self.folder / "run" / f"{self.step}.forced"
+
+    @cached_property
+    def action(self) -> Action:
+        return Action(self.step, self.inputs, self.parameters, self.code, self.software)
+
+    def lookup(self) -> Result | None:
+        """The result where the store holds all of it and nobody asked to compute it again."""
+        return None if self.mark.exists() else self.store.lookup(self.action.key)
+
+
+def run_job(
+    job: Job,
+    compute: Compute,
+    *,
+    promised: tuple[str, ...] = (),
+    accept: Callable[[Result], None] = lambda result: None,
+) -> Receipt:
+    """Make the outputs and the receipt true, computing only where the key is new.
+
+    `promised`: names that must be among the outputs; `accept` may refuse a result, found or built,
+    before anything is named (by raising).
+    """
+    result, hit = job.lookup(), True
+    if result is None:
+        result, hit = _find_or_build(job, compute, promised)
+    accept(result)
+    receipt = show(job, result, hit=hit)
+    verb = "cache hit, nothing computed" if hit else "computed"
+    log.info("%s: %s (action %s, %d files)", job.step, verb, receipt.key[:12], len(result.outputs))
+    return receipt
+
+
+def show(job: Job, result: Result, *, hit: bool) -> Receipt:
+    """Show a result under its names, and nothing else of the step's; the receipt comes last."""
+    named = {job.folder / name: content for name, content in named_outputs(result.outputs).items()}
+    sweep({job.receipt, *named})
+    clear(job.folder, job.files, set(named))
+    for path, content in named.items():
+        publish(job.store, content, path, job.way)
+    write_cost(job.folder / "run" / f"{job.step}.json", result.cost, hit=hit)
+    receipt = Receipt.of(job.action, result)
+    receipt.write(job.receipt)
+    job.mark.unlink(missing_ok=True)
+    return receipt
+
+
+def named_outputs(outputs: Files) -> Files:
+    """The outputs that have a name under results/."""
+    return {name: content for name, content in outputs.items() if not name.startswith(STORE_ONLY)}
+
+
+def _find_or_build(job: Job, compute: Compute, promised: tuple[str, ...]) -> tuple[Result, bool]:
+    """The result, and whether it was there already."""
+    with job.store.locked(job.action.key):
+        # Somebody may have built it while this process waited for the lock.
+        found = job.lookup() or (None if job.mark.exists() else job.store.fetch(job.action.key))
+        if found:
+            return found, True
+        result = _compute(job, compute, promised)
+    job.store.send(job.action.key, result)
+    return result, False
+
+
+def _compute(job: Job, compute: Compute, promised: tuple[str, ...]) -> Result:
+    meter = Meter()
+    with job.store.workspace() as folder:
+        out, scratch = folder / "out", folder / "scratch"
+        out.mkdir()
+        scratch.mkdir()
+        made = compute(Work(out, scratch, job.store, job.inputs, job.parameters)) or Made()
+        files = {p.relative_to(out).as_posix(): p for p in out.rglob("*") if p.is_file()}
+        _check_promises(job, promised, files)
+        _check_code(job)
+        return job.store.record(job.action.key, files, made, meter.read())
+
+
+def _check_promises(job: Job, promised: tuple[str, ...], files: Mapping[str, Path]) -> None:
+    missing = sorted(set(promised) - set(files))
+    if missing:
+        raise OutputError(
+            f"rule {job.step}",
+            seen=f"no {', '.join(missing)}",
+            expected="every output the rule declares",
+            remedy="This is a bug of the workflow: please report it with the log.",
+        )
+
+
+def _check_code(job: Job) -> None:
+    """A result must not be filed under code that was edited while it was being computed."""
+    if job.source.digest() != job.code:
+        raise OutputError(
+            f"rule {job.step}",
+            seen="that its code was edited while it ran",
+            expected="the code the run started with",
+            remedy="Run the same command again.",
+        )
