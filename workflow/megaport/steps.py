@@ -41,8 +41,8 @@ class Given:
 @dataclass(frozen=True)
 class Need:
     """What a job asks a cluster for, a straight line over megabytes of content: `memory_mb` and
-    `seconds` at zero, and per MB. Two to three times what was seen (docs/use/scaling.md): a job that is
-    killed for a megabyte or a minute costs more than room that stays empty."""
+    `seconds` at zero, and per MB. Two to three times what was seen (docs/use/scaling.md): a job
+    that is killed for a megabyte or a minute costs more than room that stays empty."""
 
     memory_mb: float
     memory_per_mb: float

@@ -152,8 +152,7 @@ def sized_by(step, wildcards, input):
 
 
 def gpus(section):
-    """Cards for a rule whose device stands under `section` of config.yaml: under `auto` only where
-    the submitting machine has one itself."""
+    """Cards, by the device under `section` of config.yaml; `auto`: where this machine has one."""
     device = config[section]["device"]
     return int(device == "cuda" or (device == "auto" and bool(gpu_names())))
 
