@@ -1,0 +1,38 @@
+"""The bundled checkpoint as the model directory that people hand to other tools."""
+
+from pathlib import Path
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.inspect import inspection
+from megaport.checkpoint.open import open_checkpoint
+from megaport.convert.model_dir import assemble_model
+from support.conversions import convert
+
+RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+SAID = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
+
+
+def bundled_model(folder: Path) -> Path:
+    """Convert and assemble it in `folder`, as the workflow does; the path of its `model/`."""
+    zipped = RESOURCES / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
+    checkpoint = open_checkpoint(zipped, spool=folder)
+    architecture = describe_architecture(checkpoint, SAID)
+    convert(checkpoint, architecture, folder / "converted")
+    assemble_model(
+        folder / "converted",
+        folder / "model",
+        tokenizer=RESOURCES / "gpt2",
+        published=True,
+        provenance={
+            "name": "austen-tiny",
+            "content": "0" * 64,
+            "inspection": inspection(checkpoint, architecture),
+        },
+    )
+    return folder / "model"
+
+
+def lines_of_text(count: int) -> list[str]:
+    """The first long lines of the text that parity measures on: Jane Austen's, held out."""
+    text = (RESOURCES / "parity" / "text.txt").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if len(line) > 40][:count]
