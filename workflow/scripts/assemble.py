@@ -16,10 +16,12 @@ def compute(work: Work, task: Task) -> Made:
         work.folder("convert", "converted"),
         work.out / "model",
         tokenizer=tokenizer and task.find(f"resources/{tokenizer}"),
+        published=tokenizer == "gpt2",
         provenance={
             "name": work.parameters["name"],
             "content": task.receipts["checksum"].facts["content"],
             "inspection": json.loads(found.read_bytes()),
+            "decisions": task.receipts["convert"].facts["decisions"],
         },
     )
     return Made(digests={f"model/{name}": digest for name, digest in digests.items()})

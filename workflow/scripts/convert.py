@@ -1,5 +1,7 @@
 """Convert a checkpoint to config.json and model.safetensors."""
 
+from dataclasses import asdict
+
 from adapter import Task, run
 from megaport.store.job import Work
 from megaport.store.store import Made
@@ -14,7 +16,8 @@ def compute(work: Work, task: Task) -> Made:
         dtype=work.parameters["dtype"],
         max_shard_size=work.parameters["max_shard_size"],
     )
-    return Made(digests={f"converted/{name}": digest for name, digest in converted.digests.items()})
+    digests = {f"converted/{name}": digest for name, digest in converted.digests.items()}
+    return Made(digests, facts={"decisions": [asdict(made) for made in converted.decisions]})
 
 
 run(snakemake, compute)
