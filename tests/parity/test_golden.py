@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megaport.parity.checks.golden import check_golden
-from megaport.parity.subject import Golden, GoldenError, Subject, read_golden
+from megaport.parity.golden import Golden, GoldenError, check_golden, read_golden
+from megaport.parity.subject import Subject
 from support.parity_models import ROOT, random_subject
 
 
@@ -25,10 +25,10 @@ def test_published_logits_settle_the_activation(activation: str) -> None:
     subject = random_subject(activation=activation)
     other = {"gelu": "gelu_new", "gelu_new": "gelu"}[activation]
     golden = golden_of(subject)
-    assert check_golden(subject, golden).verdict == "passed"
-    result = check_golden(subject.with_architecture(activation_function=other), golden)
-    assert result.verdict == "failed"
-    assert result.measures[1].seen == activation
+    assert check_golden(subject, golden).outcome == "passed"
+    verdict = check_golden(subject.with_architecture(activation_function=other), golden)
+    assert verdict.outcome == "failed"
+    assert verdict.measures[1].seen == activation
 
 
 def test_published_logits_too_coarse_to_settle_the_activation_say_so() -> None:
@@ -37,9 +37,9 @@ def test_published_logits_too_coarse_to_settle_the_activation_say_so() -> None:
     coarse = replace(
         golden, logits=tuple(round(value, 1) for value in golden.logits), tolerance=0.1
     )
-    result = check_golden(subject, coarse)
-    assert result.verdict == "passed"
-    assert result.measures[1].seen == "undecided"
+    verdict = check_golden(subject, coarse)
+    assert verdict.outcome == "passed"
+    assert verdict.note.startswith("undecided")
 
 
 def test_the_345ms_published_logits_are_where_the_source_says() -> None:
@@ -52,8 +52,8 @@ def test_the_345ms_published_logits_are_where_the_source_says() -> None:
 
 def test_published_logits_that_no_activation_gives_fail() -> None:
     subject = random_subject()
-    result = check_golden(subject, golden_of(subject, error=0.5))
-    assert result.verdict == "failed" and not result.measures[0].holds
+    verdict = check_golden(subject, golden_of(subject, error=0.5))
+    assert verdict.outcome == "failed" and not verdict.measures[0].holds
 
 
 def test_published_logits_are_read_from_json(tmp_path: Path) -> None:

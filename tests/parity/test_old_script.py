@@ -22,6 +22,7 @@ from megaport.parity.subject import Subject
 from support.oracles import Oracle, oracle_cases
 from support.parity_models import ROOT, convert, random_subject
 
+pytestmark = pytest.mark.slow
 OLD_PYTHON = os.environ.get("MEGAPORT_OLD_TRANSFORMERS")
 DRIVER = Path(__file__).with_name("old_script_driver.py")
 ORACLES = {oracle.name: oracle for oracle in oracle_cases()}

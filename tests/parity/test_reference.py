@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from megaport.parity.gelu import ActivationUnknownError, activation, erf, gelu_erf, gelu_tanh
+from megaport.parity.activation import ActivationUnknownError, activation, erf, gelu_erf, gelu_tanh
 from megaport.parity.reference import TokenIdError
 from megaport.parity.rounding import add_one, cast
 from megaport.parity.subject import Subject

@@ -11,7 +11,7 @@ from megaport.parity.subject import Subject
 from support.parity_mistakes import swap
 from support.parity_models import OPTIONS, convert, random_subject
 
-FILES = {"parity.json", "parity.txt", "layers.svg", "layers.png", "logits.svg", "logits.png"}
+FILES = {"parity.json", "parity.txt", "layers.svg", "positions.svg"}
 
 
 def run(subject: Subject, model: Path, out: Path) -> dict[str, bytes]:
@@ -42,12 +42,8 @@ def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
     report = json.loads(files["parity.json"])
     assert report["verdict"] == "passed" and report["cause"] is None
     assert all(check["reason"] and check["question"] for check in report["checks"])
-    assert [layer["stage"] for layer in report["layers"]] == [
-        "embedding",
-        "layer 0",
-        "layer 1",
-        "layer 2",
-    ]
+    names = [block["name"] for block in report["blocks"]]
+    assert names == ["embedding", "layer 0", "layer 1", "layer 2", "final norm", "head"]
     text = files["parity.txt"].decode()
     assert "the converted model is the checkpoint's model" in text
     for check in report["checks"]:
@@ -59,15 +55,15 @@ def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path)
     subject = random_subject()
     swap("h.1.", "h.2.")(subject, tmp_path / "model")
     out = tmp_path / "out"
-    with pytest.raises(ParityError, match="first diverging stage: layer 1") as caught:
+    with pytest.raises(ParityError, match="first differs at layer 1") as caught:
         run(subject, tmp_path / "model", out)
     assert contents(out).keys() == FILES
     report = json.loads((out / "parity.json").read_text())
     assert report["verdict"] == "failed"
-    assert report["cause"] in str(caught.value)
-    assert "layer 1 has the weights of layer 2" in report["cause"]
+    assert report["diagnosis"] in str(caught.value)
+    assert (report["first_difference"], report["cause"]) == ("layer 1", "layers swapped")
     text = (out / "parity.txt").read_text()
-    assert "<-- FAIL" in text and "Diagnosis" in text and "layers swapped" in text
+    assert "<-- FAIL" in text and "layers swapped" in text
 
 
 def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
@@ -78,11 +74,18 @@ def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
     assert contents(tmp_path / "out").keys() == {"parity.json", "parity.txt"}
 
 
-def test_plots_are_pictures_with_words_in_them(tmp_path: Path) -> None:
+def test_plots_say_what_is_seen_and_take_the_pages_colours(tmp_path: Path) -> None:
     subject = random_subject()
     files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
-    for name in ("layers", "logits"):
-        assert files[f"{name}.png"].startswith(b"\x89PNG")
+    for name, said in (("layers", "Every layer agrees"), ("positions", "Logits agree at every")):
         svg = files[f"{name}.svg"].decode()
-        assert "<svg" in svg and "reference" in svg
-        assert "matplotlib" not in svg.lower().replace("matplotlib.axis", "")
+        assert svg.startswith('<svg role="img"') and f"<title>{said}" in svg
+        assert "currentColor" in svg and ">limit<" in svg and ">1/100<" in svg
+        assert "#ffffff" not in svg and "#000000" not in svg
+
+
+def test_a_plot_of_a_wrong_model_names_the_first_layer_that_differs(tmp_path: Path) -> None:
+    swap("h.1.", "h.2.")(random_subject(), tmp_path / "model")
+    with pytest.raises(ParityError):
+        run(random_subject(), tmp_path / "model", tmp_path / "out")
+    assert "<title>The first to differ is layer 1" in (tmp_path / "out" / "layers.svg").read_text()

@@ -1,4 +1,4 @@
-"""The tokenizer check: two ids exchanged, more ids than the model has."""
+"""The tokenizer check: published ids, two ids exchanged, more ids than the model has."""
 
 import json
 import shutil
@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from megaport.parity.checks.tokenizer import check_tokenizer, load_tokenizer
-from support.parity_models import GPT2, TEXT, Size, convert, random_subject, with_tokenizer
+from megaport.parity.tokenizer import check_tokenizer, load_tokenizer
+from support.parity_models import (
+    GPT2,
+    PUBLISHED,
+    TEXT,
+    Size,
+    convert,
+    random_subject,
+    with_tokenizer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,18 +24,29 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return with_tokenizer(convert(subject, tmp_path_factory.mktemp("tokenizer")))
 
 
+def test_gpt2s_tokenizer_gives_the_published_ids(tokenizer_dir: Path) -> None:
+    text = TEXT.read_text(encoding="utf-8")
+    verdict = check_tokenizer(load_tokenizer(tokenizer_dir), text, 50257, PUBLISHED)
+    assert verdict.outcome == "passed" and len(verdict.measures) == 3
+
+
+def test_published_ids_name_their_source() -> None:
+    cases = json.loads(PUBLISHED.read_text(encoding="utf-8"))["texts"]
+    assert len(cases) > 30 and all(case["source"] for case in cases)
+
+
 def test_a_tokenizer_with_two_ids_exchanged_is_caught(tokenizer_dir: Path, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(tokenizer_dir)
+    shutil.copytree(tokenizer_dir, tmp_path, dirs_exist_ok=True)
     vocabulary = json.loads((GPT2 / "vocab.json").read_text(encoding="utf-8"))
-    vocabulary["Ġthe"], vocabulary["Ġand"] = vocabulary["Ġand"], vocabulary["Ġthe"]
-    shutil.copy(GPT2 / "merges.txt", tmp_path)
+    vocabulary["Hello"], vocabulary["!"] = vocabulary["!"], vocabulary["Hello"]
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     text = TEXT.read_text(encoding="utf-8")
-    result = check_tokenizer(tmp_path, tokenizer, text, 50257)
-    assert [measure.holds for measure in result.measures] == [True, True, False, True]
+    verdict = check_tokenizer(load_tokenizer(tmp_path), text, 50257, PUBLISHED)
+    assert [measure.holds for measure in verdict.measures] == [True, True, False]
+    assert "Hello" in verdict.note
 
 
 def test_a_tokenizer_larger_than_the_model_is_caught(tokenizer_dir: Path) -> None:
-    result = check_tokenizer(tokenizer_dir, load_tokenizer(tokenizer_dir), "text", 50000)
-    assert result.verdict == "failed"
-    assert result.measures[-1].seen == 257
+    verdict = check_tokenizer(load_tokenizer(tokenizer_dir), "text", 50000)
+    assert verdict.outcome == "failed"
+    assert verdict.measures[-1].seen == 257

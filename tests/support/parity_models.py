@@ -9,13 +9,15 @@ import numpy as np
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint
 from megaport.gpt2 import GPT2 as TABLE
-from megaport.parity.subject import ParityOptions, Subject
+from megaport.parity.inputs import ParityOptions
+from megaport.parity.subject import Subject
 from megaport.table import Architecture
 from megaport.tensors import STORAGE, Array, Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 GPT2 = ROOT / "resources" / "gpt2"
 TEXT = ROOT / "resources" / "parity" / "text.txt"
+PUBLISHED = TEXT.with_name("gpt2_ids.json")
 OPTIONS = ParityOptions(text=TEXT, device="cpu", dtypes=())
 SPLIT_ROWS = ("query_key_value", "dense_h_to_4h", "word_embeddings", "output_layer")
 SPLIT_COLUMNS = ("attention.dense.weight", "dense_4h_to_h.weight")

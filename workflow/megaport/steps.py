@@ -20,6 +20,7 @@ Parameters = dict[str, Any]
 Part = Callable[[Receipt], Files]
 TORCH = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 PARITY_TEXT = "resources/parity/text.txt"
+PUBLISHED_IDS = "resources/parity/gpt2_ids.json"
 PAGE = "workflow/report/page.html.j2"
 
 
@@ -162,6 +163,7 @@ def _parity(given: Given) -> Parameters:
         "dtype": given.model.dtype,
         "golden": golden and given.digest(golden),
         "text": given.digest(PARITY_TEXT),
+        "published": given.digest(PUBLISHED_IDS) if given.model.tokenizer == "gpt2" else None,
     }
     return _reading(given) | given.config.parity.model_dump(mode="json") | read
 
@@ -249,7 +251,7 @@ STEPS = {
             reads={"checksum": members, "assemble": loadable},
             parameters=_parity,
             files=("parity/*",),
-            code=("parity", "generate", *READER),
+            code=("parity", "generate", "figures.py", *READER),
             software=(*TORCH, "matplotlib"),
             need=Need(2500, 12, 600, 6),
         ),

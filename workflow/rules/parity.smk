@@ -28,9 +28,9 @@ rule parity_model:
             caption="../report/layers.rst",
             category="{model}",
         ),
-        logits=report(
-            "results/{model}/parity/logits.svg",
-            caption="../report/logits.rst",
+        positions=report(
+            "results/{model}/parity/positions.svg",
+            caption="../report/positions.rst",
             category="{model}",
         ),
     log:

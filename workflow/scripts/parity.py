@@ -6,19 +6,21 @@ from pathlib import Path
 from adapter import Task, log, run
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
-from megaport.steps import PARITY_TEXT
+from megaport.steps import PARITY_TEXT, PUBLISHED_IDS
 from megaport.store.job import Work
 
 SAFETENSORS = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", None: None}
 
 
 def compute(work: Work, task: Task) -> None:
+    from megaport.parity.golden import read_golden
+    from megaport.parity.inputs import ParityOptions
     from megaport.parity.parity import run_parity
-    from megaport.parity.subject import ParityOptions, read_golden
 
     golden, given = task.settings["golden"], work.parameters
     options = ParityOptions(
         text=task.find(PARITY_TEXT),
+        published=task.find(PUBLISHED_IDS) if task.settings["tokenizer"] == "gpt2" else None,
         golden=golden and read_golden(task.find(golden)),
         device=given["device"],
         dtypes=tuple(given["dtypes"]),

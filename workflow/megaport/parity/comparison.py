@@ -1,6 +1,6 @@
 """Two sets of logits against each other, and how far apart rounding alone may put them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ FLOOR = 5e-5
 FACTOR = 8.0
 # Rows of logits widened to float64 at once.
 ROWS = 64
-POINTS = 2000
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,16 @@ class Limit:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Over all positions: largest difference, KL(reference || converted) in nats, argmax
-    disagreements beyond and within a tie of the limit, mean negative log likelihood of the next
-    token on each side, and `points` [2, n] to draw."""
+    """One window of S tokens, a value for each position: the largest difference of its logits,
+    KL(reference || converted) in nats, whether the argmax differs beyond (`wrong`) or within
+    (`tie`) twice the limit; and the negative log likelihood of the next token on each side,
+    [2, S - 1]."""
 
-    positions: int
-    max_abs: float
-    kl_max: float
-    disagreements: int
-    ties: int
-    nll: tuple[float, float]
-    points: Array
+    difference: Array
+    kl: Array
+    wrong: Array
+    tie: Array
+    nll: Array
 
 
 def rounding_limit(subject: Subject, ids: Array) -> Limit:
@@ -57,50 +55,23 @@ def rounding_limit(subject: Subject, ids: Array) -> Limit:
     return Limit(max(FLOOR, FACTOR * rounding), rounding)
 
 
-def compare_logits(reference: Array, converted: Array, ids: Array, limit: float) -> Comparison:
-    """Logits [S, V] of both sides for one sequence `ids` [S]."""
-    blocks = [slice(i, min(i + ROWS, len(ids))) for i in range(0, len(ids), ROWS)]
-    parts = [
-        _block(reference[b], converted[b], ids[b.start + 1 : b.stop + 1], limit) for b in blocks
-    ]
-    nll = np.sum([part.nll for part in parts], axis=0) / max(1, len(ids) - 1)
-    every = max(1, reference.size // POINTS)
-    return Comparison(
-        positions=len(ids),
-        max_abs=_largest([part.max_abs for part in parts]),
-        kl_max=_largest([part.kl_max for part in parts]),
-        disagreements=sum(part.wrong for part in parts),
-        ties=sum(part.ties for part in parts),
-        nll=(float(nll[0]), float(nll[1])),
-        points=np.stack([reference.reshape(-1)[::every], converted.reshape(-1)[::every]]),
-    )
-
-
 def compare_model(
     reference: Reference, ids: Array, converted: Callable[[Array], Array], limit: float
-) -> Comparison:
-    """All windows of `ids` [B, S] on both sides, one window's logits at a time."""
+) -> list[Comparison]:
+    """Each window of `ids` [B, S] on both sides, one window's logits at a time."""
     windows = zip(reference.normed(ids), ids, strict=True)
-    return merge(
-        [
-            compare_logits(reference.project(normed), converted(row[None])[0], row, limit)
-            for normed, row in windows
-        ]
-    )
+    return [
+        compare_logits(reference.project(normed), converted(row[None])[0], row, limit)
+        for normed, row in windows
+    ]
 
 
-def merge(parts: list[Comparison]) -> Comparison:
-    """Several windows of one length as one comparison."""
-    first, second = (float(np.mean([part.nll[side] for part in parts])) for side in (0, 1))
-    return Comparison(
-        positions=sum(part.positions for part in parts),
-        max_abs=_largest([part.max_abs for part in parts]),
-        kl_max=_largest([part.kl_max for part in parts]),
-        disagreements=sum(part.disagreements for part in parts),
-        ties=sum(part.ties for part in parts),
-        nll=(first, second),
-        points=np.concatenate([part.points for part in parts], axis=1),
-    )
+def compare_logits(reference: Array, converted: Array, ids: Array, limit: float) -> Comparison:
+    """Logits [S, V] of both sides for one sequence `ids` [S]."""
+    blocks = [slice(i, i + ROWS) for i in range(0, len(ids), ROWS)]
+    parts = [_rows(reference[b], converted[b], ids[1:][b], limit) for b in blocks]
+    columns = zip(*parts, strict=True)
+    return Comparison(*(np.concatenate(column, axis=-1) for column in columns))
 
 
 def log_softmax(logits: Array) -> Array:
@@ -111,36 +82,16 @@ def log_softmax(logits: Array) -> Array:
     return values
 
 
-def _largest(values: Sequence[float]) -> float:
-    return float(np.max(values))  # unlike max(), never loses a NaN
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Some rows of a comparison; `nll` are sums."""
-
-    max_abs: float
-    kl_max: float
-    wrong: int
-    ties: int
-    nll: tuple[float, float]
-
-
-def _block(reference: Array, converted: Array, following: Array, limit: float) -> _Block:
-    """`following` are the tokens that come after these rows, one fewer at the sequence's end."""
+def _rows(reference: Array, converted: Array, following: Array, limit: float) -> tuple[Array, ...]:
+    """Comparison's arrays for some rows; the last row of a sequence has no token `following`."""
     left, right = log_softmax(reference), log_softmax(converted)
     rows = np.arange(len(reference))
     chosen = (rows[: len(following)], following)
-    nll = (-float(left[chosen].sum()), -float(right[chosen].sum()))
+    nll = -np.stack([left[chosen], right[chosen]])
     best, other = reference.argmax(axis=-1), converted.argmax(axis=-1)
     # NaN is no tie: comparisons with it are false.
     tie = (best != other) & (reference[rows, best] - reference[rows, other] <= 2 * limit)
     right -= left
     np.exp(left, out=left)
-    return _Block(
-        max_abs=float(np.abs(reference - converted).max()),
-        kl_max=float(-np.einsum("rv,rv->r", left, right).min()),
-        wrong=int((best != other).sum() - tie.sum()),
-        ties=int(tie.sum()),
-        nll=nll,
-    )
+    kl = -np.einsum("rv,rv->r", left, right)
+    return np.abs(reference - converted).max(axis=-1), kl, (best != other) & ~tie, tie, nll

@@ -59,11 +59,15 @@ class Converted:
 
     def trace(self, ids: Array) -> Trace:
         """The same forward pass with what every block was given and gave."""
-        states: list[Array] = []
-        normed: list[Array] = []
-        with self._listening(states, normed):
-            logits = self.logits(ids)
-        return Trace(tuple(states), normed[0], logits)
+        last: list[Array] = []  # transformers gives the last block's output after the norm only
+        hook = self.model.transformer.ln_f.register_forward_pre_hook(
+            lambda _, given: last.append(_array(given[0]))
+        )
+        with torch.inference_mode():
+            output = self.model(self._tensor(ids), output_hidden_states=True)
+        hook.remove()
+        *states, normed = map(_array, output.hidden_states)
+        return Trace((*states, *last), normed, _array(output.logits))
 
     def padded_logits(self, rows: list[Array]) -> Array:
         """One left-padded batch of id rows [S_i]; the logits of each row's last token, [B, V]."""
@@ -104,23 +108,6 @@ class Converted:
 
     def _tensor(self, ids: Array) -> torch.Tensor:
         return torch.from_numpy(np.asarray(ids, np.int64)).to(self.device)
-
-    @contextmanager
-    def _listening(self, states: list[Array], normed: list[Array]) -> Iterator[None]:
-        """Hooks that append each block's input and output while the context is open."""
-        blocks = self.model.transformer.h
-        hooks = [
-            blocks[0].register_forward_pre_hook(lambda _, given: states.append(_array(given[0])))
-        ]
-        for block in blocks:
-            hooks.append(block.register_forward_hook(lambda _m, _i, out: states.append(_out(out))))
-        norm = self.model.transformer.ln_f
-        hooks.append(norm.register_forward_hook(lambda _m, _i, out: normed.append(_out(out))))
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 def load_converted(model_dir: Path, *, dtype: str, device: str) -> Converted:
@@ -171,7 +158,3 @@ def _one_thread() -> Iterator[None]:
 def _array(tensor: torch.Tensor) -> Array:
     values: Array = tensor.detach().float().cpu().numpy()
     return values
-
-
-def _out(output: Any) -> Array:
-    return _array(output[0] if isinstance(output, tuple) else output)

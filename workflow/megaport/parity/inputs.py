@@ -1,10 +1,11 @@
-"""The token ids that both sides are given."""
+"""The token ids that both sides are given, and what one is told to compare."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
+from megaport.parity.golden import Golden
 from megaport.table import Architecture
 from megaport.tensors import Array
 
@@ -12,6 +13,22 @@ from megaport.tensors import Array
 TEXT_TOKENS = 2048
 # Long enough to attend over, short enough to repeat for every hypothesis of the diagnosis.
 SHORT = 32
+
+
+@dataclass(frozen=True)
+class ParityOptions:
+    """How to compare. `text` is the excerpt that the text checks read; `published` a file of
+    published token ids, None unless the tokenizer is GPT-2's; `dtypes` (torch names) are compared
+    with float32 on `device` ("auto", "cuda", "cpu"); `seed` makes the random ids; `stored` is the
+    dtype (a safetensors name) the conversion was asked for, None for the checkpoint's own."""
+
+    text: Path
+    published: Path | None = None
+    golden: Golden | None = None
+    device: str = "auto"
+    dtypes: tuple[str, ...] = ("bfloat16",)
+    seed: int = 0
+    stored: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,19 +55,20 @@ class Inputs:
 
 
 def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: int) -> Inputs:
-    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context.
-
-    A text shorter than the context is one shorter window; what does not fill a window is left out.
-    """
+    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context."""
     length = architecture.n_positions
     rng = np.random.default_rng(seed)
     random = rng.integers(architecture.vocab_size, size=(1, length))
     # A vocabulary off by one takes the rows at its ends from anywhere: no token of the diagnosis.
     short = rng.integers(1, architecture.vocab_size - 1, size=(1, min(length, SHORT)))
-    return Inputs(random, short, None if text_ids is None else _windows(text_ids, length))
+    return Inputs(random, short, None if text_ids is None else windows(text_ids, length))
 
 
-def _windows(ids: list[int], length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def windows(ids: list[int], length: int) -> Array:
+    """Windows [k, S] of the first ids of a text, S at most `length`.
+
+    A text shorter than that is one shorter window; what does not fill a window is left out.
+    """
     taken = np.array(ids[: max(TEXT_TOKENS, length)], np.int64)
     length = min(length, len(taken))
     whole = len(taken) // length

@@ -1,97 +1,102 @@
-"""From a converted file back to Megatron's rows: parity's own mapping, shared with nothing.
+"""Every converted tensor's bytes against what parity's own mapping makes of the checkpoint."""
 
-Written against Conv1D ([in, out], transformers' GPT-2) and the row orders of formats.md.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from safetensors import safe_open
 
-from megaport.parity.rounding import add_one, cast
+from megaport.parity.causes import Cause, find_cause
+from megaport.parity.converted import unreadable
 from megaport.parity.subject import Subject
+from megaport.parity.verdict import Verdict, equal, judge
 from megaport.tensors import Array, Tensor
 
-PARTS = {
-    "input_layernorm": "ln_1",
-    "attention.query_key_value": "attn.c_attn",
-    "attention.dense": "attn.c_proj",
-    "post_attention_layernorm": "ln_2",
-    "mlp.dense_h_to_4h": "mlp.c_fc",
-    "mlp.dense_4h_to_h": "mlp.c_proj",
-}
-WHOLE = {
-    "word_embeddings": "transformer.wte",
-    "position_embeddings": "transformer.wpe",
-    "final_layernorm": "transformer.ln_f",
-    "output_layer": "lm_head",
-}
-VOCABULARY = ("word_embeddings.weight", "output_layer.weight")
-ROW_PARALLEL = ("attention.dense.weight", "mlp.dense_4h_to_h.weight")
-COLUMN_PARALLEL = ("mlp.dense_h_to_4h.weight", "mlp.dense_h_to_4h.bias")
+# Integers of the same width: BF16 has no NumPy dtype, and -0.0 == 0.0 would hide a flipped sign.
+BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+NAMED = 8
 
 
 @dataclass(frozen=True)
-class Shard:
-    """What rank `rank` holds of a tensor, and the same elements as the converted file has them."""
+class Difference:
+    """A tensor of the converted file that is wrong: `source` is Megatron's name of it, "" for one
+    that nothing becomes; `cause` is the classic mistake that gives exactly these bytes."""
 
     name: str
-    rank: int
-    expected: Tensor
-    found: Array
+    source: str
+    what: str
+    cause: Cause | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}" + (f" ({self.cause.sentence})" if self.cause else "")
 
 
-def hugging_face_name(name: str) -> str:
-    """The name in a GPT2LMHeadModel file of a canonical Megatron `name`."""
-    stem, kind = name.rsplit(".", 1)
-    if stem in WHOLE:
-        return f"{WHOLE[stem]}.{kind}"
-    _, layer, part = stem.split(".", 2)
-    return f"transformer.h.{layer}.{PARTS[part]}.{kind}"
+def find_differences(subject: Subject, model_dir: Path) -> list[Difference]:
+    """What differs in `model_dir`'s safetensors, in the order of the checkpoint's tensors."""
+    found: list[Difference] = []
+    expected = set()
+    with _opened(model_dir) as files:
+        for source, shards in subject.checkpoint.tensors.items():
+            for name, tensor in subject.reference().converted(source, shards):
+                expected.add(name)
+                if name not in files:
+                    found.append(Difference(name, source, "missing"))
+                elif difference := _compare(subject, source, name, tensor, files[name]):
+                    found.append(difference)
+        left_over = sorted(files.keys() - expected)
+    return found + [Difference(name, "", "left over") for name in left_over]
 
 
-def shards_of(subject: Subject, name: str, converted: Array) -> Iterator[Shard]:
-    """Every rank's share of `name`, cut out of the `converted` tensor's raw elements.
-
-    Vocabulary rows beyond vocab_size are padding and compared with nothing. Raises ValueError
-    where the converted tensor has a shape that cannot be cut so.
-    """
-    held = subject.checkpoint.tensors[name]
-    cut = _cutter(subject, name, len(held))
-    start = 0
-    for rank, tensor in enumerate(held):
-        kept = tensor
-        if name in VOCABULARY:
-            size = max(0, min(len(tensor.array), subject.architecture.vocab_size - start))
-            kept = Tensor(tensor.dtype, tensor.array[:size])
-            found = converted[start : start + size]
-            start += len(tensor.array)
-        else:
-            found = cut(converted, rank)
-        yield Shard(name, rank, _as_stored(subject, name, kept), found)
+def check_tensors(differences: Sequence[Difference]) -> Verdict:
+    """No tensor may be missing, left over or different; the note names the first ones."""
+    kinds = [d.what if d.what in ("missing", "left over") else "that differ" for d in differences]
+    more = [f"and {len(differences) - NAMED} more"] if len(differences) > NAMED else []
+    return judge(
+        "tensors",
+        "Are the converted bytes those of the checkpoint, each in its place?",
+        [
+            equal(kind, kinds.count(kind), 0, "tensors")
+            for kind in ("missing", "left over", "that differ")
+        ],
+        reason="a conversion moves bytes; where a dtype was asked for, rounding to nearest is one "
+        "value",
+        note="; ".join([str(difference) for difference in differences[:NAMED]] + more),
+    )
 
 
-def _as_stored(subject: Subject, name: str, tensor: Tensor) -> Tensor:
-    if subject.architecture.layernorm_1p and name.endswith("layernorm.weight"):
-        return add_one(tensor, subject.stored)
-    return cast(tensor, subject.stored)
+@contextmanager
+def _opened(model_dir: Path) -> Iterator[dict[str, Any]]:
+    """Tensor name -> the open file that holds it, over all shards of the directory."""
+    paths = sorted(model_dir.glob("model*.safetensors"))
+    if not paths:
+        raise unreadable(model_dir, "model.safetensors", "no such file")
+    with ExitStack() as stack:
+        files = [stack.enter_context(safe_open(path, framework="pt")) for path in paths]
+        yield {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
 
-def _cutter(subject: Subject, name: str, ranks: int) -> Callable[[Array, int], Array]:
-    if "query_key_value" in name:
-        return lambda array, rank: _query_key_value(subject, array.T, rank, ranks)
-    if name.endswith(ROW_PARALLEL):
-        return lambda array, rank: np.split(array.T, ranks, axis=1)[rank]
-    if name.endswith(COLUMN_PARALLEL):
-        return lambda array, rank: np.split(array.T, ranks, axis=0)[rank]
-    return lambda array, rank: array
+def _compare(
+    subject: Subject, source: str, name: str, expected: Tensor, file: Any
+) -> Difference | None:
+    stored = file.get_slice(name).get_dtype()
+    if stored != expected.dtype:
+        return Difference(name, source, f"stored as {stored}, expected {expected.dtype}")
+    found = _bits(file.get_tensor(name))
+    if found.shape != expected.shape:
+        what = f"shape {list(found.shape)}, expected {list(expected.shape)}"
+    else:
+        count = np.count_nonzero(expected.array.view(found.dtype) != found)
+        if not count:
+            return None
+        what = f"{count} of {found.size} elements"
+    cause = find_cause(subject, source, name, expected, found)
+    return Difference(name, source, what, cause)
 
 
-def _query_key_value(subject: Subject, rows: Array, rank: int, ranks: int) -> Array:
-    """`rows` [3H, ...] of all queries, all keys, all values -> a rank's rows in its own order."""
-    heads = subject.architecture.n_head
-    split = rows.reshape(3, heads, -1, *rows.shape[1:])
-    mine = np.split(split, ranks, axis=1)[rank]
-    axes = [["3", "np", "hn"].index(axis) for axis in subject.checkpoint.qkv_order.split(",")]
-    ordered = mine.transpose(*axes, *range(3, mine.ndim))
-    return ordered.reshape(-1, *rows.shape[1:])
+def _bits(tensor: torch.Tensor) -> Array:
+    found: Array = tensor.view(BITS[tensor.element_size()]).numpy()
+    return found

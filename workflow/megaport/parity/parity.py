@@ -4,43 +4,30 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
 from megaport.generate.engines.base import OutOfMemoryError
-from megaport.parity.checks.cache import check_cache
-from megaport.parity.checks.config import check_config, sizes_agree
-from megaport.parity.checks.golden import check_golden
-from megaport.parity.checks.greedy import check_greedy
-from megaport.parity.checks.load import not_loaded
-from megaport.parity.checks.logits import check_logits
-from megaport.parity.checks.padding import check_padding
-from megaport.parity.checks.perplexity import check_perplexity
-from megaport.parity.checks.precision import check_precision
-from megaport.parity.checks.reading import check_reading
-from megaport.parity.checks.tensors import check_tensors
-from megaport.parity.checks.tokenizer import (
-    check_tokenizer,
-    has_tokenizer,
-    load_tokenizer,
-    no_tokenizer,
-)
+from megaport.parity.blocks import measure_blocks
+from megaport.parity.causes import Cause
+from megaport.parity.checks import CHECKS, check_precision, gather
+from megaport.parity.config import check_config, sizes_agree
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
-from megaport.parity.diagnose import diagnose
-from megaport.parity.evidence import gather
-from megaport.parity.inputs import Inputs, make_inputs
-from megaport.parity.plots import plot_layers, plot_logits
-from megaport.parity.profile import layer_divergence
+from megaport.parity.golden import check_golden
+from megaport.parity.inputs import Inputs, ParityOptions, make_inputs
+from megaport.parity.inverse import Difference, check_tensors, find_differences
+from megaport.parity.plots import plot_blocks, plot_positions
+from megaport.parity.reading import check_reading
 from megaport.parity.report import ParityReport, write_report
-from megaport.parity.result import Result
-from megaport.parity.subject import ParityOptions, Subject
+from megaport.parity.subject import Subject
+from megaport.parity.tokenizer import check_tokenizer, has_tokenizer, load_tokenizer, no_tokenizer
+from megaport.parity.verdict import Verdict, equal, judge
 from megaport.table import Architecture
 
 log = logging.getLogger("megaport")
-
-FORWARD_CHECKS = (check_logits, check_greedy, check_cache, check_padding, check_perplexity)
 
 
 class ParityError(MegaportError):
@@ -48,10 +35,10 @@ class ParityError(MegaportError):
 
     def __init__(self, report: ParityReport) -> None:
         self.report = report
-        names = ", ".join(result.name for result in report.failed)
+        names = ", ".join(verdict.name for verdict in report.failed)
         super().__init__(
             "parity",
-            seen=f"failed checks: {names} ({report.cause})",
+            seen=f"failed checks: {names} ({report.diagnosis})",
             expected="every check to pass",
             remedy="Read parity.txt; a wrong reading of the checkpoint is overridden with "
             "checkpoint.version or architecture in config.yaml.",
@@ -74,9 +61,10 @@ def run_parity(
     report = examine(checkpoint, architecture, model_dir, options)
     out.mkdir(parents=True, exist_ok=True)
     write_report(report, out)
-    if report.layers:
-        plot_layers(report.layers, out)
-        plot_logits(report.points, out)
+    if report.blocks:
+        plot_blocks(report.blocks, out)
+        plot_positions(report.positions, report.limit, out)
+    log.info("parity: %s", report.counts)
     if report.failed:
         raise ParityError(report)
     return report
@@ -85,18 +73,20 @@ def run_parity(
 def examine(
     checkpoint: Checkpoint, architecture: Architecture, model_dir: Path, options: ParityOptions
 ) -> ParityReport:
-    """The same without writing anything, whatever the verdict.
+    """The same without writing anything, whatever the outcome.
 
     Where the sizes differ or transformers refuses the model, the checks that run it are left out:
     the report then has failed already, and nothing could be compared.
     """
     subject = Subject(checkpoint, architecture, options.stored)
     device = resolve_device(options.device, "float32").device
-    log.info("parity: bytes, configuration, tokenizer, published logits")
+    log.info("parity: comparing configuration and bytes")
+    config = check_config(subject.architecture, model_dir)
+    differences = find_differences(subject, model_dir)
     files, inputs = _check_files(subject, model_dir, options)
-    report = ParityReport(device, tuple(files))
-    if sizes_agree(files[0]):
-        log.info("parity: both models in float32 over %s", _described(inputs))
+    verdicts = (config, check_tensors(differences), *files)
+    report = ParityReport(device, verdicts, cause=_cause(config, differences))
+    if sizes_agree(config):
         try:
             return _run_both(report, subject, model_dir, inputs, options)
         except torch.OutOfMemoryError as error:
@@ -104,33 +94,25 @@ def examine(
     return report
 
 
-def _out_of_memory(device: str, cause: Exception) -> OutOfMemoryError:
-    return OutOfMemoryError(
-        "parity",
-        seen=f"out of memory on {device} ({str(cause).splitlines()[0]})",
-        expected="room for the weights in float32 and the activations of a full context",
-        remedy="Set `parity.device: cpu`, or free the memory that others hold.",
-    )
-
-
 def _check_files(
     subject: Subject, model_dir: Path, options: ParityOptions
-) -> tuple[list[Result], Inputs]:
-    """What needs no forward pass of the converted model, config.json first; and the inputs."""
-    results = [check_config(subject.architecture, model_dir), check_tensors(subject, model_dir)]
+) -> tuple[list[Verdict], Inputs]:
+    """Tokenizer, reading, published logits: the converted model is not run; and the inputs."""
+    verdicts = []
     ids = None
     if has_tokenizer(model_dir):
         tokenizer = load_tokenizer(model_dir)
         text = options.text.read_text(encoding="utf-8")
         vocab_size = subject.architecture.vocab_size
-        results.append(check_tokenizer(model_dir, tokenizer, text, vocab_size))
+        verdicts.append(check_tokenizer(tokenizer, text, vocab_size, options.published))
         ids = tokenizer.encode(text, add_special_tokens=False)
         ids = ids if max(ids) < vocab_size else None
     else:
-        results.append(no_tokenizer())
+        verdicts.append(no_tokenizer())
     inputs = make_inputs(subject.architecture, ids, options.seed)
-    results += [check_reading(subject, inputs), check_golden(subject, options.golden)]
-    return results, inputs
+    log.info("parity: reading the text in other ways")
+    verdicts += [check_reading(subject, inputs.text), check_golden(subject, options.golden)]
+    return verdicts, inputs
 
 
 def _run_both(
@@ -144,23 +126,62 @@ def _run_both(
     try:
         converted = load_converted(model_dir, dtype="float32", device=report.device)
     except ModelUnreadableError as error:
-        return replace(report, results=(*report.results, not_loaded(error)))
+        return replace(report, verdicts=(*report.verdicts, _not_loaded(error)))
+    log.info("parity: running both models in float32 over %s", _described(inputs))
     evidence = gather(subject, converted, inputs)
-    results = [*report.results, *(check(evidence) for check in FORWARD_CHECKS)]
-    points = {name: seen.points for name, seen in evidence.comparisons.items()}
-    trace = converted.trace(inputs.short)
+    verdicts = [*report.verdicts, *(check(evidence) for check in CHECKS)]
+    positions = {
+        name: np.max([window.difference for window in seen], axis=0)
+        for name, seen in evidence.comparisons.items()
+    }
+    limit, trace = evidence.limit.value, converted.trace(inputs.short)
     del evidence, converted  # the float32 weights, before the others are loaded
-    results += [_half(model_dir, dtype, report.device, inputs, trace) for dtype in options.dtypes]
-    layers = tuple(layer_divergence(subject, inputs.short, trace))
-    report = ParityReport(report.device, tuple(results), layers, points)
-    if report.failed:
-        report = replace(report, diagnosis=diagnose(subject, inputs.short, trace))
-    return report
+    for dtype in options.dtypes:
+        log.info("parity: running the converted model in %s", dtype)
+        verdicts.append(_half(model_dir, dtype, report.device, inputs, trace))
+    log.info("parity: comparing layer by layer")
+    blocks = measure_blocks(subject, inputs.short, trace)
+    return replace(
+        report, verdicts=tuple(verdicts), blocks=blocks, positions=positions, limit=limit
+    )
 
 
-def _half(model_dir: Path, dtype: str, device: str, inputs: Inputs, full: Trace) -> Result:
+def _half(model_dir: Path, dtype: str, device: str, inputs: Inputs, full: Trace) -> Verdict:
     half = load_converted(model_dir, dtype=dtype, device=device).logits(inputs.short)
     return check_precision(dtype, device, full.logits, half, len(full.states) - 1)
+
+
+def _cause(config: Verdict, differences: list[Difference]) -> Cause | None:
+    """What explains the first difference in the files; those of config.json explain themselves."""
+    for difference in differences:
+        if difference.cause is not None:
+            return replace(
+                difference.cause, sentence=f"{difference.name}, {difference.cause.sentence}"
+            )
+    for measure in config.measures:
+        if not measure.holds:
+            return Cause("config", f"{measure.quantity} is {measure.seen}, not {measure.limit}")
+    return None
+
+
+def _not_loaded(error: MegaportError) -> Verdict:
+    """Said only when transformers could not load the model, with its words."""
+    return judge(
+        "load",
+        "Does transformers load every tensor and expect no other?",
+        [equal("model loaded", "no", "yes")],
+        reason="transformers fills what is missing with random numbers and only warns",
+        note=str(error.seen),
+    )
+
+
+def _out_of_memory(device: str, cause: Exception) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "parity",
+        seen=f"out of memory on {device} ({str(cause).splitlines()[0]})",
+        expected="room for the weights in float32 and the activations of a full context",
+        remedy="Set `parity.device: cpu`, or free the memory that others hold.",
+    )
 
 
 def _described(inputs: Inputs) -> str:

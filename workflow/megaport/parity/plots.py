@@ -1,64 +1,86 @@
-"""Two pictures: divergence by layer, logits of one side against the other. Same bytes always."""
+"""Two pictures: each difference as a share of its limit, by block and by position."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+import numpy as np
+from matplotlib.axes import Axes
 
-from megaport.parity.profile import LayerDivergence
+from megaport.figures import INK, draw
+from megaport.parity.blocks import BlockDifference
 from megaport.tensors import Array
 
-# Fixed ids in the SVG, text as text, and no dates or versions in either file.
-SETTINGS: Any = {"svg.hashsalt": "megaport", "svg.fonttype": "none", "font.family": "DejaVu Sans"}
-METADATA: dict[str, dict[str, Any]] = {
-    "svg": {"Date": None, "Creator": None},
-    "png": {"Software": None},
-}
-# A logarithmic axis has no zero: embeddings often agree exactly.
-SMALLEST = 1e-9
+# A logarithmic axis has no zero: embeddings often agree exactly. Shares below are drawn here.
+SMALLEST = 1e-4
 
 
-def plot_layers(layers: Sequence[LayerDivergence], out: Path) -> None:
-    """out/layers.{svg,png}: difference after each layer beside what rounding alone does."""
-    figure, axes = _figure("After each layer: converted model against the reference")
-    x = range(len(layers))
-    differences = [max(layer.difference, SMALLEST) for layer in layers]
-    roundings = [max(layer.rounding, SMALLEST) for layer in layers]
-    axes.semilogy(x, differences, "o-", label="converted model against reference")
-    axes.semilogy(x, roundings, "s--", label="reference, float32 against float64")
-    axes.set_xlabel("layers passed (0: embeddings)")
-    axes.set_ylabel("largest difference of hidden states")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
-    _save(figure, out / "layers")
+def plot_blocks(measured: Sequence[BlockDifference], out: Path) -> None:
+    """out/layers.svg: every block, given the converted model's own input to it."""
+    shares = [block.difference / block.limit for block in measured]
+    names = [block.name.removeprefix("layer ") for block in measured]
+    title = f"Every layer agrees: the largest difference is {_share(max(shares))}"
+    wrong = [index for index, block in enumerate(measured) if not block.agrees]
+    if wrong:
+        first = measured[wrong[0]].name
+        title = f"The first to differ is {first}: by {_share(shares[wrong[0]])}"
+    draw(out / "layers.svg", title, partial(_paint_blocks, names, shares))
 
 
-def plot_logits(points: Mapping[str, Array], out: Path) -> None:
-    """out/logits.{svg,png}: a sample of logits, reference [0] across and converted [1] up."""
-    figure, axes = _figure("Logits: on the diagonal both sides agree")
-    for name, (reference, converted) in points.items():
-        axes.plot(reference, converted, ".", markersize=2, label=name, rasterized=True)
-    low, high = axes.get_xlim()
-    axes.plot([low, high], [low, high], "-", linewidth=0.5, color="black", zorder=0)
-    axes.set_xlabel("reference (Megatron's mathematics in NumPy)")
-    axes.set_ylabel("GPT2LMHeadModel, float32")
-    axes.legend(markerscale=5)
-    _save(figure, out / "logits")
+def plot_positions(differences: Mapping[str, Array], limit: float, out: Path) -> None:
+    """out/positions.svg: the largest difference of the logits at each position, by input [S]."""
+    largest = max(float(np.max(values)) for values in differences.values()) / limit
+    verdict = "Logits agree at every position" if largest <= 1 else "Logits differ"
+    title = f"{verdict}: the largest difference is {_share(largest)}"
+    shares = {name: values / limit for name, values in differences.items()}
+    draw(out / "positions.svg", title, partial(_paint_positions, shares))
 
 
-def _figure(title: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.4, 4.4), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    return figure, axes
+def _paint_blocks(names: Sequence[str], shares: Sequence[float], axes: Axes) -> None:
+    axes.plot(range(len(shares)), _shown(shares), "o", clip_on=False)
+    every = max(1, len(names) // 12)
+    # Embedding, norm and head by name, layers by number.
+    kept = [i for i in range(len(names)) if not names[i].isdigit() or int(names[i]) % every == 0]
+    axes.set_xticks(kept, [names[i] for i in kept])
+    axes.set_xlabel("block of the model, layers by number")
+    _share_axis(axes)
 
 
-def _save(figure: Figure, stem: Path) -> None:
-    with mpl.rc_context(SETTINGS):
-        for kind, metadata in METADATA.items():
-            figure.savefig(stem.with_suffix(f".{kind}"), metadata=metadata)
+def _paint_positions(shares: Mapping[str, Array], axes: Axes) -> None:
+    for name, values in shares.items():
+        axes.plot(_shown(values), ".", markersize=3, label=name)
+    axes.set_xlabel("position in the context")
+    axes.legend(loc="lower right", markerscale=4)
+    _share_axis(axes)
+
+
+def _shown(shares: Sequence[float] | Array) -> Array:
+    shown: Array = np.maximum(np.nan_to_num(np.asarray(shares, float), nan=np.inf), SMALLEST)
+    return shown
+
+
+def _share_axis(axes: Axes) -> None:
+    """A logarithmic axis of shares in plain numbers, and the limit's line with its name."""
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=SMALLEST, top=max(10.0, axes.get_ylim()[1]))
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: _tick(value))
+    axes.set_ylabel("difference, as a share of its limit")
+    axes.axhline(1.0, color=INK, linewidth=1)
+    above: Any = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right"}
+    axes.annotate("limit", (1.0, 1.0), xycoords=("axes fraction", "data"), **above)
+
+
+def _tick(value: float) -> str:
+    if value >= 1:
+        return f"{value:,.0f} times"
+    return f"1/{1 / value:,.0f}"
+
+
+def _share(share: float) -> str:
+    if not np.isfinite(share):
+        return "more than a number can say"
+    if share == 0:
+        return "nothing at all"
+    return f"{share:,.0f} times its limit" if share > 1 else f"{share:.2%} of its limit"

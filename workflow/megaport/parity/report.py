@@ -7,62 +7,79 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megaport.parity.diagnose import Diagnosis
-from megaport.parity.profile import LayerDivergence
-from megaport.parity.result import Result, short
+from megaport.parity.blocks import BlockDifference
+from megaport.parity.causes import Cause
+from megaport.parity.verdict import Verdict, short
 from megaport.tensors import Array
 
-SCHEMA = 1
+SCHEMA = 2
 WIDTH = 100
 MARKS = {"passed": "ok  ", "failed": "FAIL", "not applicable": "n/a "}
+# docs/formats.md, "What no file can tell": a model that was stored so before it was read.
+UNTELLABLE = (
+    "whether layers, or the rows and columns of a square matrix, were exchanged before the "
+    "checkpoint was written, in a model that reads no text or none of this text",
+    "whether a weight was scaled before the checkpoint was written",
+    "which GELU was trained with, unless published logits or the args say so",
+)
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Everything parity found; `layers` and `points` (what to draw: [2, n] logits of both sides)
-    are empty when nothing could be run, `diagnosis` is None then and when all passed."""
+    """Everything parity found; `blocks` and `positions` (what to draw: the largest difference of
+    logits at each position, by input, and its `limit`) are empty when nothing could be run,
+    `cause` is the classic mistake that explains a failure, None where none does."""
 
     device: str
-    results: tuple[Result, ...]
-    layers: tuple[LayerDivergence, ...] = ()
-    points: Mapping[str, Array] = field(default_factory=dict)
-    diagnosis: Diagnosis | None = None
+    verdicts: tuple[Verdict, ...]
+    blocks: tuple[BlockDifference, ...] = ()
+    positions: Mapping[str, Array] = field(default_factory=dict)
+    limit: float = 0.0
+    cause: Cause | None = None
 
     @property
-    def failed(self) -> tuple[Result, ...]:
-        return tuple(result for result in self.results if result.verdict == "failed")
+    def failed(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if verdict.outcome == "failed")
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         return "failed" if self.failed else "passed"
 
     @property
-    def cause(self) -> str:
-        """One sentence: the first diverging stage and what explains it."""
-        if self.diagnosis is None or not self.diagnosis.diverging:
-            notes = [f"{result.name}: {result.note}" for result in self.failed if result.note]
-            return notes[0] if notes else "see the failed checks"
-        where = f"first diverging stage: {self.diagnosis.first}"
-        likely = [f"{f.cause}: {f.sentence}" for f in self.diagnosis.findings]
-        return f"{where}; likely cause: {'; '.join(likely) or 'none of the classic mistakes'}"
+    def first(self) -> str | None:
+        """The first block that differs, given what the converted model gives it."""
+        return next((block.name for block in self.blocks if not block.agrees), None)
+
+    @property
+    def diagnosis(self) -> str:
+        """One sentence: where the converted model first differs, and what explains it."""
+        where = [f"first differs at {self.first}"] if self.first else []
+        if self.cause is not None:
+            where.append(f"likely cause: {self.cause.name}: {self.cause.sentence}")
+        notes = [f"{verdict.name}: {verdict.note}" for verdict in self.failed if verdict.note]
+        return "; ".join(where + notes[: 0 if self.cause else 1]) or "see the failed checks"
+
+    @property
+    def counts(self) -> str:
+        """How many checks had each outcome."""
+        outcomes: list[str] = [verdict.outcome for verdict in self.verdicts]
+        return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in MARKS)
 
     def plain(self) -> dict[str, Any]:
         """As JSON values, without anything of the machine but the kind of device."""
         return {
             "schema": SCHEMA,
-            "verdict": self.verdict,
-            "cause": self.cause if self.failed else None,
+            "verdict": self.outcome,
+            "cause": self.cause.name if self.cause else None,
+            "first_difference": self.first,
+            "diagnosis": self.diagnosis if self.failed else None,
             "device": self.device,
-            "checks": [result.plain() for result in self.results],
-            "layers": [
-                {
-                    "stage": layer.stage,
-                    "difference": short(layer.difference),
-                    "rounding": short(layer.rounding),
-                }
-                for layer in self.layers
+            "checks": [verdict.plain() for verdict in self.verdicts],
+            "untellable": list(UNTELLABLE),
+            "blocks": [
+                {"name": b.name, "difference": short(b.difference), "limit": short(b.limit)}
+                for b in self.blocks
             ],
-            "diagnosis": self.diagnosis.plain() if self.diagnosis else None,
         }
 
 
@@ -75,49 +92,28 @@ def write_report(report: ParityReport, out: Path) -> None:
 
 def render(report: ParityReport) -> str:
     """The report as text, at most 100 columns where words allow."""
-    lines = [_headline(report), ""]
-    for result in report.results:
-        lines += _render_result(result)
-    if report.diagnosis is not None:
-        lines += _render_diagnosis(report.diagnosis)
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _headline(report: ParityReport) -> str:
-    counts = [
-        f"{sum(result.verdict == verdict for result in report.results)} {verdict}"
-        for verdict in MARKS
-    ]
-    verdict = "the converted model is the checkpoint's model"
+    said = "the converted model is the checkpoint's model"
     if report.failed:
-        verdict = f"FAILED. {report.cause}"
-    return "\n".join(_wrap(f"Parity on {report.device}: {', '.join(counts)}: {verdict}", ""))
+        said = f"FAILED. {report.diagnosis}"
+    lines = [*_wrap(f"Parity on {report.device}: {report.counts}: {said}", ""), ""]
+    for verdict in report.verdicts:
+        lines += _render_verdict(verdict)
+    lines.append("What no comparison can tell")
+    for what in UNTELLABLE:
+        lines += _wrap(f"- {what}", "  ")
+    return "\n".join(lines) + "\n"
 
 
-def _render_result(result: Result) -> list[str]:
-    lines = [f"{MARKS[result.verdict]} {result.name}: {result.question}"]
-    for measure in result.measures:
+def _render_verdict(verdict: Verdict) -> list[str]:
+    lines = [f"{MARKS[verdict.outcome]} {verdict.name}: {verdict.question}"]
+    for measure in verdict.measures:
         mark = "" if measure.holds else "  <-- FAIL"
-        lines.append(f"       {measure.quantity}: {measure.seen} ({measure.allowed}){mark}")
-    lines += _wrap(f"why: {result.reason}", "       ")
-    if result.note:
-        lines += _wrap(f"note: {result.note}", "       ")
+        seen = f"{measure.seen} {measure.unit}".rstrip()
+        lines.append(f"       {measure.quantity}: {seen} ({measure.allowed}){mark}")
+    lines += _wrap(f"why: {verdict.reason}", "       ")
+    if verdict.note:
+        lines += _wrap(f"note: {verdict.note}", "       ")
     return [*lines, ""]
-
-
-def _render_diagnosis(diagnosis: Diagnosis) -> list[str]:
-    lines = ["Diagnosis", f"  first diverging stage: {diagnosis.first}"]
-    for finding in diagnosis.findings:
-        lines += _wrap(
-            f"{finding.cause}: {finding.sentence}. Read so, {finding.first} differs by "
-            f"{finding.after:.2g} instead of {finding.before:.2g}; this explains "
-            f"{', '.join(finding.stages)}.",
-            "  ",
-        )
-    if diagnosis.unexplained:
-        stages = ", ".join(diagnosis.unexplained)
-        lines += _wrap(f"no classic mistake explains: {stages}", "  ")
-    return lines
 
 
 def _wrap(text: str, indent: str) -> list[str]:

@@ -1,18 +1,17 @@
-"""The assembled tokenizer: nothing is lost, and a second implementation gives the same ids."""
+"""The assembled tokenizer: nothing is lost, and GPT-2's gives the ids that were published."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from megaport.parity.bpe import byte_symbols, read_bpe
 from megaport.parity.converted import unreadable
-from megaport.parity.result import Result, equal, judge, not_applicable
+from megaport.parity.verdict import Verdict, equal, judge, not_applicable
 
 NAME = "tokenizer"
-QUESTION = "Does the tokenizer lose nothing, and give the ids of a second BPE implementation?"
-REASON = "a byte-level BPE is exact: every byte has a token, and its merges leave no choice"
+QUESTION = "Does the tokenizer lose nothing, and give the ids that were published for it?"
 # Texts are cut into windows here, so transformers need not warn of their length.
 ANY_LENGTH = 1 << 40
 FILES = ("vocab.json", "merges.txt")
@@ -33,6 +32,7 @@ SAMPLES = (
     "(){}[]<>#!?... -- \u2014 \u2018quoted\u2019 \u201ctwice\u201d",
     "<|endoftext",
 )
+CHARACTERS = tuple(map(chr, range(256)))
 
 
 def has_tokenizer(model_dir: Path) -> bool:
@@ -50,37 +50,43 @@ def load_tokenizer(model_dir: Path) -> Any:
         raise unreadable(model_dir, "AutoTokenizer.from_pretrained", str(error)) from error
 
 
-def check_tokenizer(model_dir: Path, tokenizer: Any, text: str, vocab_size: int) -> Result:
-    """All bytes, Unicode samples and the bundled `text`."""
-    samples = [text, *SAMPLES, *(chr(code) for code in range(256)), "".join(map(chr, range(256)))]
-    ids = [tokenizer.encode(sample, add_special_tokens=False) for sample in samples]
-    lost = [s for s, i in zip(samples, ids, strict=True) if tokenizer.decode(i) != s]
-    second = read_bpe(model_dir)
-    unlike = [s for s, i in zip(samples, ids, strict=True) if second.encode(s) != i]
-    unknown = set(byte_symbols()) - set(tokenizer.get_vocab())
+def check_tokenizer(
+    tokenizer: Any, text: str, vocab_size: int, published: Path | None = None
+) -> Verdict:
+    """Unicode samples, every character below 256, the `text`, and the `published` ids."""
+    samples = [text, *SAMPLES, *CHARACTERS, "".join(CHARACTERS)]
+    lost = [sample for sample in samples if tokenizer.decode(_encode(tokenizer, sample)) != sample]
+    beyond = sum(token >= vocab_size for token in tokenizer.get_vocab().values())
+    measures = [
+        equal(f"changed by a round trip, of {len(samples)}", len(lost), 0, "texts"),
+        equal("beyond the model's vocabulary", beyond, 0, "ids"),
+    ]
+    unlike: list[str] = []
+    if published is not None:
+        known = json.loads(published.read_text(encoding="utf-8"))["texts"]
+        unlike = [case["text"] for case in known if _encode(tokenizer, case["text"]) != case["ids"]]
+        measures.append(
+            equal(f"with other ids than published, of {len(known)}", len(unlike), 0, "texts")
+        )
     return judge(
         NAME,
         QUESTION,
-        [
-            equal("bytes without a token, of 256", len(unknown), 0),
-            equal(f"texts changed by a round trip, of {len(samples)}", len(lost), 0),
-            equal(f"texts with other ids in the second BPE, of {len(samples)}", len(unlike), 0),
-            equal("ids beyond the model's vocabulary", _beyond(tokenizer, vocab_size), 0),
-        ],
-        reason=REASON,
+        measures,
+        reason="a byte-level BPE is exact: every byte has a token, and its merges leave no choice",
         note=_first(lost + unlike),
     )
 
 
-def no_tokenizer() -> Result:
-    """The result for a model that is used with token ids only."""
+def no_tokenizer() -> Verdict:
+    """The verdict for a model that is used with token ids only."""
     return not_applicable(
         NAME, QUESTION, "the model has no tokenizer; the other checks use seeded token ids"
     )
 
 
-def _beyond(tokenizer: Any, vocab_size: int) -> int:
-    return sum(token >= vocab_size for token in tokenizer.get_vocab().values())
+def _encode(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    return ids
 
 
 def _first(samples: Sequence[str]) -> str:

@@ -5,14 +5,11 @@ from typing import Any
 
 from transformers import GPT2Config
 
+from megaport.parity.activation import ACTIVATIONS
 from megaport.parity.converted import unreadable
-from megaport.parity.gelu import ACTIVATIONS
-from megaport.parity.result import Measure, Result, equal, judge
+from megaport.parity.verdict import Measure, Verdict, equal, judge
 from megaport.table import Architecture
 
-NAME = "config"
-QUESTION = "Does config.json describe the checkpoint's architecture?"
-REASON = "these are names and whole numbers; any other value is another model"
 SAME = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "layer_norm_epsilon")
 SIZES = ("n_layer", "n_embd", "n_inner", "n_positions", "vocab_size")
 # What GPT2Config can switch on and Megatron's GPT-2 has not (GPT2Config's defaults).
@@ -23,7 +20,7 @@ FIXED = {
 }
 
 
-def check_config(architecture: Architecture, model_dir: Path) -> Result:
+def check_config(architecture: Architecture, model_dir: Path) -> Verdict:
     """Every GPT2Config field that changes the mathematics.
 
     ModelUnreadableError when there is no config.json that transformers reads.
@@ -38,16 +35,21 @@ def check_config(architecture: Architecture, model_dir: Path) -> Result:
     for name, value in {**FIXED, "tie_word_embeddings": architecture.tie_word_embeddings}.items():
         measures.append(equal(name, str(bool(getattr(config, name))), str(value)))
     off = config.vocab_size - architecture.vocab_size
-    note = f"vocabulary off by {'one' if abs(off) == 1 else off}" if off else ""
-    return judge(NAME, QUESTION, measures, reason=REASON, note=note)
+    return judge(
+        "config",
+        "Does config.json describe the checkpoint's architecture?",
+        measures,
+        reason="these are names and whole numbers; any other value is another model",
+        note=f"vocabulary off by {'one' if abs(off) == 1 else off}" if off else "",
+    )
 
 
-def sizes_agree(result: Result) -> bool:
+def sizes_agree(verdict: Verdict) -> bool:
     """Whether both sides have arrays of the same shapes, so that they can be run and compared."""
-    return all(measure.holds for measure in result.measures if measure.quantity in SIZES)
+    return all(measure.holds for measure in verdict.measures if measure.quantity in SIZES)
 
 
 def _activation(seen: str, expected: str) -> Measure:
     """Two names of one function are the same: GPT2Config has three for the tanh form."""
     same = ACTIVATIONS.get(seen) is ACTIVATIONS.get(expected)
-    return Measure("activation_function", seen, f"the function of {expected}", same)
+    return equal("activation_function", expected if same else seen, expected)

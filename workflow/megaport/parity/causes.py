@@ -1,0 +1,102 @@
+"""Which classic conversion mistake makes exactly the bytes that a converted file has.
+
+Each mistake is made on purpose, by parity's own mapping, and the result compared bit by bit: what
+matches is what the conversion did. No number is computed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from megaport.parity.reference import VOCABULARY
+from megaport.parity.subject import Subject
+from megaport.tensors import Array, Tensor
+
+
+@dataclass(frozen=True)
+class Cause:
+    """`name` is the kind of mistake, `sentence` what the converted tensor then is."""
+
+    name: str
+    sentence: str
+
+
+def find_cause(
+    subject: Subject, source: str, name: str, expected: Tensor, found: Array
+) -> Cause | None:
+    """The mistake that turns Megatron's `source` into the bits `found` of tensor `name`."""
+    if found.size and (found == found.flat[0]).all():
+        return Cause("constant", "every element is the same")
+    if cause := _shifted(source, expected.array.view(found.dtype), found):
+        return cause
+    for cause, tensor in _mistakes(subject, source, name, expected):
+        if tensor.shape == found.shape and _same(tensor, found):
+            return cause
+    return None
+
+
+def _mistakes(
+    subject: Subject, source: str, name: str, expected: Tensor
+) -> Iterator[tuple[Cause, Tensor]]:
+    reference, shards = subject.reference(), subject.checkpoint.tensors[source]
+    laid = np.ascontiguousarray(expected.array.T).reshape(expected.shape)
+    yield Cause("transpose", "not transposed"), Tensor(expected.dtype, laid)
+    for first, second in combinations(range(len(shards)), 2):
+        order = list(shards)
+        order[first], order[second] = order[second], order[first]
+        cause = Cause("TP ranks swapped", f"tensor-parallel ranks {first} and {second} swapped")
+        yield from _named(cause, name, reference.converted(source, order))
+    if len(shards) > 1:
+        joined = Tensor(shards[0].dtype, np.concatenate([shard.array for shard in shards]))
+        cause = Cause("ranks joined first", "the ranks joined before each one's rows were undone")
+        yield from _named(cause, name, reference.converted(source, [joined]))
+    for what, sentence, misread in reference.misread(source):
+        yield from _named(Cause(what, sentence), name, misread)
+    yield from _others(subject, source, name)
+
+
+def _others(subject: Subject, source: str, name: str) -> Iterator[tuple[Cause, Tensor]]:
+    """What belongs elsewhere: another tensor of the layer, or the same one of another layer."""
+    reference = subject.reference()
+    for other, shards in subject.checkpoint.tensors.items():
+        kind = _layer_and_part(source), _layer_and_part(other)
+        if kind[0][0] == kind[1][0] or kind[0][1] == kind[1][1]:
+            swapped = "layers swapped" if kind[0][0] != kind[1][0] else "tensors swapped"
+            for converted, tensor in reference.converted(other, shards):
+                if converted != name:
+                    yield Cause(swapped, f"it is {converted}"), tensor
+
+
+def _named(
+    cause: Cause, name: str, converted: Iterator[tuple[str, Tensor]]
+) -> Iterator[tuple[Cause, Tensor]]:
+    yield from ((cause, tensor) for found, tensor in converted if found == name)
+
+
+def _shifted(source: str, expected: Array, found: Array) -> Cause | None:
+    """Rows off by one, either way; rows at the ends may come from anywhere."""
+    if found.shape[1:] != expected.shape[1:] or abs(len(found) - len(expected)) > 1:
+        return None
+    what = "vocabulary" if source in VOCABULARY else "rows"
+    for by, mine, theirs in ((1, expected[1:], found), (-1, expected, found[1:])):
+        rows = min(len(mine), len(theirs))
+        if rows and np.array_equal(mine[:rows], theirs[:rows]):
+            return Cause(f"{what} off by one", f"row i holds row i{by:+d}")
+    if len(found) != len(expected):
+        return Cause(f"{what} off by one", f"{len(found) - len(expected):+d} row")
+    return None
+
+
+def _layer_and_part(source: str) -> tuple[str, str]:
+    if not source.startswith("layers."):
+        return "", source
+    _, layer, part = source.split(".", 2)
+    return layer, part
+
+
+def _same(tensor: Tensor, found: Array) -> bool:
+    return tensor.array.itemsize == found.itemsize and np.array_equal(
+        tensor.array.view(found.dtype), found
+    )

@@ -1,0 +1,195 @@
+"""The checks that run the converted model, each a question with what it measured and its limit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from megaport.parity.comparison import Comparison, Limit, compare_model, log_softmax, rounding_limit
+from megaport.parity.converted import Continuation, Converted
+from megaport.parity.inputs import Inputs
+from megaport.parity.subject import Subject
+from megaport.parity.verdict import Measure, Verdict, at_most, equal, judge, not_applicable, told
+from megaport.tensors import Array
+
+# Tokens of greedy continuation, fewer where the context ends before.
+NEW_TOKENS = 24
+# float64 arithmetic on float32 logits: KL below this is the noise of the sum over the vocabulary.
+KL_FLOOR = 1e-9
+# Unit roundoff: half the distance between 1 and the next number of the format.
+ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+# How many times the independent roundings of one element may come out above their expected size.
+SPREAD = 2.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the checks look at, made once: both models in float32, their inputs, the limit, the
+    comparison of every window of each input, and the converted model's greedy continuation."""
+
+    subject: Subject
+    converted: Converted
+    inputs: Inputs
+    limit: Limit
+    comparisons: dict[str, list[Comparison]]
+    continuation: Continuation
+
+
+Check = Callable[[Evidence], Verdict]
+
+
+def gather(subject: Subject, converted: Converted, inputs: Inputs) -> Evidence:
+    """Run both sides over all inputs; the costly part of parity."""
+    limit = rounding_limit(subject, inputs.short)
+    comparisons = {
+        name: compare_model(subject.reference(), ids, converted.logits, limit.value)
+        for name, ids in inputs.sequences.items()
+    }
+    room = subject.architecture.n_positions - inputs.prompt.shape[1]
+    continuation = converted.greedy(inputs.prompt, min(NEW_TOKENS, room))
+    return Evidence(subject, converted, inputs, limit, comparisons, continuation)
+
+
+def check_logits(evidence: Evidence) -> Verdict:
+    """Largest difference, KL divergence and argmax of every input, full context length included."""
+    limit = evidence.limit.value
+    measures = []
+    for name, seen in evidence.comparisons.items():
+        where = f"({name}, {sum(len(window.kl) for window in seen)} positions)"
+        largest = _largest([window.difference for window in seen])
+        kl = _largest([window.kl for window in seen])
+        wrong = int(sum(window.wrong.sum() for window in seen))
+        measures += [
+            at_most(f"largest difference {where}", largest, limit, "logits"),
+            at_most(f"largest KL divergence {where}", kl, max(KL_FLOOR, limit**2), "nats"),
+            equal(f"argmax disagreements {where}", wrong, 0, "positions"),
+        ]
+    ties = int(sum(window.tie.sum() for seen in evidence.comparisons.values() for window in seen))
+    return judge(
+        "logits",
+        "Does the converted model in float32 give the logits that Megatron's mathematics gives?",
+        measures,
+        reason=f"difference: {evidence.limit.reason}; KL: a difference of e in every logit moves "
+        "KL by at most about e squared; argmax: only a tie within twice the limit may fall "
+        "either way",
+        note=f"{ties} ties" if ties else "",
+    )
+
+
+def check_greedy(evidence: Evidence) -> Verdict:
+    """generate()'s greedy tokens, each against the reference's best after the same prefix.
+
+    By induction over the tokens this is the reference's own greedy continuation, in one pass.
+    """
+    seen, chosen = evidence.continuation, evidence.continuation.chosen
+    logits = evidence.subject.reference().logits(seen.ids[:, :-1])[0, seen.prompt - 1 :]
+    behind = logits.max(axis=-1) - logits[np.arange(len(chosen)), chosen]
+    wrong = np.flatnonzero(~(behind <= 2 * evidence.limit.value))
+    note = ""
+    if len(wrong):
+        at = int(wrong[0])
+        note = f"first at token {at}: the reference picks {logits[at].argmax()}, not {chosen[at]}"
+    return judge(
+        "greedy continuation",
+        "Does generate() pick, token by token, what the reference would pick?",
+        [equal(f"that differ, of {len(chosen)}", len(wrong), 0, "tokens")],
+        reason="the same model picks the same tokens; only a tie within twice the logit limit may "
+        "fall either way",
+        note=note,
+    )
+
+
+def check_cache(evidence: Evidence) -> Verdict:
+    """One token at a time through the KV cache, against the whole sequence at once."""
+    seen = evidence.continuation
+    at_once = evidence.converted.logits(seen.ids[:, :-1])[0, seen.prompt - 1 :]
+    return judge(
+        "kv cache",
+        "Does the model say the same with the KV cache as without?",
+        [_within(evidence, seen.logits, at_once)],
+        reason=f"the cache changes only the order of sums: {evidence.limit.reason}",
+        note=f"{len(seen.chosen)} tokens after a prompt of {seen.prompt}",
+    )
+
+
+def check_padding(evidence: Evidence) -> Verdict:
+    """Sequences of four lengths in one left-padded batch; logits after the last token of each."""
+    ids = evidence.inputs.short[0]
+    rows = [ids[: max(1, len(ids) * quarter // 4)] for quarter in (1, 2, 3, 4)]
+    together = evidence.converted.padded_logits(rows)
+    alone = np.stack([evidence.converted.logits(row[None])[0, -1] for row in rows])
+    return judge(
+        "left padding",
+        "Does a sequence get the same logits in a left-padded batch as alone?",
+        [_within(evidence, together, alone)],
+        reason="padding is masked and takes no position, so only the order of sums may change: "
+        + evidence.limit.reason,
+    )
+
+
+def check_perplexity(evidence: Evidence) -> Verdict:
+    """exp of the mean negative log likelihood of the text's next token, on each side."""
+    name, question = "perplexity", "Do both sides find the text equally likely?"
+    if "text" not in evidence.comparisons:
+        return not_applicable(name, question, "the model has no tokenizer to read the text with")
+    seen = evidence.comparisons["text"]
+    nats = [float(np.mean([window.nll[side] for window in seen])) for side in (0, 1)]
+    sides = zip(("reference", "converted model"), nats, strict=True)
+    return judge(
+        name,
+        question,
+        [
+            *(told(f"perplexity of the {side}", math.exp(min(n, 700)), "") for side, n in sides),
+            at_most("difference", abs(nats[0] - nats[1]), evidence.limit.value, "nats a token"),
+        ],
+        reason=f"a mean log likelihood moves less than the logits may: {evidence.limit.reason}",
+        note=f"{sum(len(window.kl) for window in seen)} tokens of the text",
+    )
+
+
+def check_precision(dtype: str, device: str, full: Array, half: Array, layers: int) -> Verdict:
+    """Logits [1, S, V] of a model of `layers` in float32 (`full`) against its own in `dtype`."""
+    # Each block rounds the residual stream twice, and each product in it once; such independent
+    # errors grow with the square root of their number.
+    relative = SPREAD * ROUNDOFF[dtype] * (4 * layers + 2) ** 0.5
+    # A shift common to all logits of a position changes no probability.
+    spread = _rms(full - full.mean(axis=-1, keepdims=True))
+    left, right = log_softmax(full), log_softmax(half)
+    kl = float((np.exp(left) * (left - right)).sum(axis=-1).mean())
+    agree = float(np.mean(full.argmax(axis=-1) == half.argmax(axis=-1)))
+    error = _rms(half - full) / _rms(full)
+    return judge(
+        f"precision {dtype}",
+        f"Does the model in {dtype} on this {device} stay near itself in float32?",
+        [
+            at_most("rms difference of logits", error, relative, "of their rms"),
+            at_most("mean KL divergence", kl, (relative * spread) ** 2, "nats"),
+        ],
+        reason=f"{SPREAD:g} times the unit roundoff {ROUNDOFF[dtype]:.2g} times the square root of "
+        f"the {4 * layers + 2} roundings between embedding and logits; KL: the square of what "
+        "such an error does to differences of logits",
+        note=f"argmax agrees on {agree:.0%} of {full.shape[1]} positions",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    check_logits,
+    check_greedy,
+    check_cache,
+    check_padding,
+    check_perplexity,
+)
+
+
+def _within(evidence: Evidence, one: Array, other: Array) -> Measure:
+    difference = float(np.abs(one - other).max())
+    return at_most("largest difference", difference, evidence.limit.value, "logits")
+
+
+def _largest(values: list[Array]) -> float:
+    return float(np.max(np.concatenate(values)))  # unlike max(), never loses a NaN
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values.astype(np.float64) ** 2)))

@@ -1,1 +1,0 @@
-"""One check a file; each says what it saw, what it allows and why."""

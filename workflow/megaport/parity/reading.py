@@ -1,0 +1,235 @@
+"""Whether the checkpoint was read rightly at all: the text is likeliest under the right reading.
+
+The converter and the reference share what the reader decided: the number of heads, the row order,
+the order of pipeline stages and of ranks. A trained model read otherwise finds the text less
+likely, so every other reading is tried on it. A gain counts when it is beyond the noise of this
+text, and when the text is then likelier than by chance.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.model import QKV_ORDERS, Checkpoint
+from megaport.parity.comparison import ROWS
+from megaport.parity.reference import VOCABULARY
+from megaport.parity.subject import Subject
+from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
+from megaport.tensors import Array, Tensor
+
+NAME = "reading"
+QUESTION = "Is the text likeliest as the checkpoint was read: heads, row order, stages, ranks?"
+# Tokens of the first, cheap tries: what is clearly worse there is not tried on more.
+FIRST = (64, 256)
+# Standard errors that a difference must exceed: some thirty readings are tried, on one text.
+SIGMAS = 5.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Another way to read the files, in words, and the subject so read."""
+
+    name: str
+    subject: Subject
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Nats a token that one reading gains over another, and the noise: the standard error of that
+    mean times `SIGMAS`."""
+
+    nats: float
+    noise: float
+
+    @property
+    def better(self) -> bool:
+        return self.nats > self.noise
+
+    @property
+    def worse(self) -> bool:
+        return self.nats < -self.noise
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reading tried on the text: what it gains over the subject's own, and over chance."""
+
+    name: str
+    gain: Gain
+    over_chance: Gain
+
+
+def check_reading(subject: Subject, text: Array | None) -> Verdict:
+    """Every other reading on `text` windows [k, S]; fails where one is likelier beyond noise."""
+    if text is None or text.shape[1] < 2:
+        return not_applicable(NAME, QUESTION, "the model has no tokenizer to read the text with")
+    own, trials = try_readings(subject, list(other_readings(subject)), text)
+    trials = [trial for trial in trials if trial.over_chance.better] or trials
+    if not own.over_chance.better and not any(trial.over_chance.better for trial in trials):
+        return not_applicable(
+            NAME,
+            QUESTION,
+            "the model finds the text no likelier than chance, in any reading: it knows nothing of "
+            "this text, so nothing can be told from it",
+        )
+    if not trials:
+        return not_applicable(NAME, QUESTION, "the files can be read in one way only")
+    better = [trial for trial in trials if trial.gain.better]
+    best = max(better or trials, key=lambda trial: trial.gain.nats)
+    advice = f"the text reads better with {best.name}; " if best.gain.better else ""
+    closest = sorted(trials, key=lambda trial: -trial.gain.nats)[:3]
+    said = ", ".join(f"{trial.name} ({-trial.gain.nats:+.2g})" for trial in closest)
+    what = f"gain of another reading ({best.name})"
+    return judge(
+        NAME,
+        QUESTION,
+        [
+            told("gain over chance as read", own.over_chance.nats, "nats a token"),
+            at_most(what, best.gain.nats, best.gain.noise, "nats a token"),
+        ],
+        reason=f"{SIGMAS:g} standard errors of the gain, from this text's own scatter",
+        note=f"{advice}others tried, likeliest first, with the nats a token they cost more: {said}",
+    )
+
+
+def likeliest_heads(
+    checkpoint: Checkpoint, overrides: Mapping[str, Any], ids: Sequence[int]
+) -> list[tuple[int, float]]:
+    """Every possible number of heads with the nats a token that text `ids` costs, likeliest first.
+
+    For a checkpoint that does not state its heads; `overrides` is the config's `architecture`.
+    """
+    hidden = checkpoint.tensors[VOCABULARY[0]][0].shape[1]
+    found = []
+    for heads in divisors(hidden, checkpoint.tensor_parallel):
+        said = {**overrides, "n_head": heads}
+        subject = Subject(checkpoint, describe_architecture(checkpoint, said))
+        windows = np.array(ids, np.int64)[None, : min(len(ids), subject.architecture.n_positions)]
+        found.append((heads, float(nats(subject, windows).mean())))
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def other_readings(subject: Subject) -> Iterator[Reading]:
+    """Every reading of the same files that the shapes allow and the reader did not choose."""
+    architecture, checkpoint = subject.architecture, subject.checkpoint
+    for order in QKV_ORDERS:
+        if order != checkpoint.qkv_order:
+            yield Reading(f"rows [{order}]", subject.with_tensors({}, qkv_order=order))
+    for heads in divisors(architecture.n_embd, checkpoint.tensor_parallel):
+        if heads != architecture.n_head:
+            yield Reading(f"{heads} heads", subject.with_architecture(n_head=heads))
+    chunks = checkpoint.pipeline_parallel * checkpoint.virtual_pipeline
+    for words, places in permutations(chunks):
+        yield Reading(f"pipeline stages {words}", _layers_permuted(subject, places))
+    for words, places in permutations(checkpoint.tensor_parallel):
+        held = {name: checkpoint.tensors[name] for name in VOCABULARY if name in checkpoint.tensors}
+        # Ranks exchanged everywhere only move the vocabulary: a layer sums over its ranks.
+        changed = {name: tuple(shards[rank] for rank in places) for name, shards in held.items()}
+        yield Reading(f"tensor-parallel ranks {words}", subject.with_tensors(changed))
+
+
+def permutations(count: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Orders that files come in by mistake: reversed, rotated, two neighbours swapped."""
+    right = tuple(range(count))
+    orders: dict[tuple[int, ...], str] = {right: ""}
+    for i in range(count - 1):
+        swapped = (*right[:i], i + 1, i, *right[i + 2 :])
+        orders.setdefault(swapped, f"{i} and {i + 1} swapped")
+    orders.setdefault(right[::-1], "reversed")
+    orders.setdefault((*right[1:], *right[:1]), "rotated")
+    orders.setdefault((*right[-1:], *right[:-1]), "rotated back")
+    yield from ((words, order) for order, words in orders.items() if words)
+
+
+def divisors(hidden: int, ranks: int) -> list[int]:
+    """Numbers of heads that divide the hidden size and are shared evenly by the ranks."""
+    return [n for n in range(ranks, hidden + 1, ranks) if hidden % n == 0]
+
+
+def try_readings(
+    subject: Subject, readings: Sequence[Reading], windows: Array
+) -> tuple[Trial, list[Trial]]:
+    """The subject's own trial, and that of each other reading: on few tokens where that is clear,
+    on all where it is close."""
+    own = Reading("as read", subject)
+    trials: dict[str, Trial] = {}
+    left = list(readings)
+    for ids in _growing(windows):
+        mine = nats(subject, ids)
+        trials[own.name] = _trial(own, mine, mine, ids)
+        trials |= {r.name: _trial(r, mine, nats(r.subject, ids), ids) for r in left}
+        if all(trials[reading.name].over_chance.nats <= 0 for reading in (own, *left)):
+            break
+        left = [reading for reading in left if not trials[reading.name].gain.worse]
+        better = any(trials[reading.name].gain.better for reading in left)
+        if not left or (better and ids.size > FIRST[0]):
+            break
+    return trials.pop(own.name), list(trials.values())
+
+
+def nats(subject: Subject, windows: Array) -> Array:
+    """The negative log likelihood of every token but the first of windows [k, S]: [k, S - 1]."""
+    reference = subject.reference()
+    found = []
+    for normed, ids in zip(reference.normed(windows), windows, strict=True):
+        for start in range(0, len(ids) - 1, ROWS):
+            following = ids[start + 1 : start + 1 + ROWS]
+            logits = reference.project(normed[start : start + len(following)])
+            logits -= logits.max(axis=-1, keepdims=True)
+            chosen = logits[np.arange(len(following)), following]
+            found.append(np.log(np.exp(logits, out=logits).sum(axis=-1)) - chosen)
+    return np.concatenate(found).reshape(len(windows), -1)
+
+
+def _growing(windows: Array) -> Iterator[Array]:
+    """More and more of the text: a window's start, the window, twice as many windows each time."""
+    count, length = windows.shape
+    for start in FIRST:
+        if start < length:
+            yield windows[:1, :start]
+    taken = 1
+    while taken < count:
+        yield windows[:taken]
+        taken *= 2
+    yield windows
+
+
+def _trial(reading: Reading, mine: Array, theirs: Array, ids: Array) -> Trial:
+    chance = np.log(reading.subject.architecture.vocab_size)
+    over_chance = (chance - theirs).reshape(-1)
+    gain = (mine - theirs).reshape(-1)
+    # A model that knows nothing may favour a frequent token by accident: there the occurrences of
+    # one token are one piece of evidence. Between readings of a model that knows, each is its own.
+    _, tokens = np.unique(ids[:, 1:].reshape(-1), return_inverse=True)
+    return Trial(
+        reading.name,
+        _mean(gain, np.arange(gain.size)),
+        _mean(over_chance, tokens),
+    )
+
+
+def _mean(gains: Array, clusters: Array) -> Gain:
+    """The mean of `gains`, and its standard error where those of one cluster stand together."""
+    mean = float(gains.mean())
+    sums = np.bincount(clusters, weights=gains - mean)
+    error = np.sqrt((sums**2).sum() * len(sums) / max(1, len(sums) - 1)) / gains.size
+    return Gain(mean, SIGMAS * float(error))
+
+
+def _layers_permuted(subject: Subject, order: Sequence[int]) -> Subject:
+    """Layer chunks (pipeline stages, of as equal a size as can be) in another order."""
+    chunks = np.array_split(np.arange(subject.architecture.n_layer), len(order))
+    source = np.concatenate([chunks[chunk] for chunk in order])
+    held = subject.checkpoint.tensors
+    changed: dict[str, tuple[Tensor, ...]] = {}
+    for target, layer in enumerate(source):
+        prefix = f"layers.{layer}."
+        changed |= {
+            f"layers.{target}." + name.removeprefix(prefix): held[name]
+            for name in held
+            if name.startswith(prefix)
+        }
+    return subject.with_tensors(changed)
