@@ -204,9 +204,7 @@ def test_a_count_of_entries_that_lies_refused(count: int, tmp_path: Path) -> Non
     refused(zipped(TRACKER, GOOD, count=count), tmp_path)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"not a zip at all", b"\x1f\x8b\x08" + bytes(50), bytes(100)]
-)
+@pytest.mark.parametrize("data", [b"", b"not a zip at all", bytes(100)])
 def test_not_a_zip_at_all_and_an_empty_file_refused(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(MegaportError, match=r"empty file|file that starts"):
         opened(data, tmp_path)

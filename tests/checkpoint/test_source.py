@@ -130,7 +130,7 @@ def test_only_files_that_carry_the_model_count() -> None:
         assert content_files([name]) == []
 
 
-@pytest.mark.parametrize("name", ["iter_0000001/other.bin", "notes.txt", "mp_rank_00/optim.pt"])
+@pytest.mark.parametrize("name", ["iter_0000001/other.dat", "notes.txt", "mp_rank_00/optim.pt"])
 def test_a_directory_without_a_model_refused(name: str, tmp_path: Path) -> None:
     tree(tmp_path, **{name: CONTENT})
     with pytest.raises(NoCheckpointError, match="no file that"):

@@ -41,7 +41,7 @@ def bad_archive(where: str, seen: str, expected: str) -> BadArchiveError:
         where,
         seen=seen,
         expected=expected,
-        remedy="Nothing was extracted. Get the archive again, or give the checkpoint's directory.",
+        remedy="Nothing was extracted. Get the file again, or give the unpacked checkpoint.",
     )
 
 

@@ -12,6 +12,8 @@ from megaport.errors import MegaportError
 from megaport.table import cut
 from megaport.tensors import Tensor, total_bytes
 
+_MOST_LAYERS = 10_000  # the deepest GPT-2 that Megatron's papers train has 105
+
 
 class ChunksError(MegaportError):
     """Chunks that leave a part of a tensor out, hold one twice, or are not as described."""
@@ -81,7 +83,9 @@ def _bad(whole: Whole, seen: str) -> ChunksError:
 
 
 def unstack(whole: Whole) -> list[Whole]:
-    """The layers of a tensor that stacks them on axis 0, as views."""
+    """The layers of a tensor that stacks them on axis 0, as views; `ChunksError` beyond reason."""
+    if not whole.shape or whole.shape[0] > _MOST_LAYERS:
+        raise _bad(whole, f"a stack of layers of shape {list(whole.shape)}")
     layers: list[list[Chunk]] = [[] for _ in range(whole.shape[0])]
     for chunk in whole.chunks:
         for index in range(chunk.tensor.shape[0]):

@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from megaport.checkpoint.archive import DEFLATED, Member
+from megaport.checkpoint.pickle_errors import too_large
 from megaport.checkpoint.records import Name, Record
 from megaport.checkpoint.regions import Region
+from megaport.checkpoint.spool import check_budget, inflate
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from megaport.tensors import Tensor
 
+_MOST_VIEWS, _VIEWS_FREE = 4, 1 << 20
 _NAMESPACES = frozenset({"argparse.Namespace", "types.SimpleNamespace"})
 
 
@@ -20,12 +24,36 @@ class UnknownLayoutError(MegaportError):
 
 @dataclass
 class Contents:
-    """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files."""
+    """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files.
+
+    `facts` are files beside the model that say what it is, such as `deepspeed_config.json`.
+    """
 
     source: str
     files: Mapping[str, Region]
     spool: Path
+    facts: Mapping[str, Region] = field(default_factory=dict)
     _trees: dict[str, Any] = field(default_factory=dict)
+    _inflated: int = 0
+
+    def inflated(self, region: Region, size: int, wbits: int) -> Region:
+        """The `size` bytes that a compressed file inflates to (see `spool`), under one budget."""
+        self._inflated += size
+        check_budget(self.source, self._inflated, self._stored(), self.spool)
+        return inflate(Member(region.name, DEFLATED, None, size, region), self.spool, wbits)
+
+    def check_volume(self, tensors: int) -> None:
+        """Refuse tensors of so many bytes in all, where files hold far fewer.
+
+        Tied weights are one storage under two names; a few times as much is an amplification.
+        """
+        allowed = _VIEWS_FREE + _MOST_VIEWS * (self._stored() + self._inflated)
+        if tensors > allowed:
+            seen = f"tensors of {tensors} bytes that share storages"
+            raise too_large(self.source, seen, f"at most {allowed} in files of {self._stored()}")
+
+    def _stored(self) -> int:
+        return sum(region.size for region in self.files.values())
 
     def tree(self, name: str) -> Any:
         """The torch-serialized file `name` (see `torchfile.read_torch`), read once."""
@@ -71,20 +99,27 @@ def plain_args(value: Any) -> dict[str, Any] | None:
         attributes = value.state
     if not isinstance(attributes, dict):
         return None
-    return {str(key): _plain(item) for key, item in attributes.items()}
+    return {_encodable(key): _plain(item) for key, item in attributes.items()}
+
+
+def _encodable(value: Any) -> str:
+    """Text that UTF-8 has bytes for: names of files that are not UTF-8 reach args as surrogates."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _scalar(value: Any) -> str:
-    return str(value) if isinstance(value, bool | int | float | str) else "..."
+    return _encodable(value) if isinstance(value, bool | int | float | str) else "..."
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, str):
+        return _encodable(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {_encodable(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Name):
         return value.name
     if isinstance(value, Record):

@@ -7,10 +7,11 @@ from typing import Any
 from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.regions import Region
+from megaport.checkpoint.tensor_views import MOST_DIMENSIONS, MOST_ELEMENTS
 from megaport.checkpoint.torchfile import read_torch
-from megaport.errors import MegaportError
+from megaport.errors import MegaportError, shown_text
 from megaport.tensors import Tensor
 
 # Class names of torch.distributed.checkpoint (metadata.py, filesystem.py), by last part.
@@ -35,10 +36,10 @@ class Index:
 
     def load(self, key: str) -> Whole:
         """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
-        pieces = [
+        chunks = [
             Chunk(offsets, self._chunk(key, offsets, sizes)) for offsets, sizes in self.chunks[key]
         ]
-        return Whole(key, self.shapes[key], pieces)
+        return Whole(key, self.shapes[key], chunks)
 
     def read(self, key: str) -> Any:
         """The object `key` that torch.save wrote, such as args; None where there is none."""
@@ -50,8 +51,7 @@ class Index:
         tensor = read_torch(self._region(key, offsets))
         # A stacked layer may be stored without its leading axis of 1.
         if not isinstance(tensor, Tensor) or _significant(tensor.shape) != _significant(sizes):
-            seen = f"{list(tensor.shape)}" if isinstance(tensor, Tensor) else "no plain tensor"
-            raise _bad(f"{key} at {list(offsets)}", seen, f"a tensor {list(sizes)}")
+            raise _bad(f"{key} at {list(offsets)}", _kind(tensor), f"a tensor {list(sizes)}")
         return Tensor(tensor.dtype, tensor.array.reshape(sizes))
 
     def _region(self, key: str, offsets: Place | None) -> Region:
@@ -64,6 +64,12 @@ class Index:
         if region is None:
             raise _bad(f"{self.folder}{file}", "no such file", f"the file that holds {key}{at}")
         return region.sub(offset, length)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Unreadable):
+        return value.reason
+    return f"{list(value.shape)}" if isinstance(value, Tensor) else shown_text(value)
 
 
 def _significant(shape: Place) -> Place:
@@ -92,7 +98,7 @@ def read_index(contents: Contents, name: str) -> Index:
             for key, value in described.items()
             if isinstance(value, Record) and value.name.endswith(_BYTES)
         ),
-        stored=dict(_stored(stored, name)),
+        stored=_stored(stored, name),
     )
 
 
@@ -106,31 +112,45 @@ def _chunks(tensor: Mapping[str, Any], key: str) -> tuple[tuple[Place, Place], .
 
 def _stored(
     stored: Mapping[Any, Any], name: str
-) -> list[tuple[tuple[str, Place | None], tuple[str, int, int]]]:
-    places = []
+) -> dict[tuple[str, Place | None], tuple[str, int, int]]:
+    places: dict[tuple[str, Place | None], tuple[str, int, int]] = {}
     for index, info in stored.items():
         key, where = _attributes(index, name), _attributes(info, name)
+        called = shown_text(key.get("fqn"))
+        file, start, length = (where.get(part) for part in ("relative_path", "offset", "length"))
+        if not (isinstance(file, str) and type(start) is int and type(length) is int):
+            raise _bad(name, f"a broken place for {called}", "file, offset and length")
         offset = key.get("offset")
-        file = where.get("relative_path")
-        start, length = where.get("offset"), where.get("length")
-        if not (isinstance(file, str) and isinstance(start, int) and isinstance(length, int)):
-            raise _bad(name, f"a broken place for {key.get('fqn')}", "file, offset and length")
-        at = None if offset is None else _place(offset, str(key.get("fqn")))
-        places.append(((str(key.get("fqn")), at), (file, start, length)))
+        at = None if offset is None else _place(offset, called)
+        places[str(key.get("fqn")), at] = file, start, length
+    _refuse_shared(places, name)
     return places
+
+
+def _refuse_shared(
+    places: Mapping[tuple[str, Place | None], tuple[str, int, int]], name: str
+) -> None:
+    """Every stored object has its own bytes, so that reading all of them costs what they hold."""
+    ends: dict[str, int] = {}
+    for (key, _), (file, start, length) in sorted(places.items(), key=lambda item: item[1]):
+        if start < ends.get(file, 0):
+            seen = f"{shown_text(key)} in bytes of {shown_text(file)} that hold another"
+            raise _bad(name, seen, "bytes of its own for each chunk")
+        ends[file] = start + max(length, 0)
 
 
 def _attributes(value: Any, where: str) -> dict[str, Any]:
     state = value.state if isinstance(value, Record) else None
     if not isinstance(state, dict):
-        raise _bad(where, f"{value!r}"[:80], "a record with attributes")
+        raise _bad(where, shown_text(value), "a record with attributes")
     return state
 
 
 def _place(value: Any, where: str) -> Place:
-    if isinstance(value, list | tuple) and all(isinstance(n, int) and n >= 0 for n in value):
-        return tuple(value)
-    raise _bad(where, f"{value!r}"[:80], "sizes that are whole numbers")
+    sizes = value if isinstance(value, list | tuple) and len(value) <= MOST_DIMENSIONS else [None]
+    if all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in sizes):
+        return tuple(sizes)
+    raise _bad(where, shown_text(value), f"at most {MOST_DIMENSIONS} sizes, whole numbers")
 
 
 def _bad(thing: str, seen: str, expected: str) -> DistcpError:

@@ -1,15 +1,16 @@
 """The files at a path that carry a model, mapped where they lie. Standard library only.
 
-A path is a directory, a zip, or one file of torch.save. Names are relative to the iteration that
-is selected, so that all of these, and copies elsewhere, give the same names.
+A path is a directory, a zip, a tar (NeMo's `.nemo`), or one file of torch.save. Names are relative
+to the iteration that is selected, so that all of these, and copies elsewhere, give the same names.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from megaport.checkpoint.archive import (
     CHECKED_BELOW,
@@ -23,8 +24,9 @@ from megaport.checkpoint.archive import (
     read_members,
 )
 from megaport.checkpoint.regions import Region, map_file
-from megaport.checkpoint.selection import NoCheckpointError, content_files, select
+from megaport.checkpoint.selection import NoCheckpointError, Selection, select
 from megaport.checkpoint.spool import check_budget, inflate
+from megaport.checkpoint.tar import is_tar, read_tar
 
 _MOST_FILES = 1_000_000
 _TRACKER_BYTES = 4096
@@ -34,31 +36,34 @@ _CHUNK = 1 << 22
 class Files(dict[str, Region]):
     """Name relative to the iteration's directory -> bytes, of the files that carry the model.
 
-    `folder` is that directory within the path ("" or ending in "/"), `ignored` the other files,
-    `unchecked` the members of a large archive whose CRC-32 has not been compared yet.
+    `folder` is that directory within the path ("" or ending in "/"), `facts` the files that say
+    what the model is (see `fact_files`), `ignored` the others, `unchecked` the members of an
+    archive whose CRC-32 has not been compared yet.
     """
 
     def __init__(
         self,
-        files: dict[str, Region],
+        files: Mapping[str, Region],
+        facts: Mapping[str, Region] = MappingProxyType({}),
         folder: str = "",
-        ignored: Sequence[str] = (),
-        unchecked: Sequence[Member] = (),
+        ignored: Iterable[str] = (),
+        unchecked: Iterable[Member] = (),
     ) -> None:
         super().__init__(files)
+        self.facts = facts
         self.folder = folder
         self.ignored = tuple(ignored)
         self.unchecked = tuple(unchecked)
 
 
 def source_files(path: Path) -> dict[str, Path]:
-    """Name -> path of the files on disk behind `path`; a zip or a `.pt` is one, "checkpoint".
+    """Name -> path of the files on disk behind `path`; an archive or a `.pt` is one, "checkpoint".
 
     Cheap: nothing is opened but trackers. Raises `NoCheckpointError`, `UnreadableFileError`.
     """
     if path.is_dir():
-        _, inside, wanted = _content_paths(path)
-        return {name: inside[name] for name in wanted}
+        paths, chosen = _on_disk(path)
+        return {name: paths[full] for name, full in {**chosen.facts, **chosen.content}.items()}
     map_file(path)
     return {"checkpoint": path}
 
@@ -89,11 +94,12 @@ def content_facts(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
     checked here as well, on a second thread. Raises what `open_files` does.
     """
     files = _open(path, spool)
+    regions = dict(sorted({**files.facts, **files}.items()))
     with ThreadPoolExecutor(2) as pool:
-        digests = {name: pool.submit(_sha256, region) for name, region in sorted(files.items())}
+        digests = {name: pool.submit(_sha256, region) for name, region in regions.items()}
         for check in [pool.submit(check) for check in _checks(files)]:
             check.result()
-        return {name: (digest.result(), files[name].size) for name, digest in digests.items()}
+        return {name: (digest.result(), regions[name].size) for name, digest in digests.items()}
 
 
 def _checks(files: Files) -> Iterator[Callable[[], None]]:
@@ -118,45 +124,58 @@ def _is_zip(region: Region) -> bool:
 
 def _open(path: Path, spool: Path) -> Files:
     if path.is_dir():
-        folder, inside, wanted = _content_paths(path)
-        regions = {name: map_file(inside[name], name) for name in wanted}
-        return Files(regions, folder, sorted(set(inside) - set(wanted)))
+        paths, chosen = _on_disk(path)
+        content, facts = (
+            {name: map_file(paths[full], name) for name, full in kind.items()}
+            for kind in (chosen.content, chosen.facts)
+        )
+        return Files(content, facts, chosen.folder, chosen.ignored)
     region = map_file(path)
     if _is_zip(region):
         members = read_members(region)
         if pickle_name(members) is None:
             return _archived(region, members, spool)
+    elif is_tar(region):
+        return _archived(region, read_tar(region), spool)
     elif bytes(region.view[:1]) != b"\x80":
-        start = bytes(region.view[:4])
-        raise NoCheckpointError(
-            region.name,
-            seen=f"a file that starts {start!r}" if start else "an empty file",
-            expected="a zip, a file of torch.save, or a directory",
-            remedy="Get the file again, or point at the checkpoint itself.",
-        )
+        raise _unknown(region)
     return Files({path.name: Region(path.name, region.view)})
 
 
+def _unknown(region: Region) -> NoCheckpointError:
+    start = bytes(region.view[:4])
+    packed = start[:2] == b"\x1f\x8b"
+    seen = f"a file that starts {start!r}" if start else "an empty file"
+    return NoCheckpointError(
+        region.name,
+        seen="a file that gzip compressed" if packed else seen,
+        expected="a zip, an uncompressed tar, a file of torch.save, or a directory",
+        remedy="Unpack it (`gunzip`, or `tar -xf` into an empty folder) and give what comes out."
+        if packed
+        else "Get the file again, or point at the checkpoint itself.",
+    )
+
+
 def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Files:
-    folder = select(region.name, members, lambda name: _tracker(members[name], spool))
-    names = [name[len(folder) :] for name in members if name.startswith(folder)]
-    wanted = {name: members[folder + name] for name in content_files(names)}
-    if not wanted:
-        raise bad_archive(region.name, f"nothing that counts in {folder!r}", "a model's files")
-    for member in wanted.values():
+    chosen = select(region.name, members, lambda name: _tracker(members[name], spool))
+    wanted = [members[full] for full in (*chosen.content.values(), *chosen.facts.values())]
+    for member in wanted:
         if member.method not in (STORED, DEFLATED):
             seen = f"{member.name[:80]!r} compressed by method {member.method}"
             raise bad_archive(region.name, seen, "stored or deflated members")
-    deflated = [member.size for member in wanted.values() if member.method == DEFLATED]
+    deflated = [member.size for member in wanted if member.method == DEFLATED]
     if deflated:
         check_budget(region.name, sum(deflated), region.size, spool)
-    regions = {
-        name: member.body if member.method == STORED else inflate(member, spool)
-        for name, member in wanted.items()
-    }
-    others = sorted(set(members) - {folder + name for name in wanted})
-    unchecked = [member for member in wanted.values() if member.method == STORED]
-    return Files(regions, folder, others, unchecked)
+    content, facts = (
+        {name: _bytes(members[full], spool) for name, full in kind.items()}
+        for kind in (chosen.content, chosen.facts)
+    )
+    stored = [member for member in wanted if member.method == STORED]
+    return Files(content, facts, chosen.folder, chosen.ignored, stored)
+
+
+def _bytes(member: Member, spool: Path) -> Region:
+    return member.body if member.method == STORED else inflate(member, spool)
 
 
 def _tracker(member: Member, spool: Path) -> bytes:
@@ -169,21 +188,14 @@ def _tracker(member: Member, spool: Path) -> bytes:
     return bytes(inflate(member, spool).view)
 
 
-def _content_paths(root: Path) -> tuple[str, dict[str, Path], list[str]]:
-    """The folder selected, its files by name, and the names of those that carry the model."""
+def _on_disk(root: Path) -> tuple[dict[str, Path], Selection]:
+    """Name -> path of every file below `root`, and which of them count."""
     paths = _walk(root)
-    read = lambda name: bytes(map_file(paths[name]).view[:_TRACKER_BYTES])  # noqa: E731
-    folder = select(str(root), paths, read)
-    inside = {name[len(folder) :]: paths[name] for name in paths if name.startswith(folder)}
-    wanted = content_files(inside)
-    if not wanted:
-        raise NoCheckpointError(
-            str(root / folder),
-            seen="no file that carries a model",
-            expected="rank files, .distcp, zarr or layer files",
-            remedy="Complete the checkpoint, or set checkpoint.path to another.",
-        )
-    return folder, inside, wanted
+
+    def tracker(name: str) -> bytes:
+        return bytes(map_file(paths[name]).view[:_TRACKER_BYTES])
+
+    return paths, select(str(root), paths, tracker)
 
 
 def _walk(root: Path) -> dict[str, Path]:

@@ -10,7 +10,9 @@ from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.merge import merge
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.registry import recognise
+from megaport.errors import shown_text
 from megaport.table import Decision
+from megaport.tensors import total_bytes
 
 _MOST_NAMED = 20
 
@@ -26,11 +28,13 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     order nothing tells, and the errors of archives, pickles and torch files.
     """
     files = open_files(path, spool=spool)
-    contents = Contents(str(path), files, spool)
+    contents = Contents(str(path), files, spool, files.facts)
     family, reason = recognise(contents)
     parts = family.read(contents, Findings(str(path)))
+    every = (tensor for stage in parts.stages for s in stage.tensors.values() for tensor in s)
+    contents.check_volume(total_bytes(every))
     found = Decision("family", family.name, reason)
-    ignored = (*_shortened(files.ignored), *parts.ignored)
+    ignored = tuple(shown_text(name, 200) for name in (*_shortened(files.ignored), *parts.ignored))
     decided = replace(parts, decisions=(found, *parts.decisions), ignored=ignored)
     return merge(decided, version=version)
 

@@ -1,59 +1,98 @@
-"""Which files of a checkpoint carry its model, given all file names: whose iteration, which."""
+"""Which of all files at a path are the checkpoint: whose iteration, what carries the model."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from megaport.errors import MegaportError
+from megaport.errors import MegaportError, shown_text
 
 TRACKER = "latest_checkpointed_iteration.txt"
 DEEPSPEED_TRACKER = "latest"
-_ITERATION = re.compile(r"release|(?:iter_|global_step)(\d+)")
+_TRACKERS = (TRACKER, DEEPSPEED_TRACKER)
+_ITERATION = re.compile(r"release|(?:iter_|global_step)?([0-9]{1,12})")
+_WEIGHTS = ("weights", "model_weights")  # NeMo 2.0's folder, and the one in a .nemo of 1.2x
 _MOST_DEPTH = 4
 # formats.md, "Where the tensors are"; names are relative to the iteration's directory.
 _CONTENT = re.compile(
     r"""
-    (mp_rank_\d+(_\d+){0,2}/)?(model_optim_rng|model_rng)\.pt   # Megatron, one file a rank
-    | (\.metadata|[^/]+\.distcp|common\.pt|metadata\.json)      # torch_dist, torch_dcp
-    | (?P<zarr>(?!optimizer\.)[^/]+/)(\.zarray|\d+(\.\d+)*)               # zarr: a directory a key
-    | layer_\d+-model_\d+-model_states\.pt                      # DeepSpeed's pipeline
-    | mp_rank_\d+_model_states\.pt
+    (mp_rank_[0-9]+(_[0-9]+){0,2}/)?(model_optim_rng|model_rng)\.pt      # Megatron, one file a rank
+    | ((mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)/)?model_weights\.ckpt            # NeMo 1.x
+    | (mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)/[^/]+\.ckpt
+    | (\.metadata|[^/]+\.distcp|common\.pt|metadata\.json)             # torch_dist, torch_dcp
+    | (?P<zarr>(?!optimizer\.)[^/]+/)(\.zarray|[0-9]+(\.[0-9]+)*)       # zarr: a directory a key
+    | layer_[0-9]+-model_[0-9]+-model_states\.pt                        # DeepSpeed's pipeline
+    | mp_rank_[0-9]+_model_states\.pt
     """,
     re.VERBOSE,
 )
-_LONE = re.compile(r"(?!.*(optim|rng|scheduler))[^/]+\.pt")
+_LONE = re.compile(r"(?!.*(optim|rng|scheduler|training_args))[^/]+\.(pt|pth|bin|ckpt)")
+# Files beside a model that say what it is.
+_FACTS = re.compile(r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams)\.yaml")
+_NEMO = re.compile(r"model_config\.yaml|[^/]*(vocab\.json|merges\.txt)")
 
 
 class NoCheckpointError(MegaportError):
     """A path that holds no checkpoint, or more than one with nothing to choose by."""
 
 
-def select(where: str, names: Iterable[str], read: Callable[[str], bytes]) -> str:
-    """The folder to read, "" or ending in "/": the tracker's, else the only iteration, else itself.
+@dataclass(frozen=True)
+class Selection:
+    """What counts: `content` carries the model, `facts` say what it is; the rest is `ignored`.
 
-    `read` gives the bytes of a tracker. Folders that hold nothing but one folder are looked into.
-    Raises `NoCheckpointError`.
+    Both map the name relative to `folder` ("" or ending in "/") to the name as it was given.
+    """
+
+    folder: str
+    content: Mapping[str, str]
+    facts: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+
+def select(where: str, names: Iterable[str], read: Callable[[str], bytes]) -> Selection:
+    """Choose among all file names of the checkpoint called `where`; `read` gives a tracker's bytes.
+
+    The folder is the tracker's, else the only iteration, else the path itself; those that hold
+    nothing but one folder are looked into. Raises `NoCheckpointError`.
     """
     files = frozenset(names)
+    folder = _folder(where, files, read)
+    inside = {name[len(folder) :]: name for name in files if name.startswith(folder)}
+    content = {name: inside[name] for name in content_files(inside)}
+    if not content:
+        raise NoCheckpointError(
+            f"{where}: {folder}",
+            seen="no file that carries a model",
+            expected="rank files, .distcp, zarr or layer files",
+            remedy="Complete the checkpoint, or set checkpoint.path to another.",
+        )
+    facts = fact_files(files, folder)
+    others = files.difference(content.values(), facts.values())
+    ignored = (name for name in sorted(others) if name.rsplit("/", 1)[-1] not in _TRACKERS)
+    return Selection(folder, content, facts, tuple(ignored))
+
+
+def _folder(where: str, files: frozenset[str], read: Callable[[str], bytes]) -> str:
     folder = ""
     for _ in range(_MOST_DEPTH):
         if folder + TRACKER in files:
             return _tracked(where, folder, files, read(folder + TRACKER))
         if folder + DEEPSPEED_TRACKER in files:
-            return _named(where, folder, files, _text(where, read(folder + DEEPSPEED_TRACKER)))
+            return _named(where, folder, files, _text(read(folder + DEEPSPEED_TRACKER)))
         if content_files(_within(files, folder)):
             return folder
         inside = _folders(files, folder)
-        iterations = sorted(name for name in inside if _ITERATION.fullmatch(name))
-        if len(iterations) > 1:
-            raise _ambiguous(where, iterations)
-        if not iterations and len(inside) != 1:
+        chosen = [name for name in _WEIGHTS if name in inside]
+        chosen = chosen or sorted(name for name in inside if _ITERATION.fullmatch(name))
+        if len(chosen) > 1:
+            raise _ambiguous(where, chosen)
+        if not chosen and len(inside) != 1:
             break
-        folder += (iterations or sorted(inside))[0] + "/"
+        folder += (chosen or sorted(inside))[0] + "/"
     raise NoCheckpointError(
         where,
         seen="no file that Megatron or DeepSpeed writes a model into",
-        expected="a zip, a .pt, or a directory with mp_rank_*/, *.distcp, .zarray or layer_* files",
+        expected="an archive, a .pt, or a directory of mp_rank_*/, *.distcp, .zarray or layer_*",
         remedy="Set checkpoint.path to the checkpoint itself.",
     )
 
@@ -69,47 +108,45 @@ def _folders(files: Iterable[str], folder: str) -> set[str]:
 
 
 def _tracked(where: str, folder: str, files: frozenset[str], tracker: bytes) -> str:
-    text = _text(where, tracker)
+    text = _text(tracker)
     if text == "release":
         return _named(where, folder, files, text)
-    if not re.fullmatch(r"\d{1,12}", text):
+    if not re.fullmatch(r"[0-9]{1,12}", text):
         raise NoCheckpointError(
             f"{where}: {folder}{TRACKER}",
-            seen=repr(text[:40]),
+            seen=shown_text(text, 40) or "nothing",
             expected='"release" or a number',
             remedy="Write the iteration to read into it.",
         )
-    for kind in ("iter_", "global_step"):
-        found = sorted(
-            name
-            for name in _folders(files, folder)
-            if name.startswith(kind) and name[len(kind) :].isdigit()
-            if int(name[len(kind) :]) == int(text)
-        )
-        if found:
-            return f"{folder}{found[0]}/"
-    return _named(where, folder, files, f"iter_{int(text):07d}")
+    numbered = {name: _ITERATION.fullmatch(name) for name in _folders(files, folder)}
+    found = [
+        name
+        for name, match in numbered.items()
+        if match and match[1] and int(match[1]) == int(text)
+    ]
+    # iter_0000007 before global_step7 before 7, which Megatron wrote before November 2019.
+    return _named(where, folder, files, max(found, default=f"iter_{int(text):07d}"))
 
 
 def _named(where: str, folder: str, files: frozenset[str], name: str) -> str:
     if "/" in name or PurePosixPath(name).name != name or name not in _folders(files, folder):
         raise NoCheckpointError(
             where,
-            seen=f"a tracker that names {name[:40]!r}, which is not there",
-            expected=f"the directory {folder}{name[:40]}",
+            seen=f"a tracker that names {shown_text(name, 40)}, which is not there",
+            expected=f"the directory {folder}{shown_text(name, 40)}",
             remedy="Complete the checkpoint, or correct its tracker file.",
         )
     return f"{folder}{name}/"
 
 
-def _text(where: str, tracker: bytes) -> str:
+def _text(tracker: bytes) -> str:
     return tracker[:4096].decode("ascii", "replace").strip()
 
 
 def _ambiguous(where: str, iterations: list[str]) -> NoCheckpointError:
     return NoCheckpointError(
         where,
-        seen=f"several iterations ({', '.join(iterations[:5])}) and no {TRACKER}",
+        seen=f"several iterations ({shown_text(', '.join(iterations[:5]), 160)}) and no {TRACKER}",
         expected="one iteration, or a tracker that says which",
         remedy=f"Set checkpoint.path to one of them, or write {TRACKER}.",
     )
@@ -118,10 +155,11 @@ def _ambiguous(where: str, iterations: list[str]) -> NoCheckpointError:
 def content_files(names: Iterable[str]) -> list[str]:
     """Those of the relative `names` that carry the model, sorted.
 
-    Where none has a name that Megatron or DeepSpeed gives, a lone `.pt` counts, unless its name
-    says that it holds an optimizer, a scheduler or random states.
+    Where none has a name that Megatron, DeepSpeed or NeMo gives, a lone `.pt`, `.bin` or `.ckpt`
+    counts, unless its name says that it holds an optimizer, a scheduler or random states. A name
+    that cannot be shown as it is (control characters, bytes that are not UTF-8) never counts.
     """
-    every = sorted(names)
+    every = sorted(name for name in names if name.isprintable())
     arrays = {name.removesuffix(".zarray") for name in every if name.endswith("/.zarray")}
     known = [
         name
@@ -130,3 +168,20 @@ def content_files(names: Iterable[str]) -> list[str]:
     ]
     lone = [name for name in every if _LONE.fullmatch(name)]
     return known or (lone if len(lone) == 1 else [])
+
+
+def fact_files(names: Collection[str], folder: str) -> dict[str, str]:
+    """Name -> full name of the files that say what the model in `folder` is: configurations.
+
+    They lie in that folder or one above it, the nearest of each name counts. The vocabulary and
+    merges of a NeMo archive are among them.
+    """
+    above = [folder[:at] for at in range(len(folder), -1, -1) if at == 0 or folder[at - 1] == "/"]
+    found: dict[str, str] = {}
+    for place in above:
+        inside = {name[len(place) :] for name in names if name.startswith(place)}
+        kinds = (_FACTS, _NEMO) if "model_config.yaml" in inside else (_FACTS,)
+        for name in sorted(inside):
+            if name.isprintable() and any(kind.fullmatch(name) for kind in kinds):
+                found.setdefault(name, place + name)
+    return found

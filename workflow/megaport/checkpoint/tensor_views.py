@@ -12,7 +12,7 @@ from megaport.errors import shown_text
 from megaport.tensors import STORAGE, Tensor
 
 MOST_DIMENSIONS = 8  # Megatron's have at most 4
-_MOST = 1 << 58
+MOST_ELEMENTS = 1 << 58
 # torch.<dtype> names, for tensors over untyped storages (torch._utils._rebuild_tensor_v3).
 _DTYPES: dict[str, str] = {
     "torch.float64": "F64",
@@ -113,9 +113,9 @@ def _geometry(
     if len(shape) != len(strides):
         raise _bad_view(where, f"{len(shape)} sizes with {len(strides)} strides")
     for number in (offset, *shape, *strides):
-        if type(number) is not int or not 0 <= number < _MOST:
+        if type(number) is not int or not 0 <= number < MOST_ELEMENTS:
             raise _bad_view(where, f"an offset, size or stride of {shown_text(number)}")
-    if prod(max(size, 1) for size in shape) >= _MOST:
+    if prod(max(size, 1) for size in shape) >= MOST_ELEMENTS:
         raise _bad_view(where, f"a tensor of shape {shape}")
     return offset, shape, strides
 

@@ -1,7 +1,6 @@
 """Zarr v2 arrays as Megatron core 0.4 to 0.8 wrote them: a folder a key, .zarray and chunks."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from megaport.checkpoint.chunks import Chunk, Whole
+from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.regions import Region
-from megaport.errors import MegaportError
+from megaport.checkpoint.spool import GZIP, ZLIB
+from megaport.checkpoint.tensor_views import MOST_DIMENSIONS, MOST_ELEMENTS
+from megaport.errors import MegaportError, shown_text
 from megaport.tensors import STORAGE, Tensor
 
 # Megatron core 0.8 (strategies/zarr.py) writes "bfloat16" where zarr has "<V2".
@@ -19,8 +21,7 @@ _DTYPES = {
     **{dtype.str: name for name, dtype in STORAGE.items() if name != "BF16"},
     "bfloat16": "BF16",
 }
-# zlib's `wbits` that read the stream (docs.python.org/3/library/zlib.html): 31 is gzip's header.
-_WBITS = {"zlib": 15, "gzip": 31}
+_WBITS = {"zlib": ZLIB, "gzip": GZIP}
 _LARGEST = 1 << 20  # bytes a .zarray may have; real ones have 300
 
 
@@ -40,47 +41,40 @@ class ZarrArray:
     codec: str | None
     order: str
 
-    def load(self, files: Mapping[str, Region]) -> Whole:
-        """All chunks, as views where they are not compressed; `ZarrError` naming one missing."""
+    def load(self, contents: Contents) -> Whole:
+        """All chunks, as views of the files or of what they inflate to.
+
+        Raises `ZarrError` naming a chunk that is missing, `BadArchiveError` for a damaged one.
+        """
         counts = [-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True)]
-        if prod(counts) > len(files):
+        if prod(counts) > len(contents.files):
             seen = f"{prod(counts)} chunks of {list(self.chunks)} and fewer files"
             raise _bad(f"{self.folder}.zarray", seen, "a file a chunk")
-        pieces = [self._piece(files, index) for index in np.ndindex(*counts)]
-        return Whole(self.key, self.shape, pieces)
+        chunks = [self._chunk(contents, index) for index in np.ndindex(*counts)]
+        return Whole(self.key, self.shape, chunks)
 
-    def _piece(self, files: Mapping[str, Region], index: tuple[int, ...]) -> Chunk:
+    def _chunk(self, contents: Contents, index: tuple[int, ...]) -> Chunk:
         name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"
-        if name not in files:
+        if name not in contents.files:
             raise _bad(name, "no such file", "every chunk of the array")
-        data = self._bytes(files[name])
+        data = self._bytes(contents, contents.files[name])
         array = np.frombuffer(data, STORAGE[self.dtype]).reshape(self.chunks, order=_c(self.order))
         offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
         # Chunks at the edge are stored whole, padded beyond the shape.
         valid = tuple(slice(0, n - o) for n, o in zip(self.shape, offsets, strict=True))
-        return Chunk(offsets, Tensor(self.dtype, array[valid]))
+        return Chunk(offsets, Tensor(self.dtype, np.asarray(array[valid])))
 
-    def _bytes(self, region: Region) -> memoryview | bytes:
+    def _bytes(self, contents: Contents, region: Region) -> memoryview:
         size = prod(self.chunks) * STORAGE[self.dtype].itemsize
-        data = region.view if self.codec is None else _inflated(region, self.codec, size)
-        if len(data) != size:
-            raise _bad(region.name, f"{len(data)} bytes", f"{size} bytes, a whole chunk")
-        return data
+        if self.codec is not None:
+            region = contents.inflated(region, size, _WBITS[self.codec])
+        if region.size != size:
+            raise _bad(region.name, f"{region.size} bytes", f"{size} bytes, a whole chunk")
+        return region.view
 
 
 def _c(order: str) -> Any:
     return order
-
-
-def _inflated(region: Region, codec: str, size: int) -> bytes:
-    machine = zlib.decompressobj(_WBITS[codec])
-    try:
-        data = machine.decompress(region.view, size + 1)
-    except zlib.error as error:
-        raise _bad(region.name, f"a damaged {codec} stream ({error})", f"{size} bytes") from None
-    if not machine.eof:
-        raise _bad(region.name, f"a {codec} stream that does not end", f"{size} bytes")
-    return data
 
 
 def read_array(name: str, files: Mapping[str, Region]) -> ZarrArray:
@@ -118,14 +112,16 @@ def _metadata(region: Region) -> dict[str, Any]:
 
 
 def _sizes(name: str, value: Any, least: int) -> tuple[int, ...]:
-    if isinstance(value, list) and all(type(n) is int and n >= least for n in value):
-        return tuple(value)
-    raise _bad(name, f"sizes {value}", f"a list of whole numbers from {least} on")
+    sizes = value if isinstance(value, list) and len(value) <= MOST_DIMENSIONS else [None]
+    if all(type(n) is int and least <= n < MOST_ELEMENTS for n in sizes):
+        return tuple(sizes)
+    seen = f"sizes {shown_text(repr(value))}"
+    raise _bad(name, seen, f"at most {MOST_DIMENSIONS} whole numbers from {least} on")
 
 
 def _codec(name: str, said: Mapping[str, Any]) -> str | None:
     if said.get("filters"):
-        raise _bad(name, f"filters {said['filters']}", "none, as Megatron writes")
+        raise _bad(name, f"filters {shown_text(repr(said['filters']))}", "none, as Megatron writes")
     compressor = said.get("compressor")
     if compressor is None:
         return None
@@ -136,7 +132,7 @@ def _codec(name: str, said: Mapping[str, Any]) -> str | None:
 def _one_of(name: str, what: str, value: Any, known: Mapping[str, str]) -> str:
     if isinstance(value, str) and value in known:
         return known[value]
-    raise _bad(name, f"{what} {value}", f"one of {', '.join(known)}")
+    raise _bad(name, f"{what} {shown_text(value)}", f"one of {', '.join(known)}")
 
 
 def _bad(thing: str, seen: str, expected: str) -> ZarrError:

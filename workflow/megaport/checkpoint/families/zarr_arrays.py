@@ -29,7 +29,7 @@ def read(contents: Contents, findings: Findings) -> Parts:
     common = one_named(contents, "common.pt")
 
     def load(key: str) -> Whole:
-        return arrays[key].load(contents.files)
+        return arrays[key].load(contents)
 
     return parts_of_keys(
         contents,

@@ -1,0 +1,122 @@
+"""Small files that ask for much: the cost of reading follows the file, whatever it says."""
+
+import pickle as python_pickle
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.pickle import read_pickle
+from megaport.checkpoint.pickle_errors import PickleTooLargeError
+from megaport.checkpoint.torchfile import read_torch
+from megaport.errors import MegaportError
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+from support.pickles import number, pickle, region, text, tuple_of
+from support.torchfiles import saved, sizes, storage, tensor, zip_file
+
+SECONDS, MEBIBYTES = 4.0, 300
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """CPU time of the body, and memory that the process grew by, within what a person waits for."""
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.process_time() - start < SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEBIBYTES << 10
+
+
+def shared(levels: int, fan: int, key: str = "k") -> bytes:
+    """Dicts in dicts, each shared `fan` times: about fan ** levels paths to one leaf."""
+    body = b"}q\x00" + text("leaf") + number(1) + b"s"
+    for level in range(1, levels):
+        pairs = b"".join(text(f"{key}{i}") + b"h" + bytes([level - 1]) for i in range(fan))
+        body = body + b"0}(" + pairs + b"uq" + bytes([level])
+    return body
+
+
+MANY = {
+    "dicts shared many times over": shared(6, 60),
+    "dicts of long names": shared(3, 200, "long" * 100),
+    "a list shared in itself 22 times": b"]q\x00Na" + b"0](h\x00h\x00eq\x00" * 22,
+    "a long text repeated": b"(" + text("x" * 100_000) + b"q\x00" + b"h\x00" * 100_000 + b"l",
+    "a long name of a class repeated": b"(cfork\n"
+    + b"C" * 290
+    + b"\nq\x00"
+    + b"h\x00" * 90_000
+    + b"l",
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_shared_parts_are_not_written_out_for_every_path(name: str, tmp_path: Path) -> None:
+    with bounded(), pytest.raises(PickleTooLargeError, match="repetition"):
+        read_pickle(region(pickle(MANY[name])))
+
+
+@pytest.mark.parametrize("serialization", ["zip", "legacy"])
+def test_shared_parts_within_reason_are_read(serialization: str) -> None:
+    part = {"a": [1, 2, 3], "b": torch.ones(3)}
+    read = read_torch(region(saved({str(n): part for n in range(50)}, serialization)))
+    assert read["0"] is read["49"]
+
+
+def test_every_tensor_a_view_of_one_storage_is_refused(tmp_path: Path) -> None:
+    """A model of 8 MB out of a file of 200 kB."""
+    flat = torch.zeros(1 << 14)
+
+    def share(_: str, state: dict[str, Any]) -> None:
+        for key, value in state["model"].items():
+            if value is not None:
+                state["model"][key] = flat[: value.numel()].view(value.shape)
+
+    path = write_checkpoint(
+        tmp_path / "c", Model(layers=40, hidden=64, inner=256), layout="core", edit=share
+    )
+    with bounded(), pytest.raises(PickleTooLargeError, match="share storages"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["torch_dist", "torch_dcp"])
+def test_chunks_that_share_one_region_are_refused(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout)
+    index = path / "iter_0000007" / ".metadata"
+    metadata = python_pickle.loads(index.read_bytes())
+    first = next(iter(metadata.storage_data.values()))
+    metadata.storage_data = dict.fromkeys(metadata.storage_data, first)
+    index.write_bytes(python_pickle.dumps(metadata))
+    with bounded(), pytest.raises(MegaportError, match="that hold another"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+def test_millions_of_layers_of_one_element_are_refused(tmp_path: Path) -> None:
+    def stack(name: str, content: dict[str, Any]) -> None:
+        if name == "entries":
+            key = "decoder.layers.mlp.linear_fc2.bias"
+            content[key] = [((0, 0), torch.zeros(5_000_000, 1, dtype=torch.uint8))]
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", edit=stack)
+    with bounded(), pytest.raises(MegaportError, match="5000000"):
+        open_checkpoint(path, spool=tmp_path)
+
+
+NUMBERS = {
+    "an empty tensor of an absurd shape": tensor(
+        storage(view=None), 0, sizes(0, 1 << 57, 1 << 57), sizes(1, 1, 1)
+    ),
+    "100 dimensions": tensor(storage(view=None), 0, sizes(*[1] * 100), sizes(*[1] * 100)),
+    "an integer of 2000 bits": tuple_of(number(1 << 2000)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_checked_before_they_are_used(name: str) -> None:
+    with pytest.raises(MegaportError):
+        read_torch(region(zip_file(NUMBERS[name], {"0": bytes(24)})))
