@@ -60,8 +60,8 @@ def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path)
     assert contents(out).keys() == FILES
     report = json.loads((out / "parity.json").read_text())
     assert report["verdict"] == "failed"
-    assert report["diagnosis"] in str(caught.value)
-    assert (report["first_difference"], report["cause"]) == ("layer 1", "layers swapped")
+    assert report["cause"] in str(caught.value)
+    assert (report["first_difference"], report["mistake"]) == ("layer 1", "layers swapped")
     text = (out / "parity.txt").read_text()
     assert "<-- FAIL" in text and "layers swapped" in text
 

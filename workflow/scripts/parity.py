@@ -28,19 +28,16 @@ def compute(work: Work, task: Task) -> None:
         stored=SAFETENSORS[given["dtype"]],
     )
     out = work.out / "parity"
+    kept = Path(snakemake.output.receipt).parent / "run" / "parity-failed"
+    shutil.rmtree(kept, ignore_errors=True)
     try:
         run_parity(*task.open(work), work.folder("assemble", "model"), out, options=options)
     except MegaportError:
-        keep_report(out, Path(snakemake.output.receipt).parent / "run")
+        # A failed rule has no outputs; what it found is what the user needs most.
+        if out.is_dir():
+            shutil.copytree(out, kept)
+            log.error("the report of the failed checks is %s", kept / "parity.txt")
         raise
-
-
-def keep_report(report: Path, folder: Path) -> None:
-    """A failed rule has no outputs; what it found is what the user needs most."""
-    if report.is_dir():
-        kept = folder / "parity-failed"
-        shutil.copytree(report, kept, dirs_exist_ok=True)
-        log.error("the report of the failed checks is %s", kept / "parity.txt")
 
 
 run(snakemake, compute, extra={"gpus": gpu_names()})

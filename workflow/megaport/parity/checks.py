@@ -63,7 +63,7 @@ def check_logits(evidence: Evidence) -> Verdict:
         measures += [
             at_most(f"largest difference {where}", largest, limit, "logits"),
             at_most(f"largest KL divergence {where}", kl, max(KL_FLOOR, limit**2), "nats"),
-            equal(f"argmax disagreements {where}", wrong, 0, "positions"),
+            equal(f"argmax disagreements {where}", wrong, 0),
         ]
     ties = int(sum(window.tie.sum() for seen in evidence.comparisons.values() for window in seen))
     return judge(
@@ -93,7 +93,7 @@ def check_greedy(evidence: Evidence) -> Verdict:
     return judge(
         "greedy continuation",
         "Does generate() pick, token by token, what the reference would pick?",
-        [equal(f"that differ, of {len(chosen)}", len(wrong), 0, "tokens")],
+        [equal(f"tokens that differ, of {len(chosen)}", len(wrong), 0)],
         reason="the same model picks the same tokens; only a tie within twice the logit limit may "
         "fall either way",
         note=note,

@@ -59,7 +59,7 @@ def check_tensors(differences: Sequence[Difference]) -> Verdict:
         "tensors",
         "Are the converted bytes those of the checkpoint, each in its place?",
         [
-            equal(kind, kinds.count(kind), 0, "tensors")
+            equal(f"tensors {kind}", kinds.count(kind), 0)
             for kind in ("missing", "left over", "that differ")
         ],
         reason="a conversion moves bytes; where a dtype was asked for, rounding to nearest is one "

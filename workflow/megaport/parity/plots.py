@@ -73,14 +73,14 @@ def _share_axis(axes: Axes) -> None:
 
 
 def _tick(value: float) -> str:
-    if value >= 1:
+    if value > 1:
         return f"{value:,.0f} times"
-    return f"1/{1 / value:,.0f}"
+    return f"1/{1 / value:,.0f}" if value < 1 else "all of it"
 
 
 def _share(share: float) -> str:
     if not np.isfinite(share):
         return "more than a number can say"
-    if share == 0:
-        return "nothing at all"
-    return f"{share:,.0f} times its limit" if share > 1 else f"{share:.2%} of its limit"
+    if share > 1:
+        return f"{share:,.3g} times its limit"
+    return f"{share:.0%} of its limit" if share >= 0.01 else "less than 1% of its limit"

@@ -15,12 +15,13 @@ from megaport.tensors import Array
 SCHEMA = 2
 WIDTH = 100
 MARKS = {"passed": "ok  ", "failed": "FAIL", "not applicable": "n/a "}
-# docs/formats.md, "What no file can tell": a model that was stored so before it was read.
+# formats.md, "What cannot be told".
 UNTELLABLE = (
-    "whether layers, or the rows and columns of a square matrix, were exchanged before the "
-    "checkpoint was written, in a model that reads no text or none of this text",
-    "whether a weight was scaled before the checkpoint was written",
-    "which GELU was trained with, unless published logits or the args say so",
+    "whether the file is what training left: two layers exchanged, a square matrix transposed or a "
+    "weight scaled before it was written",
+    "whether a head of its own was lost before the file was written: such a model looks tied",
+    "which GELU was trained with, where neither args nor published logits say so: a text hardly "
+    "feels it",
 )
 
 
@@ -70,9 +71,9 @@ class ParityReport:
         return {
             "schema": SCHEMA,
             "verdict": self.outcome,
-            "cause": self.cause.name if self.cause else None,
+            "cause": self.diagnosis if self.failed else None,
+            "mistake": self.cause.name if self.cause else None,
             "first_difference": self.first,
-            "diagnosis": self.diagnosis if self.failed else None,
             "device": self.device,
             "checks": [verdict.plain() for verdict in self.verdicts],
             "untellable": list(UNTELLABLE),

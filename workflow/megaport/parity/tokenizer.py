@@ -58,15 +58,15 @@ def check_tokenizer(
     lost = [sample for sample in samples if tokenizer.decode(_encode(tokenizer, sample)) != sample]
     beyond = sum(token >= vocab_size for token in tokenizer.get_vocab().values())
     measures = [
-        equal(f"changed by a round trip, of {len(samples)}", len(lost), 0, "texts"),
-        equal("beyond the model's vocabulary", beyond, 0, "ids"),
+        equal(f"texts changed by a round trip, of {len(samples)}", len(lost), 0),
+        equal("ids beyond the model's vocabulary", beyond, 0),
     ]
     unlike: list[str] = []
     if published is not None:
         known = json.loads(published.read_text(encoding="utf-8"))["texts"]
         unlike = [case["text"] for case in known if _encode(tokenizer, case["text"]) != case["ids"]]
         measures.append(
-            equal(f"with other ids than published, of {len(known)}", len(unlike), 0, "texts")
+            equal(f"texts with other ids than published, of {len(known)}", len(unlike), 0)
         )
     return judge(
         NAME,

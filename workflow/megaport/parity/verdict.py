@@ -68,9 +68,9 @@ def at_most(quantity: str, seen: float, limit: float, unit: str) -> Measure:
     return Measure(quantity, short(seen), short(limit), unit, True, bool(seen <= limit))
 
 
-def equal(quantity: str, seen: Value, expected: Value, unit: str = "") -> Measure:
+def equal(quantity: str, seen: Value, expected: Value) -> Measure:
     """`seen` must be exactly `expected`."""
-    return Measure(quantity, seen, expected, unit, None, seen == expected)
+    return Measure(quantity, seen, expected, "", None, seen == expected)
 
 
 def told(quantity: str, seen: float, unit: str) -> Measure:
