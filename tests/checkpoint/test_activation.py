@@ -39,4 +39,4 @@ def test_activation_of_megatron_core(args: dict[str, Any] | None, activation: st
 def test_the_decision_says_why_and_how_to_override() -> None:
     decision = decide_activation({"openai_gelu": False}, core=False)
     assert "erf" in decision.reason
-    assert decision.override == "models.<name>.architecture.activation_function"
+    assert decision.override == "architecture.activation_function"

@@ -52,7 +52,7 @@ def test_a_config_version_nobody_wrote_is_refused() -> None:
 def test_without_version_the_old_names_mean_the_first_order(args: dict[str, Any] | None) -> None:
     version, decision = decide_version("c", None, None, args, OLD)
     assert (version, decision.value) == (None, "3,np,hn")
-    assert decision.override == "models.<name>.checkpoint.version"
+    assert decision.override == "checkpoint.version"
 
 
 def test_without_version_and_args_the_window_of_september_2020_is_pointed_out() -> None:
@@ -68,7 +68,7 @@ def test_without_version_names_from_2021_on_mean_the_last_order() -> None:
 def test_without_version_args_of_the_window_are_refused() -> None:
     with pytest.raises(AmbiguousVersionError, match="bias_gelu_fusion") as caught:
         decide_version("c", None, None, WINDOW_ARGS, OLD)
-    assert "Set models.<name>.checkpoint.version" in str(caught.value)
+    assert "Set checkpoint.version" in str(caught.value)
     assert "set 2.0" in str(caught.value)
 
 

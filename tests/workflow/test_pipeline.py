@@ -200,4 +200,4 @@ def test_an_unreadable_head_count_names_the_key_to_set(built):
     config = configured(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
     ran = snakemake(built[0], "convert", "--configfile", config)
     assert ran.status != 0 and "n_head" in ran.text and "Traceback" not in ran.text
-    require_short_log(built[0], "headless", "convert", "Set models.<name>.architecture.n_head")
+    require_short_log(built[0], "headless", "convert", "Set architecture.n_head")

@@ -5,7 +5,7 @@ from typing import Any
 
 from megaport.table import Decision
 
-KEY = "models.<name>.architecture.activation_function"
+KEY = "architecture.activation_function"
 # transformers' names. gelu_new, gelu_fast and gelu_pytorch_tanh are one function to 1e-5, so the
 # tanh GELU is always called what GPT-2's own config calls it.
 TANH, ERF = "gelu_new", "gelu"

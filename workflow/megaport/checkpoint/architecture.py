@@ -1,5 +1,6 @@
 """The GPT-2 that a checkpoint is, in GPT2Config's terms, and where each number comes from."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ from megaport.errors import MegaportError
 from megaport.gpt2 import POSITION, QKV, UP
 from megaport.table import HEAD, WORD, Architecture, Decision
 
-PREFIX = "models.<name>.architecture"
+PREFIX = "architecture"
 # Every LayerNorm epsilon Megatron GPT-2 was seen with; the default of its argument since 2019.
 EPSILON = 1e-5
+USUAL_HEAD = 64  # of every GPT-2 that OpenAI and NVIDIA published
 # safetensors' names and those of config.yaml's `dtype` and transformers' config.json.
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu")
@@ -21,10 +23,12 @@ class ArchitectureError(MegaportError):
     """A configured or stored number that the tensors contradict, or one that nobody states."""
 
 
-def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) -> Architecture:
+def describe_architecture(
+    checkpoint: Checkpoint, overrides: Mapping[str, Any], *, draft: bool = False
+) -> Architecture:
     """The architecture; `overrides` is the config's `architecture` (None means not given).
 
-    Raises `ArchitectureError` naming the config key for a number of heads that nobody states,
+    A draft, to look at, has 0 heads where nobody states their number. Raises `ArchitectureError` naming the config key for a number of heads that nobody states,
     a key that GPT2Config has but the config does not, and any value the tensors contradict.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
@@ -43,7 +47,7 @@ def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) 
     }
     _refuse_contradictions(given, stored)
     decisions = (
-        _heads(checkpoint, given, args, hidden),
+        _heads(checkpoint, given, args, hidden, draft),
         _vocabulary(given, args, padded),
         _activation(checkpoint, given),
         _epsilon(given, args),
@@ -52,7 +56,7 @@ def describe_architecture(checkpoint: Checkpoint, overrides: Mapping[str, Any]) 
     heads, vocabulary, activation, epsilon, zero_centred = (d.value for d in decisions)
     return Architecture(
         n_layer=checkpoint.layers,
-        n_head=heads,
+        n_head=heads or 0,
         n_embd=hidden,
         n_inner=inner,
         n_positions=rows,
@@ -87,22 +91,36 @@ def _conflict(key: str, seen: Any, expected: str, remedy: str) -> ArchitectureEr
 
 
 def _heads(
-    checkpoint: Checkpoint, given: Mapping[str, Any], args: Mapping[str, Any], hidden: int
+    checkpoint: Checkpoint,
+    given: Mapping[str, Any],
+    args: Mapping[str, Any],
+    hidden: int,
+    draft: bool,
 ) -> Decision:
     key = f"{PREFIX}.n_head"
     heads, reason = _choose("n_head", given, args, "num_attention_heads")
+    shards = len(checkpoint.tensors[f"layers.0.{QKV}.bias"])
     if heads is None:
+        likely = likely_heads(hidden, shards)
+        if draft:
+            return Decision("n_head", None, f"nobody states it, and any number fits the tensors: {likely}", key)
         raise ArchitectureError(
             key,
             seen="no number of attention heads: the checkpoint does not state it",
-            expected=f"a divisor of the hidden size {hidden}",
-            remedy=f"Set {key}; the tensors look alike for any number of heads.",
+            expected=f"a divisor of the hidden size {hidden}, the likeliest first: {likely}",
+            remedy=f"Set {key}, or --config n_head=NUMBER; the tensors look alike for any number.",
         )
-    shards = len(checkpoint.tensors[f"layers.0.{QKV}.bias"])
     if not isinstance(heads, int) or heads < 1 or hidden % heads or heads % shards:
         ranks = f" and a multiple of the {shards} ranks" if shards > 1 else ""
         raise _conflict("n_head", heads, f"a divisor of {hidden}{ranks}", "Set the right number")
     return Decision("n_head", heads, reason, key)
+
+
+def likely_heads(hidden: int, shards: int) -> str:
+    """Numbers of heads that would do; first those whose size is near 64, as in every GPT-2."""
+    heads = [n for n in range(shards, hidden + 1, shards) if hidden % n == 0 and hidden // n >= 8]
+    nearest = sorted(heads, key=lambda n: abs(math.log2(hidden / n / USUAL_HEAD)))
+    return ", ".join(f"{n} (head size {hidden // n})" for n in nearest[:5])
 
 
 def _vocabulary(given: Mapping[str, Any], args: Mapping[str, Any], padded: int) -> Decision:

@@ -1,9 +1,13 @@
-"""What a checkpoint is, to look at: as JSON data and as a table."""
+"""What a checkpoint is, as JSON data to look at; screen.py shows it to people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint, joined_shape
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.version import AmbiguousVersionError
 from megaport.table import Architecture, Decision
 from megaport.tensors import total_bytes
 
@@ -34,6 +38,35 @@ _NUMBERS = (
 )
 
 
+def inspect(
+    path: Path, overrides: Mapping[str, Any], *, version: float | None = None, spool: Path
+) -> dict[str, Any]:
+    """The inspection of the checkpoint at `path`, whatever nobody states: that is None in it.
+
+    `overrides` is the config's `architecture`, `version` its `checkpoint.version`. Raises as
+    `open_checkpoint` and `describe_architecture` for what cannot be read.
+    """
+    undated = None
+    try:
+        checkpoint = open_checkpoint(path, version=version, spool=spool)
+    except AmbiguousVersionError as error:
+        undated = error
+        checkpoint = open_checkpoint(path, version=2.0, spool=spool)
+    found = inspection(checkpoint, describe_architecture(checkpoint, overrides, draft=True))
+    return _undated(found, undated) if undated else found
+
+
+def _undated(found: dict[str, Any], error: AmbiguousVersionError) -> dict[str, Any]:
+    """Nothing that the version decides is known: which one was read is nobody's business."""
+    unknown = {"value": None, "reason": f"{error.seen}. {error.remedy}".rstrip(".")}
+    found["checkpoint"] |= {"version": None, "qkv_order": None}
+    found["decisions"] = [
+        decision | unknown if decision["subject"] == "qkv_order" else decision
+        for decision in found["decisions"]
+    ]
+    return found
+
+
 def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
     """JSON data: facts, architecture, decisions (reason, override), tensors, ignored, args.
 
@@ -42,7 +75,8 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
     decisions = (*checkpoint.decisions, *architecture.decisions)
     return {
         "checkpoint": {key: getattr(checkpoint, key) for key in _FACTS},
-        "architecture": {key: getattr(architecture, key) for key in _NUMBERS},
+        "architecture": {key: getattr(architecture, key) for key in _NUMBERS}
+        | {"n_head": architecture.n_head or None},
         "parameters": _parameters(checkpoint),
         "bytes": total_bytes(s for shards in checkpoint.tensors.values() for s in shards),
         "decisions": [_decision(decision) for decision in decisions],
@@ -75,58 +109,3 @@ def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
         "shards": len(shards),
         "axis": checkpoint.table.row(name).axis if len(shards) > 1 else None,
     }
-
-
-def render(inspection: Mapping[str, Any]) -> str:
-    """The same for people: plain text, one fact a line, no colours, ends in a newline."""
-    sections = (
-        ("Checkpoint", _pairs(inspection["checkpoint"])),
-        ("Architecture", _pairs(inspection["architecture"])),
-        ("Decisions", _decisions(inspection["decisions"])),
-        (
-            f"Tensors ({inspection['parameters']:,} parameters, {inspection['bytes']:,} bytes)",
-            _tensors(inspection["tensors"]),
-        ),
-        ("Ignored", [[name] for name in inspection["ignored"]]),
-    )
-    return "\n".join(
-        line for title, rows in sections if rows for line in (title, *_aligned(rows), "")
-    )
-
-
-def _pairs(facts: Mapping[str, Any]) -> list[list[str]]:
-    return [[key, _text(value)] for key, value in facts.items()]
-
-
-def _text(value: Any) -> str:
-    return "not stated" if value is None else str(value)
-
-
-def _decisions(decisions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    return [
-        [
-            decision["subject"],
-            _text(decision["value"]),
-            decision["reason"] + (f" [{decision['override']}]" if decision["override"] else ""),
-        ]
-        for decision in decisions
-    ]
-
-
-def _tensors(tensors: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    return [
-        [
-            tensor["name"],
-            tensor["dtype"],
-            " x ".join(map(str, tensor["shape"])),
-            f"{tensor['shards']} shards on axis {tensor['axis']}" if tensor["shards"] > 1 else "",
-        ]
-        for tensor in tensors
-    ]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield ("  " + "  ".join(cells)).rstrip()

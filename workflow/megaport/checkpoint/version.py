@@ -7,7 +7,7 @@ from typing import Any
 from megaport.errors import MegaportError
 from megaport.table import Decision
 
-KEY = "models.<name>.checkpoint.version"
+KEY = "checkpoint.version"
 ORDERS = {0.0: "3,np,hn", 1.0: "np,hn,3", 2.0: "np,3,hn", 3.0: "np,3,hn"}
 # Arguments that 51a2e6b of 2020-09-11 or later code brought; that commit also reordered QKV.
 LATE_ARGS = (

@@ -112,7 +112,7 @@ def _warnings(tallies: Tallies, dtype: str) -> tuple[Decision, ...]:
     for tensor in lost:
         log.warning("values too small for %s became zero in %s", dtype, tensor)
     reason = f"these values are too small for {dtype}"
-    return (Decision("values that became zero", lost, reason, "models.<name>.dtype"),)
+    return (Decision("values that became zero", lost, reason, "dtype"),)
 
 
 def _common_dtype(checkpoint: Checkpoint) -> str:

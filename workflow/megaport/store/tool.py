@@ -1,4 +1,4 @@
-"""Look after a store: `python -m megaport.store.tool verify|gc|du STORE`."""
+"""Look after a store: `megaport store verify|gc|du STORE`."""
 
 import argparse
 import sys
@@ -14,19 +14,19 @@ HOUR = 3600.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0, 1 where verify found damage or something was refused."""
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="megaport store", description="verify, clear or measure")
+    add_commands(parser)
+    given = parser.parse_args(arguments)
     try:
-        if not given.store.is_dir():
-            raise SystemExit(f"error: no store at {given.store}")
-        status: int = given.command(Store(given.store), given)
+        status: int = given.command(given)
         return status
     except MegaportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="megaport.store.tool", description=__doc__)
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the commands; each sets `command`, a function of what was parsed."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command, text in (
         ("verify", _verify, "re-hash every blob and follow every action"),
@@ -42,11 +42,16 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--grace", type=float, default=1.0, metavar="HOURS", help="keep younger (1)"
             )
-    return parser
 
 
-def _verify(store: Store, given: argparse.Namespace) -> int:
-    found = verify(store)
+def _store(given: argparse.Namespace) -> Store:
+    if not given.store.is_dir():
+        raise SystemExit(f"error: no store at {given.store}")
+    return Store(given.store)
+
+
+def _verify(given: argparse.Namespace) -> int:
+    found = verify(_store(given))
     print(f"{found.blobs} blobs, {found.actions} actions")
     for digest in found.damaged:
         print(f"damaged blob {digest}")
@@ -56,7 +61,8 @@ def _verify(store: Store, given: argparse.Namespace) -> int:
     return 0 if found.clean else 1
 
 
-def _gc(store: Store, given: argparse.Namespace) -> int:
+def _gc(given: argparse.Namespace) -> int:
+    store = _store(given)
     missing = [folder for folder in given.results if not folder.is_dir()]
     if missing:
         raise SystemExit(f"error: no results folder {missing[0]}; nothing was removed")
@@ -70,12 +76,9 @@ def _gc(store: Store, given: argparse.Namespace) -> int:
     return 0
 
 
-def _du(store: Store, given: argparse.Namespace) -> int:
+def _du(given: argparse.Namespace) -> int:
+    store = _store(given)
     sizes = [path.stat().st_size for path in store.blobs]
     print(f"blobs    {len(sizes):8,}  {sum(sizes):16,} bytes")
     print(f"actions  {len(list(store.actions)):8,}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,123 @@
+"""An inspection for people: one screen of plain text, and what to put in config.yaml.
+
+Needs nothing but the standard library.
+"""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from megaport.errors import printable, shown_text
+from megaport.gpt2 import is_gpt2_vocabulary
+
+WIDTH = 100
+LONGEST = 60  # characters of a value
+IGNORED = 6  # names shown of what is ignored
+# What a checkpoint may leave open, as decisions call it: its key, and its flag on a command line.
+OPEN = {"n_head": ("n_head", "--n-head"), "qkv_order": ("version", "--version")}
+
+Inspection = Mapping[str, Any]
+
+
+def screen(found: Inspection, *, tensors: bool = False) -> str:
+    """What the checkpoint is and every decision made; first, what nobody states."""
+    decided = [decision for decision in found["decisions"] if not _is_open(decision)]
+    sections = (
+        ("Missing", [_missing(decision) for decision in filter(_is_open, found["decisions"])]),
+        ("Checkpoint", [_facts(found["checkpoint"])]),
+        ("Architecture", [_facts(found["architecture"])]),
+        ("Decisions", [_decision(decision) for decision in decided]),
+        ("Ignored", _ignored(found["ignored"])),
+        ("Tensors", _aligned(list(map(_tensor, found["tensors"]))) if tensors else []),
+    )
+    return "\n".join([_headline(found), *(_section(*each) for each in sections if each[1])]) + "\n"
+
+
+def to_paste(found: Inspection, name: str, path: str, given: Mapping[str, Any]) -> str:
+    """What config.yaml is to say of this checkpoint; `given` are the keys that were needed.
+
+    A question mark stands for what nobody states.
+    """
+    needed = {OPEN[d["subject"]][0]: "?" for d in found["decisions"] if _is_open(d)} | dict(given)
+    checkpoint = {"path": path} | {key: needed.pop(key) for key in ("version",) if key in needed}
+    sizes = found["architecture"]
+    fits = is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"])
+    lines = [
+        "In config.yaml, or a file of your own for --configfile",
+        f"model: {name}",
+        "models:",
+        f"  {name}:",
+        f"    checkpoint: {_flow(checkpoint)}",
+        *([f"    architecture: {_flow(needed)}"] if needed else []),
+        f"    tokenizer: {'gpt2' if fits else 'null  # not as many tokens as GPT-2'}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _is_open(decision: Mapping[str, Any]) -> bool:
+    return decision["value"] is None and decision["subject"] in OPEN
+
+
+def _headline(found: Inspection) -> str:
+    model = found["architecture"]
+    heads = model["n_head"] or "an unknown number of"
+    return _wrapped(
+        f"A GPT-2 of {model['n_layer']} layers, {heads} heads, width {model['n_embd']}, "
+        f"{model['n_positions']} positions, {model['vocab_size']:,} tokens: "
+        f"{found['parameters']:,} parameters, {found['bytes']:,} bytes of {model['dtype']}",
+        indent="",
+    )
+
+
+def _missing(decision: Mapping[str, Any]) -> str:
+    key, flag = OPEN[decision["subject"]]
+    return _wrapped(
+        f"{key}: {printable(decision['reason'])}. Say {flag} NUMBER here, {key}=NUMBER behind "
+        "Snakemake's --config."
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return _wrapped(", ".join(f"{key} {_text(value)}" for key, value in facts.items()))
+
+
+def _decision(decision: Mapping[str, Any]) -> str:
+    override = f" [{decision['override']}]" if decision["override"] else ""
+    said = f"{decision['subject']}: {_text(decision['value'])} ({printable(decision['reason'])})"
+    return _wrapped(said + override)
+
+
+def _ignored(names: Sequence[str]) -> list[str]:
+    more = [f"and {len(names) - IGNORED} more"] if len(names) > IGNORED else []
+    return [_wrapped(", ".join([*map(_text, names[:IGNORED]), *more]))] if names else []
+
+
+def _tensor(tensor: Mapping[str, Any]) -> list[str]:
+    cut = f"{tensor['shards']} shards on axis {tensor['axis']}" if tensor["shards"] > 1 else ""
+    return [_text(tensor["name"]), tensor["dtype"], " x ".join(map(str, tensor["shape"])), cut]
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join((title, *lines))
+
+
+def _wrapped(text: str, indent: str = "  ") -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [("  " + "  ".join(map(str.ljust, row, widths))).rstrip() for row in rows]
+
+
+def _text(value: Any) -> str:
+    return "not stated" if value is None else shown_text(str(value), LONGEST)
+
+
+def _flow(values: Mapping[str, Any]) -> str:
+    """A YAML mapping on one line."""
+    said = (f"{key}: {'?' if value == '?' else json.dumps(value)}" for key, value in values.items())
+    return "{" + ", ".join(said) + "}"
