@@ -1,11 +1,17 @@
-"""inspect: JSON data and a table that name every tensor and every decision."""
+"""inspect: JSON data and a screen that name every tensor and every decision."""
 
 import json
 from pathlib import Path
 
+import pytest
+import yaml
+
 from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.inspect import inspection, render
+from megaport.checkpoint.inspect import inspect, inspection
 from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.screen import WIDTH, screen, to_paste
+from megaport.config.load import load_config
+from megaport.config.model import Architecture, Checkpoint
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 
@@ -25,12 +31,73 @@ def test_every_tensor_and_decision_is_there(tmp_path: Path) -> None:
     }
     assert tensors["layers.0.attention.dense.weight"]["axis"] == 1
     assert found["parameters"] == sum(tensor.numel() for tensor in model.tensors.values())
-    text = render(found)
+    text = unwrapped(screen(found, tensors=True))
     for name in model.tensors:
         assert name in text
+        assert name not in screen(found)
     for decision in found["decisions"]:  # type: ignore[attr-defined]
         assert decision["reason"] in text
         assert not decision["override"] or decision["override"] in text
+
+
+def unwrapped(text: str) -> str:
+    assert max(map(len, text.splitlines())) <= WIDTH
+    return " ".join(text.split())
+
+
+def bare(tmp_path: Path, **arguments: object) -> Path:
+    """A checkpoint of 2020 that states neither its heads nor its version."""
+    files = {"layout": "transformer", "with_args": False, "version": None} | arguments
+    return write_checkpoint(tmp_path / "bare", Model(), **files)  # type: ignore[arg-type]
+
+
+def test_what_nobody_states_comes_first_and_the_rest_is_there(tmp_path: Path) -> None:
+    found = inspect(bare(tmp_path), {}, spool=tmp_path)
+    assert found["architecture"]["n_head"] is None
+    text = screen(found)
+    assert text.index("Missing\n  n_head: ") < text.index("Checkpoint")
+    assert "--n-head NUMBER here, n_head=NUMBER behind" in unwrapped(text)
+    assert "an unknown number of heads" in text
+    for known in ("n_layer", "n_embd", "padded_vocab_size", "activation_function"):
+        assert known in text
+    assert "architecture: {n_head: ?}" in to_paste(found, "m", "/m", {})
+    known = inspect(bare(tmp_path), {"n_head": 2}, spool=tmp_path)
+    assert "Missing" not in screen(known)
+    assert "architecture: {n_head: 2}" in to_paste(known, "m", "/m", {"n_head": 2})
+
+
+def test_an_undated_checkpoint_is_shown_without_what_the_version_decides(tmp_path: Path) -> None:
+    path = bare(tmp_path, with_args=True, args={"bias_gelu_fusion": False})
+    found = inspect(path, {}, spool=tmp_path)
+    assert (found["checkpoint"]["version"], found["checkpoint"]["qkv_order"]) == (None, None)
+    assert "--version NUMBER here, version=NUMBER behind" in unwrapped(screen(found))
+    assert 'checkpoint: {path: "/m", version: ?}' in to_paste(found, "m", "/m", {})
+    assert inspect(path, {}, version=1, spool=tmp_path)["checkpoint"]["version"] == 1
+
+
+@pytest.mark.parametrize(("vocabulary", "tokenizer"), [(50257, "gpt2"), (512, "null")])
+def test_the_lines_to_paste_are_a_configuration(
+    tmp_path: Path, vocabulary: int, tokenizer: str
+) -> None:
+    found = inspected(tmp_path) | {}
+    sizes = {"vocab_size": vocabulary, "padded_vocab_size": 50304}
+    found["architecture"] = found["architecture"] | sizes  # type: ignore[operator]
+    pasted = yaml.safe_load(to_paste(found, "mine", "/a b/c.pt", {"n_head": 2, "version": 1}))
+    pasted = {key: value for key, value in pasted.items()}
+    config = load_config(pasted)
+    assert config.names == ["mine"]
+    assert config.models["mine"].checkpoint == Checkpoint(path="/a b/c.pt", version=1)
+    assert config.models["mine"].architecture == Architecture(n_head=2)
+    assert config.models["mine"].tokenizer == (None if tokenizer == "null" else tokenizer)
+
+
+def test_text_of_the_file_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    found = inspected(tmp_path)
+    found["ignored"] = ["\x1b[2Jgone", "long" * 100]
+    text = screen(found)
+    assert "\x1b" not in text
+    assert "\\x1b[2Jgone" in text
+    assert "long" * 30 not in text
 
 
 def test_the_same_checkpoint_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def test_files_of_one_name_make_models_of_two():
         ("/data/иван.pt", "checkpoint"),
         ("/data/gpt-ü.zip", "gpt"),
         ("/data/iter_0001000/", "iter_0001000"),
+        ("/data/gpt-v1.1", "gpt-v1.1"),
+        ("/data/gpt.v1.tar.GZ", "gpt.v1"),
         ("/data/" + "long" * 60, "long" * 16),
         ("/", "checkpoint"),
         ("..", "checkpoint"),

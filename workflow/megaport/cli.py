@@ -4,22 +4,15 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from megaport.checkpoint.screen import screen, to_paste
-from megaport.config.model import Architecture, expanded
-from megaport.config.shorthand import name_of
+from megaport.config.load import load_config
+from megaport.config.model import Architecture
 from megaport.errors import MegaportError
 from megaport.store.tool import add_commands
 
-# As text of a command line: the type that config.yaml asks for.
-TYPES: dict[str, Callable[[str], Any]] = {
-    "layer_norm_epsilon": float,
-    "activation_function": str,
-    "tie_word_embeddings": {"true": True, "false": False}.__getitem__,
-}
+SAID = ("version", *Architecture.model_fields)  # config.yaml's keys that are flags here
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,26 +41,27 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", help="a zip, a .pt or a checkpoint folder")
     parser.add_argument("--tensors", action="store_true", help="list every tensor as well")
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--version", type=float, help="overrides checkpoint_version")
-    for key in Architecture.model_fields:
+    for key in SAID:
         flag = f"--{key.replace('_', '-')}"
-        parser.add_argument(flag, type=TYPES.get(key, int), help=f"config.yaml's {key}")
+        parser.add_argument(flag, metavar="VALUE", help=f"as `{key}` in config.yaml")
     parser.set_defaults(command=_inspect)
 
 
 def _inspect(given: argparse.Namespace) -> int:
     from megaport.checkpoint.inspect import inspect  # numpy: not for those who look after a store
 
-    path = expanded(given.path)
-    said = {k: v for k in Architecture.model_fields if (v := getattr(given, k)) is not None}
+    said = {key: value for key in SAID if (value := getattr(given, key)) is not None}
+    config = load_config({"models": {}, "checkpoint": given.path, **said})
+    (name,) = config.names
+    model = config.models[name]
+    path, version = Path(model.checkpoint.path or given.path), model.checkpoint.version
+    architecture = model.architecture.model_dump(exclude_none=True)
     with tempfile.TemporaryDirectory() as spool:
-        found = inspect(Path(path), said, version=given.version, spool=Path(spool))
+        found = inspect(path, architecture, version=version, spool=Path(spool))
     if given.json:
         print(json.dumps(found, indent=1, sort_keys=True))
         return 0
-    if given.version is not None:
-        said["version"] = int(given.version)
-    name = name_of({"path": path}).rpartition("-")[0]
+    needed = architecture | ({} if version is None else {"version": version})
     print(screen(found, tensors=given.tensors))
-    print(to_paste(found, name, str(Path(path).absolute()), said), end="")
+    print(to_paste(found, name.rpartition("-")[0], str(path.absolute()), needed), end="")
     return 0

@@ -43,7 +43,7 @@ def is_gpt2_vocabulary(vocab_size: int, padded_vocab_size: int) -> bool:
     """Whether so many rows are GPT-2's tokens, alone or padded as Megatron does for some ranks."""
     tokens = END_OF_TEXT + 1
     paddings = {-(-tokens // unit) * unit for unit in range(128, 128 * 64 + 1, 128)}
-    return vocab_size == tokens or vocab_size == padded_vocab_size and vocab_size in paddings
+    return vocab_size == tokens or (vocab_size == padded_vocab_size and vocab_size in paddings)
 
 
 def config_of(architecture: Architecture) -> dict[str, Any]:

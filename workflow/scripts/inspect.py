@@ -1,4 +1,4 @@
-"""Describe a checkpoint: era, layout, every decision and how to override it."""
+"""Describe a checkpoint: era, layout, every decision and how to override it, what nobody states."""
 
 import json
 
@@ -7,14 +7,18 @@ from megaport.store.job import Work
 
 
 def compute(work: Work, task: Task) -> None:
-    from megaport.checkpoint.inspect import inspection, render
+    from megaport.checkpoint.inspect import inspect
+    from megaport.checkpoint.screen import screen
 
-    found = inspection(*task.open(work))
+    given = work.parameters
+    found = inspect(
+        task.checkpoint(), given["architecture"], version=given["version"], spool=work.scratch
+    )
     out = work.out / "inspection"
     out.mkdir()
     text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (out / "inspection.json").write_text(text, encoding="utf-8")
-    (out / "inspection.txt").write_text(render(found), encoding="utf-8")
+    (out / "inspection.txt").write_text(screen(found), encoding="utf-8")
 
 
 run(snakemake, compute)

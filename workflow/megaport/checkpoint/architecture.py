@@ -28,8 +28,9 @@ def describe_architecture(
 ) -> Architecture:
     """The architecture; `overrides` is the config's `architecture` (None means not given).
 
-    A draft, to look at, has 0 heads where nobody states their number. Raises `ArchitectureError` naming the config key for a number of heads that nobody states,
-    a key that GPT2Config has but the config does not, and any value the tensors contradict.
+    A draft, to look at, has 0 heads where nobody states their number. Raises `ArchitectureError`
+    naming the config key for a number of heads that nobody states, a key that GPT2Config has but
+    the config does not, and any value the tensors contradict.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     args = checkpoint.args or {}
@@ -103,7 +104,9 @@ def _heads(
     if heads is None:
         likely = likely_heads(hidden, shards)
         if draft:
-            return Decision("n_head", None, f"nobody states it, and any number fits the tensors: {likely}", key)
+            return Decision(
+                "n_head", None, f"nobody states it, and any number fits the tensors: {likely}", key
+            )
         raise ArchitectureError(
             key,
             seen="no number of attention heads: the checkpoint does not state it",

@@ -12,7 +12,7 @@ from megaport.errors import printable, shown_text
 from megaport.gpt2 import is_gpt2_vocabulary
 
 WIDTH = 100
-LONGEST = 60  # characters of a value
+LONGEST = 90  # characters of a value
 IGNORED = 6  # names shown of what is ignored
 # What a checkpoint may leave open, as decisions call it: its key, and its flag on a command line.
 OPEN = {"n_head": ("n_head", "--n-head"), "qkv_order": ("version", "--version")}

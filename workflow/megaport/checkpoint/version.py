@@ -19,7 +19,7 @@ LATE_ARGS = (
     "tensor_model_parallel_size",
 )
 WINDOW = (
-    "2020-09-11 to 2020-09-28 wrote [np, 3, hn] without a version (set 2.0), earlier code "
+    "2020-09-11 to 2020-09-28 wrote [np, 3, hn] without a version (set 2), earlier code "
     "[3, np, hn] (set 0)"
 )
 
@@ -85,7 +85,7 @@ def _unversioned(source: str, args: Mapping[str, Any] | None, layout: Layout) ->
             + (f"its args ({', '.join(late)}) are" if late else "DeepSpeed layer files are")
             + " from after 2020-09-10",
             expected="a checkpoint_version, which code from 2020-09-29 on writes",
-            remedy=f"Set {KEY}: {WINDOW}, 2020-09-29 to 2020-10-11 [np, hn, 3] (set 1.0).",
+            remedy=f"Set {KEY}: {WINDOW}, 2020-09-29 to 2020-10-11 [np, hn, 3] (set 1).",
         )
     reason = "no checkpoint_version: written before 2020-09-11"
     if args is None:

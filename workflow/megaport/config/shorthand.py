@@ -21,6 +21,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     **{key: (key,) for key in Model.model_fields if key != SOURCE},
 }
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+SUFFIX = re.compile(r"(\.(pt|pth|bin|ckpt|zip|nemo|tar|tgz|gz))+$", re.IGNORECASE)
 LONGEST = 64  # characters of a file's name that its model keeps
 
 
@@ -69,7 +70,7 @@ def name_of(checkpoint: Any) -> str:
     else:
         last = Path(expanded(str(given.get("path", SOURCE)))).absolute()
         whole = str(last)
-    readable = UNSAFE.sub("-", last.stem).strip("._-")[:LONGEST] or SOURCE
+    readable = UNSAFE.sub("-", SUFFIX.sub("", last.name)).strip("._-")[:LONGEST] or SOURCE
     return f"{readable}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 

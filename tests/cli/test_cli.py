@@ -1,0 +1,78 @@
+"""The command `megaport`: what it prints, and its exit status."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from megaport.cli import main
+from support.checkout import ROOT
+
+ZIP = str(ROOT / "resources/austen-tiny/megatron_austen_tiny_v0.0.zip")
+
+
+def test_inspect_prints_one_screen_that_ends_with_the_yaml_to_paste(capsys):
+    assert main(["inspect", ZIP, "--n-head", "4", "--vocab-size", "50257"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("A GPT-2 of 4 layers, 4 heads, width 160")
+    assert "layers.3." not in shown
+    assert len(shown.splitlines()) <= 40
+    assert shown.endswith(
+        "models:\n"
+        "  megatron_austen_tiny_v0.0:\n"
+        f'    checkpoint: {{path: "{ZIP}"}}\n'
+        "    architecture: {n_head: 4, vocab_size: 50257}\n"
+        "    tokenizer: gpt2\n"
+    )
+
+
+def test_inspect_lists_tensors_where_asked(capsys):
+    assert main(["inspect", ZIP, "--tensors"]) == 0
+    assert "layers.3.mlp.dense_4h_to_h.bias" in capsys.readouterr().out
+
+
+def test_inspect_prints_json_for_programs(capsys):
+    assert main(["inspect", ZIP, "--n-head", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]["n_head"] == 4
+
+
+def test_inspect_names_the_flag_for_what_is_missing(capsys):
+    assert main(["inspect", ZIP]) == 0
+    assert "--n-head" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["/nowhere"], "/nowhere"),
+        ([str(ROOT / "Makefile")], "a zip, a file of torch.save, or a directory"),
+        ([ZIP, "--n-head", "3"], "architecture.n_head"),
+        ([ZIP, "--n-head", "three"], "architecture.n_head = 'three'"),
+        ([ZIP, "--version", "7"], "checkpoint.version"),
+    ],
+)
+def test_inspect_says_what_is_wrong_and_exits_1(arguments, named, capsys):
+    assert main(["inspect", *arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert named in said.err
+
+
+def test_store_commands_are_there(tmp_path, capsys):
+    assert main(["store", "du", str(tmp_path)]) == 0
+    assert "blobs" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no store at /nowhere"):
+        main(["store", "verify", "/nowhere"])
+
+
+def test_it_runs_as_a_module(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "megaport", "store", "du", str(tmp_path)],
+        cwd=ROOT / "workflow",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.startswith("blobs")
