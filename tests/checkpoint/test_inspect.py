@@ -3,15 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
-import yaml
-
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspect, inspection
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.screen import WIDTH, screen, to_paste
-from megaport.config.load import load_config
-from megaport.config.model import Architecture, Checkpoint
+from megaport.checkpoint.screen import WIDTH, left_open, screen
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 
@@ -60,10 +55,10 @@ def test_what_nobody_states_comes_first_and_the_rest_is_there(tmp_path: Path) ->
     assert "an unknown number of heads" in text
     for known in ("n_layer", "n_embd", "padded_vocab_size", "activation_function"):
         assert known in text
-    assert "architecture: {n_head: ?}" in to_paste(found, "m", "/m", {})
+    assert left_open(found) == ["n_head"]
     known = inspect(bare(tmp_path), {"n_head": 2}, spool=tmp_path)
     assert "Missing" not in screen(known)
-    assert "architecture: {n_head: 2}" in to_paste(known, "m", "/m", {"n_head": 2})
+    assert left_open(known) == []
 
 
 def test_an_undated_checkpoint_is_shown_without_what_the_version_decides(tmp_path: Path) -> None:
@@ -71,24 +66,8 @@ def test_an_undated_checkpoint_is_shown_without_what_the_version_decides(tmp_pat
     found = inspect(path, {}, spool=tmp_path)
     assert (found["checkpoint"]["version"], found["checkpoint"]["qkv_order"]) == (None, None)
     assert "--version NUMBER here, version=NUMBER behind" in unwrapped(screen(found))
-    assert 'checkpoint: {path: "/m", version: ?}' in to_paste(found, "m", "/m", {})
+    assert left_open(found) == ["version"]
     assert inspect(path, {}, version=1, spool=tmp_path)["checkpoint"]["version"] == 1
-
-
-@pytest.mark.parametrize(("vocabulary", "tokenizer"), [(50257, "gpt2"), (512, "null")])
-def test_the_lines_to_paste_are_a_configuration(
-    tmp_path: Path, vocabulary: int, tokenizer: str
-) -> None:
-    found = inspected(tmp_path) | {}
-    sizes = {"vocab_size": vocabulary, "padded_vocab_size": 50304}
-    found["architecture"] = found["architecture"] | sizes  # type: ignore[operator]
-    pasted = yaml.safe_load(to_paste(found, "mine", "/a b/c.pt", {"n_head": 2, "version": 1}))
-    pasted = {key: value for key, value in pasted.items()}
-    config = load_config(pasted)
-    assert config.names == ["mine"]
-    assert config.models["mine"].checkpoint == Checkpoint(path="/a b/c.pt", version=1)
-    assert config.models["mine"].architecture == Architecture(n_head=2)
-    assert config.models["mine"].tokenizer == (None if tokenizer == "null" else tokenizer)
 
 
 def test_text_of_the_file_cannot_steer_a_terminal(tmp_path: Path) -> None:

@@ -1,36 +1,60 @@
 """Conda environments: requirements.txt's pins, nothing that a script needs left out."""
 
+import ast
 import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
-from megaport.plan.plan import RULES
-from megaport.store.code import closure
-from megaport.store.software import OBSERVERS
+from megaport.steps import STEPS
 from support.checkout import ROOT
 
+WORKFLOW = ROOT / "workflow"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
 # What a machine may have beside them; measured or read only where it is installed.
-OPTIONAL = {"gguf", "llama_cpp", "pynvml"}
+OPTIONAL = {"gguf", "llama_cpp", "pynvml", "s3fs", "fsspec"}
+
+OURS_AND_PYTHONS = {"megaport", "adapter", *sys.stdlib_module_names}
 
 
-def packages(path) -> dict[str, str]:
+def packages(path: Path) -> dict[str, str]:
     dependencies = yaml.safe_load(path.read_text())["dependencies"]
     pip = next(item["pip"] for item in dependencies if isinstance(item, dict))
     return dict(line.split("==") for line in pip)
 
 
-def import_names(path) -> set[str]:
-    return {name.replace("-", "_") for name in packages(path)}
-
-
-def environment_of(rule: str):
-    text = (ROOT / "workflow" / "rules" / f"{rule}.smk").read_text()
+def environment_of(rule: str) -> Path:
+    text = (WORKFLOW / "rules" / f"{rule}.smk").read_text()
     names = set(re.findall(r"envs/(\w+\.yaml)", text))
     assert len(names) == 1, f"{rule} names {names}"
     return ROOT / "envs" / names.pop()
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages_reached(path: Path, seen: set[Path]) -> set[str]:
+    """The packages of others that a file of ours imports, however deep."""
+    found = set()
+    for name in imports(path):
+        stem = (WORKFLOW / "scripts" if name == "adapter" else WORKFLOW).joinpath(*name.split("."))
+        ours = [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
+        for file in set(ours) - seen:
+            seen.add(file)
+            found |= packages_reached(file, seen)
+        if not ours and name.partition(".")[0] not in OURS_AND_PYTHONS:
+            found.add(name.partition(".")[0])
+    return found
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -44,13 +68,11 @@ def test_channel_is_conda_forge_alone(path):
     assert yaml.safe_load(path.read_text())["channels"] == ["conda-forge"]
 
 
-@pytest.mark.parametrize("rule", [*RULES, "report"])
+@pytest.mark.parametrize("rule", [*STEPS, "report"])
 def test_environment_has_what_the_script_reaches(rule):
-    _, reached = closure(ROOT / "workflow" / "scripts" / f"{rule}.py")
-    given = import_names(environment_of(rule))
-    shows = {"requests", "tqdm", "urllib3"} & reached
-    needed = (reached - OBSERVERS - OPTIONAL) | (shows - {"urllib3"})
-    assert sorted(needed - given) == []
+    reached = packages_reached(WORKFLOW / "scripts" / f"{rule}.py", set())
+    given = {name.replace("-", "_") for name in packages(environment_of(rule))}
+    assert sorted(reached - OPTIONAL - given) == []
 
 
 def test_conversion_needs_no_torch():

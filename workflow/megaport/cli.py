@@ -6,9 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from megaport.checkpoint.screen import screen, to_paste
+from megaport.checkpoint.screen import screen
 from megaport.config.load import load_config
 from megaport.config.model import Architecture
+from megaport.config.paste import to_paste
 from megaport.errors import MegaportError
 from megaport.store.tool import add_commands
 
@@ -51,17 +52,16 @@ def _inspect(given: argparse.Namespace) -> int:
     from megaport.checkpoint.inspect import inspect  # numpy: not for those who look after a store
 
     said = {key: value for key in SAID if (value := getattr(given, key)) is not None}
-    config = load_config({"models": {}, "checkpoint": given.path, **said})
+    config = load_config({"models": {}, "checkpoint": str(Path(given.path)), **said})
     (name,) = config.names
     model = config.models[name]
-    path, version = Path(model.checkpoint.path or given.path), model.checkpoint.version
     architecture = model.architecture.model_dump(exclude_none=True)
     with tempfile.TemporaryDirectory() as spool:
+        path, version = Path(str(model.checkpoint.path)), model.checkpoint.version
         found = inspect(path, architecture, version=version, spool=Path(spool))
     if given.json:
         print(json.dumps(found, indent=1, sort_keys=True))
         return 0
-    needed = architecture | ({} if version is None else {"version": version})
     print(screen(found, tensors=given.tensors))
-    print(to_paste(found, name.rpartition("-")[0], str(path.absolute()), needed), end="")
+    print(to_paste(found, name.rpartition("-")[0], model), end="")
     return 0

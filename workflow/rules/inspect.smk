@@ -4,10 +4,12 @@
 
 
 rule inspect:
-    """What is known of every model named by `model:`."""
+    """Show what is known of every model named by `model:`; it has no output, so it always shows it."""
     input:
         every("inspect"),
     localrule: True
+    script:
+        "../scripts/show_inspection.py"
 
 
 rule inspect_model:

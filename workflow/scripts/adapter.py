@@ -124,7 +124,7 @@ def run(
     """
     task = Task(snakemake)
     bound: Compute = lambda work: compute(work, task)  # noqa: E731
-    with reporting(Path(str(snakemake.log))):
+    with reporting(Path(str(snakemake.log)), snakemake.wildcards.get("model", "")):
         return run_job(
             task.job(extra or {}),
             bound,
@@ -141,8 +141,12 @@ class LogFile(logging.FileHandler):
 
 
 @contextmanager
-def reporting(log_file: Path) -> Iterator[None]:
-    """Say things on stderr and in the rule's log; end a known failure without a traceback."""
+def reporting(log_file: Path, model: str = "") -> Iterator[None]:
+    """Say things on stderr and in the rule's log; end a known failure without a traceback.
+
+    The library knows no names of models: keys in its errors are those below `models.NAME`.
+    """
+    prefix = f"error: {model}: " if model else "error: "
     log.setLevel(logging.INFO)
     log.handlers = [logging.StreamHandler()]
     try:
@@ -150,10 +154,10 @@ def reporting(log_file: Path) -> Iterator[None]:
         log.addHandler(LogFile(log_file, mode="w"))
         yield
     except MegaportError as error:
-        log.error("error: %s", error)
+        log.error("%s%s", prefix, error)
         sys.exit(1)
     except OSError as error:
-        log.error("error: %s", _disk_error(error))
+        log.error("%s%s", prefix, _disk_error(error))
         sys.exit(1)
     except Exception:
         log.error("%s", traceback.format_exc())

@@ -16,7 +16,7 @@ def compute(work: Work, task: Task) -> None:
     )
     out = work.out / "inspection"
     out.mkdir()
-    text = json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
     (out / "inspection.json").write_text(text, encoding="utf-8")
     (out / "inspection.txt").write_text(screen(found), encoding="utf-8")
 

@@ -1,15 +1,13 @@
-"""An inspection for people: one screen of plain text, and what to put in config.yaml.
+"""An inspection for people: one screen of plain text.
 
 Needs nothing but the standard library.
 """
 
-import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megaport.errors import printable, shown_text
-from megaport.gpt2 import is_gpt2_vocabulary
 
 WIDTH = 100
 LONGEST = 90  # characters of a value
@@ -34,25 +32,9 @@ def screen(found: Inspection, *, tensors: bool = False) -> str:
     return "\n".join([_headline(found), *(_section(*each) for each in sections if each[1])]) + "\n"
 
 
-def to_paste(found: Inspection, name: str, path: str, given: Mapping[str, Any]) -> str:
-    """What config.yaml is to say of this checkpoint; `given` are the keys that were needed.
-
-    A question mark stands for what nobody states.
-    """
-    needed = {OPEN[d["subject"]][0]: "?" for d in found["decisions"] if _is_open(d)} | dict(given)
-    checkpoint = {"path": path} | {key: needed.pop(key) for key in ("version",) if key in needed}
-    sizes = found["architecture"]
-    fits = is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"])
-    lines = [
-        "In config.yaml, or a file of your own for --configfile",
-        f"model: {name}",
-        "models:",
-        f"  {name}:",
-        f"    checkpoint: {_flow(checkpoint)}",
-        *([f"    architecture: {_flow(needed)}"] if needed else []),
-        f"    tokenizer: {'gpt2' if fits else 'null  # not as many tokens as GPT-2'}",
-    ]
-    return "\n".join(lines) + "\n"
+def left_open(found: Inspection) -> list[str]:
+    """The keys of config.yaml that are needed and that nobody states."""
+    return [OPEN[decision["subject"]][0] for decision in filter(_is_open, found["decisions"])]
 
 
 def _is_open(decision: Mapping[str, Any]) -> bool:
@@ -115,9 +97,3 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _text(value: Any) -> str:
     return "not stated" if value is None else shown_text(str(value), LONGEST)
-
-
-def _flow(values: Mapping[str, Any]) -> str:
-    """A YAML mapping on one line."""
-    said = (f"{key}: {'?' if value == '?' else json.dumps(value)}" for key, value in values.items())
-    return "{" + ", ".join(said) + "}"
