@@ -46,7 +46,7 @@ def test_inspect_names_the_flag_for_what_is_missing(capsys):
     ("arguments", "named"),
     [
         (["/nowhere"], "/nowhere"),
-        ([str(ROOT / "Makefile")], "a zip, a file of torch.save, or a directory"),
+        ([str(ROOT / "Makefile")], "expected a zip, "),
         ([ZIP, "--n-head", "3"], "architecture.n_head"),
         ([ZIP, "--n-head", "three"], "architecture.n_head = 'three'"),
         ([ZIP, "--version", "7"], "checkpoint.version"),

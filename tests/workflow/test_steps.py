@@ -11,6 +11,7 @@ import pytest
 from megaport.steps import BUILT, REPORT, SHOWN, STEPS, content_mb
 from support.checkout import ROOT
 
+SHOWING = {"inspect": "show_inspection"}  # the target that shows what its steps found
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 SNAKEFILE = (ROOT / "Snakefile").read_text()
 LIBRARY = ROOT / "workflow" / "megaport"
@@ -32,7 +33,8 @@ def test_has_a_docstring_and_what_runs_has_a_log_and_an_environment(name, block)
     if "script:" in block:
         assert re.search(r"^ +log:", block, re.MULTILINE)
         assert re.search(r"^ +conda:", block, re.MULTILINE)
-        assert f"../scripts/{name.removesuffix('_model')}.py" in block
+        script = SHOWING.get(name, name.removesuffix("_model"))
+        assert f"../scripts/{script}.py" in block
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -7,7 +7,11 @@ rule inspect:
     """Show what is known of every model named by `model:`; it has no output, so it always shows it."""
     input:
         every("inspect"),
+    log:
+        "results/run/inspect.log",
     localrule: True
+    conda:
+        "../../envs/convert.yaml"
     script:
         "../scripts/show_inspection.py"
 
