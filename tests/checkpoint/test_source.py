@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megaport.checkpoint.archive import BadArchiveError
-from megaport.checkpoint.files import content_digests, open_files
+from megaport.checkpoint.files import content_digests, open_files, source_files
 from megaport.checkpoint.regions import UnreadableFileError, map_file
 from megaport.checkpoint.selection import NoCheckpointError, content_files
 from megaport.errors import MegaportError
@@ -56,10 +56,13 @@ def test_a_bare_file_of_either_serialization(serialization: str, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("tracker", "folder"),
-    [("release", "release"), ("7", "iter_0000007"), ("300\n", "iter_0000300"), (" 12 ", "iter_12")],
+    [
+        *(("release", "release"), ("7", "iter_0000007"), ("300\n", "iter_0000300")),
+        *((" 12 ", "iter_12"), ("80000", "80000")),
+    ],
 )
 def test_the_tracker_selects_among_iterations(tracker: str, folder: str, tmp_path: Path) -> None:
-    for name in ("release", "iter_0000007", "iter_0000300", "iter_12"):
+    for name in ("release", "iter_0000007", "iter_0000300", "iter_12", "7", "80000"):
         tree(tmp_path, **{f"{name}/{RANK}": b"\x80" + name.encode()})
     tree(tmp_path, **{TRACKER: tracker.encode()})
     source = open_files(tmp_path, spool=tmp_path)
@@ -77,7 +80,8 @@ def test_deepspeeds_tracker_selects_among_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tracker", [b"", b"-1", b"../release", b"latest", b"\xff", b"9" * 30, b"8"]
+    "tracker",
+    [b"", b"-1", b"../release", b"latest", b"\xff", b"9" * 30, b"8", "\u00b2".encode(), b"\x1b[2J"],
 )
 def test_trackers_that_name_nothing_that_is_there_refused(tracker: bytes, tmp_path: Path) -> None:
     tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, TRACKER: tracker})
@@ -128,6 +132,46 @@ def test_only_files_that_carry_the_model_count() -> None:
     assert content_files(["a.pt", "b.pt"]) == []
     for name in ("optim.pt", "distrib_optim.pt", "opt_param_scheduler.pt", "rng.pt"):
         assert content_files([name]) == []
+
+
+def test_folders_that_only_look_like_iterations_are_none(tmp_path: Path) -> None:
+    tree(tmp_path, **{f"iter_{odd}/{RANK}": CONTENT for odd in ("\u00b2", "x")}, **{TRACKER: b"2"})
+    with pytest.raises(NoCheckpointError, match="iter_0000002"):
+        open_files(tmp_path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["weights", "model_weights"])
+def test_nemos_folder_of_weights_is_entered_and_its_facts_are_kept(folder, tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        **{f"{folder}/.metadata": CONTENT, f"{folder}/common.pt": CONTENT},
+        **{"context/model.yaml": b"a: 1", "context/io.json": b"{}", "ds_config.json": b"{}"},
+    )
+    files = open_files(tmp_path, spool=tmp_path)
+    assert (files.folder, sorted(files)) == (f"{folder}/", [".metadata", "common.pt"])
+    assert sorted(files.facts) == ["context/model.yaml", "ds_config.json"]
+    assert files.ignored == ("context/io.json",)
+    assert {*source_files(tmp_path)} == {*content_digests(tmp_path, spool=tmp_path)}
+    assert {*source_files(tmp_path)} == {*files, *files.facts}
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "step=1000-last.ckpt", "model.pth"])
+def test_a_lone_file_of_any_usual_name_is_the_model(name: str, tmp_path: Path) -> None:
+    tree(tmp_path, **{name: CONTENT, "config.json": b"{}", "training_args.bin": CONTENT})
+    assert list(open_files(tmp_path, spool=tmp_path)) == [name]
+
+
+def test_names_that_are_not_utf8_or_not_printable_beside_a_checkpoint_are_ignored(tmp_path) -> None:
+    tree(tmp_path, **{RANK: CONTENT})
+    strays = [os.fsdecode(b"stray-\xff.pt"), "mp_rank_01/\x1b[31m.ckpt", "\u202emp.distcp"]
+    for stray in strays:
+        tree(tmp_path, **{stray: CONTENT})
+    files = open_files(tmp_path, spool=tmp_path)
+    assert list(files) == [RANK]
+    assert files.ignored == tuple(sorted(strays))
+    with pytest.raises(UnreadableFileError) as refusal:
+        open_files(tmp_path / os.fsdecode(b"none-\xff"), spool=tmp_path)
+    assert str(refusal.value).isprintable()
 
 
 @pytest.mark.parametrize("name", ["iter_0000001/other.dat", "notes.txt", "mp_rank_00/optim.pt"])

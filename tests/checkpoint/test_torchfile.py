@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.torchfile import read_torch
 from support.pickles import global_, number, reduce, region, text, tuple_of
 from support.torch_values import DTYPES, same
@@ -100,7 +100,7 @@ def test_tensors_with_attributes_are_views_and_subclasses_are_records(serializat
     read = read_torch(region(saved([tagged, buffer, Tagged(torch.ones(2))], serialization)))
     assert same(read[0], torch.ones(2))
     assert same(read[1], torch.zeros(3)) or isinstance(read[1], Record)
-    assert isinstance(read[2], Record)
+    assert isinstance(read[2], Unreadable)
     assert read[2].name.endswith("Tagged")
 
 
@@ -118,23 +118,78 @@ def test_tensors_over_untyped_storages() -> None:
 
 @both
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn, torch.uint16])
-def test_dtypes_no_weight_has_are_records_that_name_them(dtype, serialization: str) -> None:
+def test_dtypes_no_weight_has_are_unreadable_by_name(dtype, serialization: str) -> None:
     read = read_torch(
         region(saved({"x": torch.zeros(2).to(dtype), "y": torch.ones(2)}, serialization))
     )
-    assert isinstance(read["x"], Record)
-    assert any(word in read["x"].name for word in (str(dtype), "ComplexFloat"))
+    assert isinstance(read["x"], Unreadable)
+    assert any(word in read["x"].reason for word in (str(dtype), "ComplexFloat"))
+    assert read["x"].shape == (2,)
     assert read["y"].array.tolist() == [1, 1]
 
 
 @both
 @pytest.mark.filterwarnings("ignore:.*quantize:UserWarning")
-def test_sparse_and_quantized_tensors_are_records(serialization: str) -> None:
+def test_sparse_and_quantized_tensors_are_unreadable_by_name(serialization: str) -> None:
     quantized = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
     data = saved({"s": torch.eye(2).to_sparse(), "q": quantized}, serialization)
     read = read_torch(region(data))
+    assert isinstance(read["s"], Unreadable)
+    assert isinstance(read["q"], Unreadable)
     assert read["s"].name == "torch._utils._rebuild_sparse_tensor"
     assert read["q"].name == "torch._utils._rebuild_qtensor"
+
+
+@both
+@pytest.mark.parametrize(
+    ("view", "flag"),
+    [
+        (torch._neg_view(torch.ones(3)), "neg"),
+        (torch.ones(3, dtype=torch.complex64).conj().imag, "neg"),
+        (torch.ones(3, dtype=torch.complex64).conj(), "Complex"),
+    ],
+    ids=["negative", "imaginary part", "conjugate"],
+)
+def test_views_whose_bytes_are_not_their_values_are_unreadable(view, flag, serialization) -> None:
+    read = read_torch(region(saved({"w": view}, serialization)))["w"]
+    assert isinstance(read, Unreadable)
+    assert flag in read.reason
+
+
+REBUILDS = ("sparse_tensor", "qtensor", "meta_tensor_no_storage", "wrapper_subclass")
+
+
+@pytest.mark.parametrize("name", REBUILDS)
+def test_what_only_a_function_of_torch_can_read_is_unreadable_by_name(name: str) -> None:
+    call = reduce(global_("torch._utils", f"_rebuild_{name}"), number(1))
+    read = read_torch(region(zip_file(call, {})))
+    assert isinstance(read, Unreadable)
+    assert name in read.reason
+
+
+def test_what_a_class_nobody_knows_makes_of_a_tensor_is_unreadable() -> None:
+    made = reduce(global_("some_fork.quant", "QTensor"), tensor(storage(view=None)), number(8))
+    kept = made + b"}" + text("scale") + number(2) + b"sb"
+    read = read_torch(region(zip_file(kept, {"0": bytes(24)})))
+    assert isinstance(read, Unreadable)
+    assert (read.name, read.state) == ("some_fork.quant.QTensor", {"scale": 2})
+
+
+@both
+def test_tensors_from_npus_are_views_like_others(serialization: str) -> None:
+    """An imitation: torch_npu's function takes _rebuild_tensor_v2's arguments, then a format."""
+    source = storage(view=b"N" if serialization == "legacy" else None)
+    for form in (
+        b"\x88",
+        number(29),
+        reduce(global_("torch_npu.npu._format", "Format"), number(2)),
+    ):
+        body = reduce(
+            global_("torch_npu.utils.storage", "_rebuild_npu_tensor"),
+            *(source, number(0), sizes(2, 3), sizes(3, 1), b"\x89", b"}", form),
+        )
+        data = file(serialization, body, {"0": np.arange(6, dtype="<f4").tobytes()})
+        assert read_torch(region(data)).array.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_legacy_storage_views_read_as_torch_reads_them() -> None:
