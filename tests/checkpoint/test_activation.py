@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from megaport.checkpoint.activation import decide_activation
+from megaport.activation import decide_activation
+from megaport.decide import Facts
 
 TANH, ERF = "gelu_new", "gelu"
 LEGACY: list[tuple[dict[str, Any] | None, str]] = [
@@ -26,17 +27,21 @@ CORE: list[tuple[dict[str, Any] | None, str]] = [
 ]
 
 
+def facts(args: dict[str, Any] | None, *, core: bool) -> Facts:
+    return Facts({}, args, {}, (), layers=1, tied=True, shards=1, core=core, dtype="float32")
+
+
 @pytest.mark.parametrize(("args", "activation"), LEGACY, ids=str)
 def test_activation_of_the_legacy_model(args: dict[str, Any] | None, activation: str) -> None:
-    assert decide_activation(args, core=False).value == activation
+    assert decide_activation(facts(args, core=False)).value == activation
 
 
 @pytest.mark.parametrize(("args", "activation"), CORE, ids=str)
 def test_activation_of_megatron_core(args: dict[str, Any] | None, activation: str) -> None:
-    assert decide_activation(args, core=True).value == activation
+    assert decide_activation(facts(args, core=True)).value == activation
 
 
 def test_the_decision_says_why_and_how_to_override() -> None:
-    decision = decide_activation({"openai_gelu": False}, core=False)
+    decision = decide_activation(facts({"openai_gelu": False}, core=False))
     assert "erf" in decision.reason
     assert decision.override == "architecture.activation_function"

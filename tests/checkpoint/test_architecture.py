@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from megaport.checkpoint.architecture import ArchitectureError, describe_architecture
+from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
+from megaport.decide import ArchitectureError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from megaport.checkpoint.contents import UnknownLayoutError
-from megaport.checkpoint.families.dist_family import canonical_key, one_named
+from megaport.checkpoint.families.dist_family import Place, one_named, place_of
 from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
@@ -176,7 +176,7 @@ def test_one_tensor_under_two_names_is_named_with_its_file(tmp_path: Path) -> No
 
 def test_a_layers_key_stands_under_the_stack() -> None:
     leaf = "mlp.linear_fc2.bias"
-    assert canonical_key(GPT2, f"decoder.layers.{leaf}") == ("mlp.dense_4h_to_h.bias", True)
-    first = ("layers.1.mlp.dense_4h_to_h.bias", False)
-    assert canonical_key(GPT2, f"decoder.layers.1.{leaf}") == first
-    assert canonical_key(GPT2, leaf) is None
+    assert place_of(GPT2, f"decoder.layers.{leaf}") == Place("mlp.dense_4h_to_h.bias", stacked=True)
+    first = Place("layers.1.mlp.dense_4h_to_h.bias")
+    assert place_of(GPT2, f"decoder.layers.1.{leaf}") == first
+    assert place_of(GPT2, leaf) is None

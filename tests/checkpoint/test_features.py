@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.checkpoint.features import NotGPT2Error
+from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
@@ -34,7 +34,7 @@ FEATURES = [
 def test_not_gpt2_is_refused_by_feature_from_args(
     layout: str, args: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
-    message = refused(tmp_path, Model(), NotGPT2Error, layout=layout, args=args)
+    message = refused(tmp_path, Model(), UnsupportedModelError, layout=layout, args=args)
     assert feature in message
     assert any(argument in message for argument in args)
 
@@ -72,7 +72,9 @@ def test_not_gpt2_is_refused_by_feature_from_tensors(
     def add(_: str, state: dict[str, Any]) -> None:
         state["model"][name] = torch.ones(3)
 
-    message = refused(tmp_path, Model(), NotGPT2Error, layout="encoder", edit=add, with_args=False)
+    message = refused(
+        tmp_path, Model(), UnsupportedModelError, layout="encoder", edit=add, with_args=False
+    )
     assert feature in message
     assert name in message
 
@@ -115,5 +117,7 @@ def test_grouped_queries_are_refused_without_args(tmp_path: Path) -> None:
             if "linear_qkv" in key and tensor is not None:
                 state["model"][key] = tensor[:32].clone()
 
-    message = refused(tmp_path, Model(), NotGPT2Error, layout="core", edit=group, with_args=False)
+    message = refused(
+        tmp_path, Model(), UnsupportedModelError, layout="core", edit=group, with_args=False
+    )
     assert "GQA/MQA" in message

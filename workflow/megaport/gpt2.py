@@ -1,7 +1,10 @@
 """GPT-2: THE table of its tensors, the names they had from 2019 on, and its config.json."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from megaport.activation import decide_activation
+from megaport.decide import Facts, epsilon, heads, vocabulary, zero_centred
 from megaport.table import (
     FINAL_NORM,
     HEAD,
@@ -10,6 +13,7 @@ from megaport.table import (
     WORD,
     Architecture,
     Row,
+    Shape,
     Sizes,
     Table,
     Transform,
@@ -23,6 +27,10 @@ INPUT_NORM, POST_NORM = "input_layernorm", "post_attention_layernorm"
 POSITION = "position_embeddings.weight"
 # The id of <|endoftext|> in GPT-2's vocabulary, which begins and ends its texts.
 END_OF_TEXT = 50256
+NO_POSITIONS = "no learned absolute position embeddings, but none, rotary position embeddings, ..."
+NO_BIAS, GATED = "linear layers without biases", "a gated MLP (SwiGLU, GEGLU)"
+GQA = "grouped or multi-query attention (GQA/MQA)"
+HEAD_SIZE = "attention heads unlike hidden_size / heads"
 M, G = LAYER, "transformer.h.{n}."
 
 
@@ -90,8 +98,61 @@ def config_of(architecture: Architecture) -> dict[str, Any]:
     }
 
 
+def features_of(layer: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:
+    """What a layer of such shapes has that GPT-2 has not, and where it shows."""
+    # query_key_value may keep its bias alone (add_qkv_bias), so it does not decide.
+    if not any(f"{module}.bias" in layer for module in (DENSE, UP, DOWN)):
+        yield NO_BIAS, "no bias of a linear layer"
+    if not any(f"{norm}.bias" in layer for norm in (INPUT_NORM, POST_NORM)):
+        yield "RMSNorm", "no bias of a norm"
+    qkv, dense, up, down = (layer.get(f"{module}.weight", ()) for module in (QKV, DENSE, UP, DOWN))
+    if len(up) == len(down) == 2 and up[0] == 2 * down[1]:
+        yield GATED, f"{UP} has twice the rows that {DOWN} takes"
+    if len(qkv) == len(dense) == 2 and dense[1] < qkv[0] < 3 * dense[1]:
+        yield GQA, f"{QKV} has fewer than 3 x hidden rows"
+    # Narrower is also what one of several tensor-parallel ranks looks like.
+    if len(qkv) == len(dense) == 2 and qkv[0] == 3 * dense[1] and dense[1] > qkv[1]:
+        yield HEAD_SIZE, f"{QKV} and {DENSE} agree on a larger width"
+
+
+def describe(facts: Facts) -> Architecture:
+    """GPT2Config's numbers; `ArchitectureError` for what nobody states or tensors contradict."""
+    sizes = facts.sizes
+    stored = {
+        "n_layer": (facts.layers, "layers"),
+        "n_embd": (sizes["H"], "columns of the word embedding"),
+        "n_inner": (sizes["F"], f"rows of {UP}"),
+        "n_positions": (sizes["P"], "rows of the position embedding"),
+        "tie_word_embeddings": (facts.tied, "whether a head of its own is stored"),
+    }
+    facts.refuse_contradictions(
+        stored, ("n_head", "vocab_size", "activation_function", "layer_norm_epsilon")
+    )
+    decisions = (
+        heads(facts, "n_head", sizes["H"]),
+        vocabulary(facts),
+        decide_activation(facts),
+        epsilon(facts, "layer_norm_epsilon"),
+        zero_centred(facts),
+    )
+    found = {decision.subject: decision.value for decision in decisions}
+    found["n_head"] = found["n_head"] or 0
+    return Architecture(
+        n_layer=facts.layers,
+        n_embd=sizes["H"],
+        n_inner=sizes["F"],
+        n_positions=sizes["P"],
+        padded_vocab_size=sizes["V"],
+        tie_word_embeddings=facts.tied,
+        dtype=facts.dtype,
+        decisions=decisions,
+        **found,
+    )
+
+
 # fmt: off
 GPT2 = Table(
+    kind="a GPT-2: learned positions, LayerNorm, GELU, biases, plain attention",
     # Targets are the names that GPT2LMHeadModel.save_pretrained writes.
     first=(
         Row(WORD,     "transformer.wte.weight", ("V", "H"), ("v", "H"), 0,    CUT),
@@ -128,6 +189,32 @@ GPT2 = Table(
     },
     fused={"self_attention.linear_qkv": INPUT_NORM, "mlp.linear_fc1": POST_NORM},
     final={FINAL_NORM: FINAL_NORM, "final_norm": FINAL_NORM},
+    arguments={
+        "position_embedding_type": (
+            ("learned_absolute", "absolute", "megatron.enums.PositionEmbeddingType(2)",
+             "megatron.model.enums.PositionEmbeddingType(2)"), NO_POSITIONS),
+        "add_position_embedding": ((True,), NO_POSITIONS),
+        "use_rotary_position_embeddings": ((False,), "rotary position embeddings"),
+        "normalization": (("LayerNorm", "layernorm", "layernorm1p"), "RMSNorm"),
+        "swiglu": ((False,), GATED),
+        "quick_geglu": ((False,), GATED),
+        "gated_linear_unit": ((False,), GATED),
+        "glu_activation": ((), GATED),
+        "activation": (("gelu",), "another activation than GELU"),
+        "add_bias_linear": ((True,), NO_BIAS),
+        "bias": ((True,), NO_BIAS),
+        "num_query_groups": (("=num_attention_heads",), GQA),
+        "num_key_value_heads": (("=num_attention_heads",), GQA),
+        "attention_head_type": (("multihead",), GQA),
+        "multi_query_attention": ((False,), GQA),
+        "kv_channels": (("=hidden_size / num_attention_heads",), HEAD_SIZE),
+        "qk_layernorm": ((False,), "LayerNorm on queries and keys"),
+        "window_size": (([-1, -1], [-1, 0]), "sliding-window attention"),
+    },
+    features=features_of,
+    # What nothing else claims: GPT-2 refuses by name what it cannot express.
+    recognise=lambda _: True,
+    describe=describe,
     config=config_of,
 )
 # fmt: on

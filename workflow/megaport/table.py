@@ -2,13 +2,14 @@
 
 Nothing here knows the name of a tensor: `gpt2.py` does. A row is a tensor of the Hugging Face
 model and the Megatron tensor it comes from. Shapes are laws in symbols, which `Sizes` turns into
-numbers: V padded vocabulary, v vocabulary, P positions, H hidden, F feed-forward; 3H is 3 x H.
+numbers: V padded vocabulary, v vocabulary, P positions, H hidden, F feed-forward, D head size,
+A all heads of the queries, K all heads of the keys, Q queries, keys and values; 3H is 3 x H.
 Needs nothing but the standard library.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +24,7 @@ LAYER = "layers.{n}."
 LOADED_IN = "float32"
 _LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
 Law = tuple[str, ...]
+Shape = tuple[int, ...]
 
 
 class Transform(Enum):
@@ -33,6 +35,11 @@ class Transform(Enum):
     TRANSPOSE = "Linear [out, in] becomes Conv1D [in, out]"
     HEADS = "QKV rows of each rank become [3, heads, head size] over all ranks"
     HEADS_TRANSPOSE = "HEADS, then Linear [out, in] becomes Conv1D [in, out]"
+    QUERY = "of the rows of each group, its query heads"
+    KEY = "of the rows of each group, its key"
+    VALUE = "of the rows of each group, its value"
+    GATE = "the first part that each rank holds"
+    UP = "the second part that each rank holds"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,9 @@ class Decision:
 class Row:
     """One tensor: names with `{n}` for a layer, Megatron's and the target's shapes, all ranks'.
 
-    `axis` is Megatron's tensor-parallel axis; None means every rank holds the same bytes.
+    `axis` is Megatron's tensor-parallel axis; None means every rank holds the same bytes. Of
+    `parts` each rank holds its slice of the first, then of the second: a shard each, as some
+    formats store them apart. `optional`: in every layer or in none.
     """
 
     megatron: str
@@ -58,6 +67,8 @@ class Row:
     target_shape: Law
     axis: int | None
     transform: Transform
+    parts: int = 1
+    optional: bool = False
 
     @property
     def is_norm_scale(self) -> bool:
@@ -66,13 +77,18 @@ class Row:
 
     def at(self, layer: int) -> "Row":
         """This row with the layer number in both names."""
-        names = (self.megatron.format(n=layer), self.target.format(n=layer))
-        return Row(*names, self.megatron_shape, self.target_shape, self.axis, self.transform)
+        return replace(
+            self, megatron=self.megatron.format(n=layer), target=self.target.format(n=layer)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What the symbols of the shape laws stand for, and the number of attention heads."""
+    """What the symbols of the shape laws stand for, and the number of attention heads.
+
+    `n_group` keys and values are shared by `n_head` queries; None means that each has its own.
+    `head_size` of None means `n_embd` / `n_head`.
+    """
 
     padded_vocab_size: int
     vocab_size: int
@@ -80,6 +96,17 @@ class Sizes:
     n_embd: int
     n_inner: int
     n_head: int
+    n_group: int | None = None
+    head_size: int | None = None
+
+    @property
+    def groups(self) -> int:
+        return self.n_group or self.n_head
+
+    @property
+    def width(self) -> int:
+        """The size of one attention head."""
+        return self.head_size or self.n_embd // self.n_head
 
     @property
     def symbols(self) -> dict[str, int]:
@@ -89,6 +116,10 @@ class Sizes:
             "P": self.n_positions,
             "H": self.n_embd,
             "F": self.n_inner,
+            "D": self.width,
+            "A": self.width * self.n_head,
+            "K": self.width * self.groups,
+            "Q": self.width * (self.n_head + 2 * self.groups),
         }
 
     def shape(self, law: Law) -> tuple[int, ...]:
@@ -105,7 +136,9 @@ class Architecture(Sizes):
     """One model's numbers in GPT2Config's terms; of `padded_vocab_size` rows `vocab_size` are kept.
 
     `dtype` is that of the word embedding, named as transformers names it (float32, float16, ...).
-    `layernorm_1p`: 1 is to be added to every norm's weight.
+    `layernorm_1p`: 1 is to be added to every norm's weight. `model_type` is transformers' name.
+    Rotary positions have a base, `rope_theta`, and a scaling in the words of transformers'
+    `rope_parameters`; a token sees itself and `sliding_window` - 1 before it.
     """
 
     n_layer: int
@@ -115,6 +148,10 @@ class Architecture(Sizes):
     layernorm_1p: bool
     dtype: str
     decisions: tuple[Decision, ...]
+    model_type: str = "gpt2"
+    rope_theta: float | None = None
+    rope_scaling: Mapping[str, Any] | None = None
+    sliding_window: int | None = None
 
 
 def factor_of(symbol: str) -> tuple[int, str]:
@@ -146,14 +183,19 @@ def layer_name(number: int, leaf: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """An architecture's tensors: `first` in the first pipeline stage, `last` in the last.
+    """An architecture, of a `kind`: its tensors, `first` in the first pipeline stage, `last` in the
+    last.
 
     Canonical names are those of the rows' `megatron`. `modules` and `final` map every name that a
     module inside or after the layers had to the canonical one; `fused` maps a linear layer to the
     norm that Transformer Engine keeps inside it, as `layer_norm_weight` and `layer_norm_bias`.
-    `config` gives config.json's content.
+    `arguments` are those that mean something of this architecture, as in `checkpoint.arguments`;
+    `features` gives what the shapes of a layer's tensors show that it cannot express, and where.
+    `recognise` says whether tensors of these names are this architecture's; `describe` makes the
+    `Architecture` from `decide.Facts`; `config` gives config.json's content.
     """
 
+    kind: str
     first: tuple[Row, ...]
     layer: tuple[Row, ...]
     last: tuple[Row, ...]
@@ -161,6 +203,10 @@ class Table:
     modules: Mapping[str, str]
     fused: Mapping[str, str]
     final: Mapping[str, str]
+    arguments: Mapping[str, tuple[tuple[Any, ...], str]]
+    features: Callable[[Mapping[str, Shape]], Iterator[tuple[str, str]]]
+    recognise: Callable[[Collection[str]], bool]
+    describe: Callable[[Any], Architecture]
     config: Callable[[Architecture], dict[str, Any]]
     _rows: dict[str, Row] = field(init=False, repr=False, compare=False)
     _leaves: dict[str, str] = field(init=False, repr=False, compare=False)
@@ -205,11 +251,17 @@ class Table:
         place = split_layer(name)
         return self._rows[place[1] if place else name]
 
-    def rows(self, layers: int, *, tied: bool) -> Iterator[Row]:
-        """Every row of a model of `layers` layers, in the order of the forward pass."""
+    def rows(
+        self, layers: int, *, tied: bool, leaves: Collection[str] = frozenset()
+    ) -> Iterator[Row]:
+        """Every row of a model of `layers` layers, in the order of the forward pass.
+
+        Of the optional rows of a layer those whose Megatron name is among `leaves`.
+        """
+        kept = [r for r in self.layer if not r.optional or r.megatron.removeprefix(LAYER) in leaves]
         yield from self.first
         for number in range(layers):
-            yield from (row.at(number) for row in self.layer)
+            yield from (row.at(number) for row in kept)
         yield from self.last
         if not tied:
             yield self.head

@@ -97,6 +97,22 @@ def unstack(whole: Whole) -> list[Whole]:
     ]
 
 
+def split_rows(whole: Whole, parts: int) -> list[Whole]:
+    """The tensor cut on axis 0 into equal parts, as views; [whole] where they do not fit."""
+    rows, rest = divmod((whole.shape or (0,))[0], parts)
+    if parts == 1 or rest:
+        return [whole]
+    held: list[list[Chunk]] = [[] for _ in range(parts)]
+    for chunk in whole.chunks:
+        top, array = chunk.offsets[0], chunk.tensor.array
+        for part in range(top // rows, (top + len(array) - 1) // rows + 1):
+            first, last = max(top, part * rows), min(top + len(array), (part + 1) * rows)
+            view = Tensor(chunk.tensor.dtype, array[first - top : last - top])
+            held[part].append(Chunk((first - part * rows, *chunk.offsets[1:]), view))
+    shape = (rows, *whole.shape[1:])
+    return [Whole(whole.name, shape, chunks) for chunks in held]
+
+
 def shards_of(whole: Whole, axis: int | None, tensor_parallel: int, arena: Arena) -> Shards:
     """The chunks as shards where `tensor_parallel` ranks cut them along `axis`, else one tensor.
 

@@ -18,23 +18,25 @@ from megaport.tensors import FLOATS
 def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     """Check the parts against each other and their table; `version` is the config's override.
 
-    Raises `NotGPT2Error` naming features, `CheckpointMismatchError` listing every tensor that is
-    missing, extra, of a wrong shape or dtype or unlike its copies, and `decide_version`'s errors.
+    Raises `UnsupportedModelError` naming features, `CheckpointMismatchError` listing every tensor
+    that is missing, extra, of a wrong shape or dtype or unlike its copies, and `decide_version`'s
+    errors.
     """
     table, findings, copies = parts.table, parts.findings, list[str]()
     tensors, layers = _numbered_through(parts.stages, findings, copies)
     unknown = {name: stage.source for stage in parts.stages for name in stage.unknown}
     shapes = {name: joined_shape(table, name, shards) for name, shards in tensors.items()}
-    refuse_features(parts.source, parts.args, shapes, unknown, layers)
+    refuse_features(parts.source, table, parts.args, shapes, unknown)
     for name, source in unknown.items():
         findings.report("extra", name, f"in {source}")
     collapse_copies(table, tensors, findings)
     tied = settle_head(tensors, parts.args, findings, copies)
-    rows = list(table.rows(layers, tied=tied.value))
+    leaves = {place[1] for place in map(split_layer, tensors) if place}
+    rows = list(table.rows(layers, tied=tied.value, leaves=leaves))
     _check_names(rows, tensors, findings)
     _check_shapes(table, tensors, findings)
     _check_dtypes(tensors, findings)
-    _check_args(parts, _measured(table, tensors), layers)
+    _check_args(parts, measured(table, tensors), layers)
     findings.settle()
     number, order = decide_version(
         parts.source, parts.stated_version, version, parts.args, parts.layout
@@ -100,7 +102,7 @@ def _check_names(rows: Iterable[Row], tensors: Mapping[str, Shards], findings: F
             findings.report("missing", row.megatron)
 
 
-def _measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
+def measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
     """What most tensors say a symbol of the shape laws is, so that the odd one out is named."""
     votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for name, shards in tensors.items():
@@ -113,7 +115,7 @@ def _measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
 
 
 def _check_shapes(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
-    sizes = _measured(table, tensors)
+    sizes = measured(table, tensors)
     missing = set[float]()
     for name, shards in tensors.items():
         row = table.row(name)

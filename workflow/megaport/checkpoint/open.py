@@ -22,8 +22,8 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
 
     `version` is the config's `checkpoint.version`; `spool` a folder for scratch files, used only
     where a tensor lies in pieces or compressed. Every tensor is a view and lives as long as the
-    files do. Raises a MegaportError that names what is wrong: `NotGPT2Error` for a feature GPT-2
-    cannot express, `CheckpointMismatchError` listing every tensor that does not fit,
+    files do. Raises a MegaportError that names what is wrong: `UnsupportedModelError` for a feature
+    that no table expresses, `CheckpointMismatchError` listing every tensor that does not fit,
     `RankFilesError` for missing or foreign rank files, `AmbiguousVersionError` for QKV rows whose
     order nothing tells, and the errors of archives, pickles and torch files.
     """

@@ -9,6 +9,7 @@ from typing import Any
 from megaport.checkpoint.contents import Contents, plain_args
 from megaport.checkpoint.features import refuse_features
 from megaport.errors import MegaportError
+from megaport.table import Table
 
 _RANK = re.compile(
     r"(?P<folder>|.*/)mp_rank_(?P<tp>\d+)(?:_(?P<pp>\d+))?(?P<ep>_\d+)?"
@@ -68,17 +69,17 @@ def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
     return grid
 
 
-def load_ranks(contents: Contents) -> Ranks:
+def load_ranks(contents: Contents, table: Table) -> Ranks:
     """The grid of rank files, which the args (or else the names) say the size of.
 
     `RankFilesError` names the file that is missing, one too many or of another run; a mixture of
-    experts is refused as `NotGPT2Error`.
+    experts is refused as `UnsupportedModelError`.
     """
     grid = rank_names(contents)
     first = grid[min(grid)]
     args = plain_args(contents.state(first).get("args"))
     if args:
-        refuse_features(contents.source, args, {}, (), 0)
+        refuse_features(contents.source, table, args, {}, ())
     stated = args or {}
     tensor = _size(
         stated.get("tensor_model_parallel_size", stated.get("model_parallel_size")),

@@ -49,8 +49,7 @@ def convert_checkpoint(
     NaN or Inf, or that overflows `dtype`. Then no weights are left in `out`.
     """
     target = _target(dtype) or _common_dtype(checkpoint)
-    rows = checkpoint.table.rows(checkpoint.layers, tied=architecture.tie_word_embeddings)
-    by_name = {row.target: row for row in sorted(rows, key=lambda row: row.target)}
+    by_name = {row.target: row for row in sorted(checkpoint.rows, key=lambda row: row.target)}
     infos = [
         TensorInfo(name, target, architecture.shape(row.target_shape))
         for name, row in by_name.items()

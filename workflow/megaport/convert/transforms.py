@@ -5,7 +5,7 @@ Copying shard to region converts, region to shard exports: one law, so the inver
 Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from megaport.table import Row, Sizes, Transform
@@ -53,11 +53,17 @@ def pieces(row: Row, shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> P
         case Transform.HEADS_TRANSPOSE:
             return _heads_transposed(shards, sizes, qkv_order)
         case Transform.TRANSPOSE:
-            return _transposed(row, shards)
+            turned = [shard.T for shard in shards]
+            return _side_by_side(turned) if row.axis != 1 else _concatenated(turned, limit=None)
         case Transform.CUT:
             return _concatenated(shards, limit=sizes.vocab_size)
         case Transform.COPY:
-            return _concatenated(shards, limit=None)
+            return _side_by_side(shards) if row.axis == 1 else _concatenated(shards, limit=None)
+        case Transform.GATE | Transform.UP:
+            first = 0 if row.transform is Transform.GATE else 1
+            return _concatenated(shards[first::2], limit=None)
+        case Transform.QUERY | Transform.KEY | Transform.VALUE:
+            return _concatenated(list(_of_groups(row, shards, sizes)), limit=None)
 
 
 def _concatenated(shards: Sequence[Array], *, limit: int | None) -> Pieces:
@@ -71,16 +77,28 @@ def _concatenated(shards: Sequence[Array], *, limit: int | None) -> Pieces:
     return Pieces(limit, tuple(shards[0].shape[1:]), tuple(found))
 
 
-def _transposed(row: Row, shards: Sequence[Array]) -> Pieces:
-    """Split over Megatron's columns the ranks follow in GPT-2's rows; over its rows, in columns."""
-    if row.axis == 1:
-        return _concatenated([shard.T for shard in shards], limit=None)
+def _of_groups(row: Row, shards: Sequence[Array], sizes: Sizes) -> Iterator[Array]:
+    """Each group's queries, key or value: of its heads / groups + 2 heads the first, second last
+    or last."""
+    queries = sizes.n_head // sizes.groups
+    first, last = {
+        Transform.QUERY: (0, queries),
+        Transform.KEY: (queries, queries + 1),
+        Transform.VALUE: (queries + 1, queries + 2),
+    }[row.transform]
+    for shard in shards:
+        heads = shard.reshape(-1, queries + 2, sizes.width, *shard.shape[1:])
+        yield from (group.reshape(-1, *shard.shape[1:]) for group in heads[:, first:last])
+
+
+def _side_by_side(shards: Sequence[Array]) -> Pieces:
+    """Shards that follow one another in the target's columns."""
     found, start = [], 0
     for shard in shards:
-        width = int(shard.shape[0])
-        found.append(Piece(shard.T, 0, (slice(start, start + width),)))
+        width = int(shard.shape[1])
+        found.append(Piece(shard, 0, (slice(start, start + width),)))
         start += width
-    return Pieces(int(shards[0].shape[1]), (start,), tuple(found))
+    return Pieces(int(shards[0].shape[0]), (start,), tuple(found))
 
 
 def _by_head(shard: Array, ranks: int, sizes: Sizes, qkv_order: str) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 
 from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten, plain_args
-from megaport.checkpoint.families.names import resolver, stage_of, unwrapped
+from megaport.checkpoint.families.names import stage_of, unwrapped
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import DEEPSPEED_LAYERS
 from megaport.checkpoint.ranks import RankFilesError
@@ -40,7 +40,7 @@ def read(contents: Contents, findings: Findings) -> Parts:
     ranks = range(max(tp for _, tp in grid) + 1)
     _refuse_missing(grid, len(ranks), args)
     names = {n: list(dict(_leaves(contents.state(grid[n, 0])))) for n, tp in grid if tp == 0}
-    table = table_of((leaf for leaves in names.values() for leaf in leaves), args)
+    table = table_of(leaf for leaves in names.values() for leaf in leaves)
     layers = [n for n in sorted(names) if any(map(table.leaf, names[n]))]
     _refuse_gaps(grid, layers, args)
     trees = [_tree(contents, grid, layers, tp, table, findings) for tp in ranks]
@@ -54,7 +54,7 @@ def read(contents: Contents, findings: Findings) -> Parts:
         serialization=contents.serialization(grid[min(grid)]),
         table=table,
         layout=Layout(since_2021=new_names, deepspeed=True),
-        stages=(stage_of(labels, trees, resolver(table, "model"), findings),),
+        stages=(stage_of(labels, trees, table, ("model",), findings),),
         tensor_parallel=len(ranks),
         pipeline_parallel=stages if isinstance(stages, int) and stages > 0 else 1,
         virtual_pipeline=1,

@@ -1,19 +1,31 @@
 """What torch_dist, zarr and torch_dcp share: keys of Megatron core, stacked or one a layer."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 from megaport.architectures import table_of
 from megaport.checkpoint.arena import Arena
-from megaport.checkpoint.chunks import Whole, check_cover, room_for, shards_of, unstack
+from megaport.checkpoint.chunks import (
+    Whole,
+    check_cover,
+    room_for,
+    shards_of,
+    split_rows,
+    unstack,
+)
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_ignorable, resolver
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.stages import Parts, Shards, Stage
 from megaport.checkpoint.version import Layout
 from megaport.table import Table, layer_name
+from megaport.tensors import Tensor
 
 _STACK = "decoder.layers."
+# What core adds to the key of each part that it stores as a tensor of its own.
+_PARTS = ("_w", "_v")
 # What training keeps beside the model under the same roof.
 _TRAINING = (
     "optimizer",
@@ -36,13 +48,28 @@ def is_training_state(key: str) -> bool:
     return key.startswith(_TRAINING) or is_ignorable(key)
 
 
-def canonical_key(table: Table, key: str) -> tuple[str, bool] | None:
-    """(canonical name or layer leaf, whether all layers are stacked in it); None if unknown."""
-    name = resolver(table, "decoder")(key)
-    if name:
-        return name, False
-    leaf = table.leaf(key.removeprefix(_STACK)) if key.startswith(_STACK) else None
-    return (leaf, True) if leaf else None
+@dataclass(frozen=True)
+class Place:
+    """Where a key belongs: a canonical name, or that of a leaf of every layer where `stacked`.
+
+    `part` is the only one that it holds of a tensor of several, else None.
+    """
+
+    name: str
+    stacked: bool = False
+    part: int | None = None
+
+
+def place_of(table: Table, key: str) -> Place | None:
+    """Where the key belongs; None if the table does not know it."""
+    if name := resolver(table, "decoder")(key):
+        return Place(name)
+    if key.startswith(_STACK) and (leaf := table.leaf(key.removeprefix(_STACK))):
+        return Place(leaf, stacked=True)
+    whole = place_of(table, key[:-2]) if key.endswith(_PARTS) else None
+    if whole and table.row(whole.name).parts == len(_PARTS):
+        return replace(whole, part=_PARTS.index(key[-2:]))
+    return None
 
 
 def stage_of_keys(
@@ -54,25 +81,34 @@ def stage_of_keys(
     contents: Contents,
     findings: Findings,
 ) -> Stage:
-    """The whole model as one stage; `keys` are native, without prefix, `load` gives the pieces."""
-    known = {key: canonical_key(table, key) for key in keys}
+    """The whole model as one stage; `keys` are native, without prefix, `load` gives the chunks."""
+    known = {key: place_of(table, key) for key in keys}
     wholes = {key: check_cover(load(key)) for key, place in known.items() if place}
     arena = Arena(contents.spool, room_for(wholes.values()))
-    tensors: dict[str, Shards] = {}
+    parts: dict[str, dict[int, Shards]] = {}
     for key, place in known.items():
-        for name, whole in _named(wholes[key], *place) if place else ():
-            if name in tensors:
+        for name, part, whole in _named(wholes[key], place, table) if place else ():
+            held = parts.setdefault(name, {})
+            if part in held:
                 findings.report("twice under different names", name, f"again as {key}")
-            tensors[name] = shards_of(whole, table.row(name).axis, tensor_parallel, arena)
+            held[part] = shards_of(whole, table.row(name).axis, tensor_parallel, arena)
+    tensors = {name: tuple(_by_rank(held)) for name, held in parts.items()}
     return Stage(source, tensors, tuple(key for key, place in known.items() if place is None))
 
 
-def _named(whole: Whole, name: str, stacked: bool) -> Iterator[tuple[str, Whole]]:
-    if not stacked:
-        yield name, whole
-        return
-    for number, layer in enumerate(unstack(whole)):
-        yield layer_name(number, name), layer
+def _named(whole: Whole, place: Place, table: Table) -> Iterator[tuple[str, int, Whole]]:
+    """(canonical name, part, tensor) of all that a key holds."""
+    parts = table.row(place.name).parts if place.part is None else 1
+    for number, layer in enumerate(unstack(whole)) if place.stacked else ((0, whole),):
+        name = layer_name(number, place.name) if place.stacked else place.name
+        for part, held in enumerate(split_rows(layer, parts)):
+            yield name, part if place.part is None else place.part, held
+
+
+def _by_rank(parts: Mapping[int, Shards]) -> Iterator[Tensor]:
+    """Every rank's shard of the first part, then of the second."""
+    for held in zip_longest(*(parts[part] for part in sorted(parts))):
+        yield from (shard for shard in held if shard is not None)
 
 
 def parts_of_keys(
@@ -97,7 +133,7 @@ def parts_of_keys(
     tensor, pipeline = (n if isinstance(n, int) and n > 0 else 1 for n in sizes)
     virtual = (args or {}).get("virtual_pipeline_model_parallel_size")
     iteration = common.get("iteration")
-    table = table_of(keys, args)
+    table = table_of(keys)
     cuts = tensor if _divides(args, tensor) else 1
     stage = stage_of_keys(described, table, keys, load, cuts, contents, findings)
     return Parts(

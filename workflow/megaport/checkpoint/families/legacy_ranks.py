@@ -22,7 +22,7 @@ def recognise(contents: Contents) -> str | None:
     if not ranks:
         return None
     names = _names(contents.state(ranks[min(ranks)]))
-    resolve = resolver(table_of(names, None), *STACKS)
+    resolve = resolver(table_of(names), *STACKS)
     if not any(map(resolve, names)):
         return None
     return f"rank files hold tensors under {_stack(names)}.layers, as Megatron-LM names them"

@@ -6,7 +6,7 @@ from typing import Any
 
 from megaport.checkpoint.contents import flatten
 from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.stages import Stage
+from megaport.checkpoint.stages import Shards, Stage
 from megaport.table import Table
 from megaport.tensors import Tensor
 
@@ -44,16 +44,19 @@ def is_ignorable(native: str) -> bool:
 def stage_of(
     files: Sequence[str],
     trees: Sequence[Mapping[str, Any]],
-    resolve: Resolve,
+    table: Table,
+    stacks: Sequence[str],
     findings: Findings,
 ) -> Stage:
     """One stage from what its tensor-parallel ranks hold, `trees[r]` being that of `files[r]`.
 
-    Reports a tensor that a rank lacks, naming its file, and two names for one tensor.
+    Layers lie under one of `stacks`. Reports a tensor that a rank lacks, naming its file, and two
+    names for one tensor.
     """
     unknown: dict[str, None] = {}
     ignored: dict[str, None] = {}
     ranks = []
+    resolve = resolver(table, *stacks)
     for file, tree in zip(files, trees, strict=True):
         named: dict[str, Tensor] = {}
         for native, leaf in flatten(tree):
@@ -67,16 +70,34 @@ def stage_of(
             else:
                 named[name] = leaf
         ranks.append(named)
-    tensors = _joined(files, ranks, findings)
+    tensors = _joined(files, ranks, table, findings)
     return Stage(", ".join(files), tensors, tuple(unknown), tuple(ignored))
 
 
 def _joined(
-    files: Sequence[str], ranks: Sequence[Mapping[str, Tensor]], findings: Findings
-) -> dict[str, tuple[Tensor, ...]]:
+    files: Sequence[str], ranks: Sequence[Mapping[str, Tensor]], table: Table, findings: Findings
+) -> dict[str, Shards]:
     every = dict.fromkeys(name for rank in ranks for name in rank)
     for name in every:
         for file, rank in zip(files, ranks, strict=True):
             if name not in rank:
                 findings.report("missing", name, f"in {file}")
-    return {name: tuple(rank[name] for rank in ranks if name in rank) for name in every}
+    return {
+        name: tuple(
+            part
+            for rank in ranks
+            if name in rank
+            for part in _in_parts(rank[name], table.row(name).parts)
+        )
+        for name in every
+    }
+
+
+def _in_parts(tensor: Tensor, parts: int) -> Shards:
+    """The parts that a rank keeps behind each other, as views; the whole where it does not fit."""
+    rows = tensor.shape[0] // parts if tensor.shape else 0
+    if rows * parts != (tensor.shape or (0,))[0]:
+        return (tensor,)
+    return tuple(
+        Tensor(tensor.dtype, tensor.array[part * rows : (part + 1) * rows]) for part in range(parts)
+    )

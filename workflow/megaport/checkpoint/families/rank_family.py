@@ -6,11 +6,12 @@ from typing import Any
 
 from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten
-from megaport.checkpoint.families.names import Resolve, resolver, stage_of
+from megaport.checkpoint.families.names import stage_of
 from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.ranks import RankFilesError, Ranks, load_ranks
+from megaport.checkpoint.ranks import RankFilesError, Ranks, load_ranks, rank_names
 from megaport.checkpoint.stages import Parts, Stage
 from megaport.checkpoint.version import Layout
+from megaport.table import Table
 
 _MODEL = re.compile(r"model\d*|module")
 
@@ -29,13 +30,14 @@ def parts_of_ranks(
     stacks: Sequence[str],
 ) -> Parts:
     """All stages in running order, virtual stage outer; layers lie under one of `stacks`."""
-    ranks = load_ranks(contents)
-    first = ranks.files[0, 0]
+    grid = rank_names(contents)
+    first = grid[min(grid)]
     state = contents.state(first)
     keys = model_keys(state)
+    table = table_of(name for key in keys for name, _ in flatten(state[key]))
+    ranks = load_ranks(contents, table)
     _refuse_uneven_chunks(contents, ranks, keys)
-    table = table_of((name for key in keys for name, _ in flatten(state[key])), ranks.args)
-    stages = tuple(_stages(contents, ranks, keys, resolver(table, *stacks), findings))
+    stages = tuple(_stages(contents, ranks, keys, table, stacks, findings))
     used = set(ranks.files.values())
     others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
     return Parts(
@@ -75,7 +77,8 @@ def _stages(
     contents: Contents,
     ranks: Ranks,
     keys: list[str],
-    resolve: Resolve,
+    table: Table,
+    stacks: Sequence[str],
     findings: Findings,
 ) -> Iterator[Stage]:
     for key in sorted(keys, key=lambda key: (len(key), key)):
@@ -83,4 +86,4 @@ def _stages(
             files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
             trees = [contents.state(file)[key] for file in files]
             labels = [f"{file}:{key}" if len(keys) > 1 else file for file in files]
-            yield stage_of(labels, trees, resolve, findings)
+            yield stage_of(labels, trees, table, stacks, findings)

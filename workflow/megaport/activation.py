@@ -3,28 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
+from megaport.decide import PREFIX, Facts, conflict
 from megaport.table import Decision
 
-KEY = "architecture.activation_function"
+KEY = f"{PREFIX}.activation_function"
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu")
 # transformers' names. gelu_new, gelu_fast and gelu_pytorch_tanh are one function to 1e-5, so the
 # tanh GELU is always called what GPT-2's own config calls it.
 TANH, ERF = "gelu_new", "gelu"
 
 
-def decide_activation(args: Mapping[str, Any] | None, *, core: bool) -> Decision:
-    """The `activation_function` for GPT2Config and why.
+def decide_activation(facts: Facts) -> Decision:
+    """GPT2Config's `activation_function` and why; `ArchitectureError` for one it does not know.
 
-    `core` says that Megatron core's MLP ran, which never looks at `openai_gelu`. The dates are
-    those of NVIDIA/Megatron-LM's history: 3ea5491 (2020-04-14) brought `openai_gelu` and the erf
-    GELU, 51a2e6b (2020-09-11) `bias_gelu_fusion`, 9acc895 (2021-01-06) made that the default.
+    Megatron core's MLP never looks at `openai_gelu`. The dates are those of NVIDIA/Megatron-LM's
+    history: 3ea5491 (2020-04-14) brought `openai_gelu` and the erf GELU, 51a2e6b (2020-09-11)
+    `bias_gelu_fusion`, 9acc895 (2021-01-06) made that the default.
     """
+    value, reason = _of_args(facts.args, core=facts.core)
+    chosen = facts.given.get("activation_function", value)
+    if chosen not in ACTIVATIONS:
+        raise conflict("activation_function", chosen, f"one of {ACTIVATIONS}", "Remove the key")
+    if "activation_function" in facts.given:
+        reason = f"config; without it {value}: {reason}"
+    return Decision("activation_function", chosen, reason, KEY)
+
+
+def _of_args(args: Mapping[str, Any] | None, *, core: bool) -> tuple[str, str]:
+    if core:
+        return _of_core(args or {})
     if args is None:
-        value, reason = TANH, "no args: GPT-2's tanh GELU, as in every Megatron before 2020-04-14"
-    elif core:
-        value, reason = _of_core(args)
-    else:
-        value, reason = _of_legacy(args)
-    return Decision("activation_function", value, reason, KEY)
+        return TANH, "no args: GPT-2's tanh GELU, as in every Megatron before 2020-04-14"
+    return _of_legacy(args)
 
 
 def _of_core(args: Mapping[str, Any]) -> tuple[str, str]:

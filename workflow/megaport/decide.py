@@ -1,0 +1,137 @@
+"""From args, configuration and tensors to an architecture: every number a Decision with its reason.
+
+What architectures share; what is particular to one stands in its own file. Standard library only.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megaport.errors import MegaportError
+from megaport.table import Decision
+
+PREFIX = "architecture"
+USUAL_HEAD = 64  # of every GPT-2 that OpenAI and NVIDIA published
+# The default of Megatron's argument since 2019.
+EPSILON = 1e-5
+
+
+class ArchitectureError(MegaportError):
+    """A configured or stored number that the tensors contradict, or one that nobody states."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one model: the config's `given`, Megatron's `args`, and its tensors.
+
+    `sizes` are what the shapes say the symbols of the table are; `leaves` the names of a layer's
+    tensors; `shards` the tensor-parallel ranks they are kept for; `core` whether the model is
+    Megatron core's. `dtype` is the word embedding's, by torch's name. A `draft`, to look at, may
+    have no number of heads.
+    """
+
+    given: Mapping[str, Any]
+    args: Mapping[str, Any] | None
+    sizes: Mapping[str, int]
+    leaves: Collection[str]
+    layers: int
+    tied: bool
+    shards: int
+    core: bool
+    dtype: str
+    draft: bool = False
+
+    def said(self, argument: str) -> Any:
+        return (self.args or {}).get(argument)
+
+    def choose(self, key: str, argument: str) -> tuple[Any, str]:
+        """The config's `key`, else the args' `argument`, else None; and which it was."""
+        said = self.said(argument)
+        if key not in self.given:
+            return said, f"args.{argument}"
+        if said is not None and said != self.given[key]:
+            return self.given[key], f"config; args.{argument} says {said}"
+        return self.given[key], "config"
+
+    def refuse_contradictions(
+        self, stored: Mapping[str, tuple[Any, str]], free: Collection[str]
+    ) -> None:
+        """`ArchitectureError` for a given key that is neither `free` nor what is `stored`."""
+        for key, value in self.given.items():
+            if key in stored and value != stored[key][0]:
+                found, what = stored[key]
+                raise conflict(key, value, f"{found} ({what})", "Remove the key")
+            if key not in stored and key not in free:
+                raise conflict(key, value, f"one of {sorted({*free, *stored})}", "Remove the key")
+
+
+def conflict(key: str, seen: Any, expected: str, remedy: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"{PREFIX}.{key}",
+        seen=seen,
+        expected=expected,
+        remedy=f"{remedy}, or correct it in config.yaml.",
+    )
+
+
+def heads(facts: Facts, key: str, width: int) -> Decision:
+    """The attention heads that `width` is split over; `ArchitectureError` where nobody says.
+
+    In a draft None where nobody says.
+    """
+    number, reason = facts.choose(key, "num_attention_heads")
+    shards, where = facts.shards, f"{PREFIX}.{key}"
+    if number is None:
+        likely = _likely_heads(width, shards)
+        if facts.draft:
+            reason = f"nobody states it, and any number fits the tensors: {likely}"
+            return Decision(key, None, reason, where)
+        raise ArchitectureError(
+            where,
+            seen="no number of attention heads: the checkpoint does not state it",
+            expected=f"a divisor of {width}, the width of the attention, the likeliest first: "
+            f"{likely}",
+            remedy=f"Set {where}, or --config {key}=NUMBER; the tensors look alike for any number.",
+        )
+    if not isinstance(number, int) or number < 1 or width % number or number % shards:
+        ranks = f" and a multiple of the {shards} ranks" if shards > 1 else ""
+        raise conflict(key, number, f"a divisor of {width}{ranks}", "Set the right number")
+    return Decision(key, number, reason, where)
+
+
+def _likely_heads(width: int, shards: int) -> str:
+    """Numbers of heads that would do; first those whose size is near 64, as in every GPT-2."""
+    able = [n for n in range(shards, width + 1, shards) if width % n == 0 and width // n >= 8]
+    nearest = sorted(able, key=lambda n: abs(math.log2(width / n / USUAL_HEAD)))
+    return ", ".join(f"{n} (head size {width // n})" for n in nearest[:5])
+
+
+def vocabulary(facts: Facts) -> Decision:
+    """The rows to keep of the word embedding; all of them where nobody says."""
+    size, reason = facts.choose("vocab_size", "vocab_size")
+    padded = facts.sizes["V"]
+    if size is None:
+        size, reason = padded, "nobody states it: every stored row is kept, padding too"
+    if not isinstance(size, int) or not 1 <= size <= padded:
+        raise conflict("vocab_size", size, f"1 to {padded}, the rows of the embedding", "Lower it")
+    return Decision("vocab_size", size, reason, f"{PREFIX}.vocab_size")
+
+
+def epsilon(facts: Facts, key: str) -> Decision:
+    """The epsilon of the norms; Megatron's default where nobody says."""
+    argument = "layernorm_epsilon" if facts.said("norm_epsilon") is None else "norm_epsilon"
+    value, reason = facts.choose(key, argument)
+    if value is None:
+        return Decision(key, EPSILON, "nobody states it: Megatron's default", f"{PREFIX}.{key}")
+    if not isinstance(value, int | float) or not 0 < value < 1:
+        raise conflict(key, value, "a number between 0 and 1", "Correct it")
+    return Decision(key, float(value), reason, f"{PREFIX}.{key}")
+
+
+def zero_centred(facts: Facts) -> Decision:
+    """Whether 1 is to be added to every norm's weight."""
+    for argument in ("apply_layernorm_1p", "layernorm_zero_centered_gamma"):
+        if facts.said(argument):
+            return Decision("layernorm_1p", True, f"{argument}: weights are stored minus 1")
+    return Decision("layernorm_1p", False, "no apply_layernorm_1p in the args")
