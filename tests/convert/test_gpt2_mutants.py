@@ -33,7 +33,8 @@ def mutants(row: Row) -> Iterator[tuple[str, Row]]:
         if other.target != row.target:
             yield f"named {other.target}", replace(row, target=other.target)
     for transform in Transform:
-        if transform is not row.transform:
+        # Of a tensor that is one shard the first part is the whole.
+        if transform not in (row.transform, Transform.GATE):
             yield f"{transform.name}", replace(row, transform=transform)
     for axis in {None, 0, 1} - {row.axis}:
         yield f"axis {axis}", replace(row, axis=axis)
