@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from megaport.config.model import Prompt
-from megaport.generate.prompts import PromptError, parse_prompts, read_prompts
+from megaport.generate.prompts import PromptError, parse_prompts, read_prompts, takeable
 
 
 def test_entries_become_prompts_with_the_length_that_none_of_them_gives() -> None:
@@ -79,3 +79,10 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(PromptError, match=r"bad\.txt"):
         read_prompts(tmp_path / "bad.txt", 32)
+
+
+def test_a_model_without_a_tokenizer_takes_what_is_no_text() -> None:
+    text, ids, start = Prompt(prompt="a"), Prompt(token_ids=[5]), Prompt(seed=3)
+    assert takeable([text, ids, start], start=7) == [ids, start]
+    assert takeable([text, ids, start], start=None) == [ids, Prompt(token_ids=[0], seed=3)]
+    assert takeable([Prompt(prompt="a", top_k=2)], start=7) == [Prompt(top_k=2)]

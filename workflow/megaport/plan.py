@@ -77,7 +77,8 @@ class Plan:
 
 def models_shaped(config: Config, step: str, shape: str) -> str:
     """A regular expression of the models whose outputs of `step` have a shape: "", "_sharded"
-    and, of model/, "_bare" and "_bare_sharded" (without a tokenizer).
+    and, of model/, "_bare" and "_bare_sharded" (another tokenizer than GPT-2's,
+    whose files no name tells, or none).
 
     Names that nobody configured have the first one, so that its input function can say so.
     """
@@ -155,7 +156,7 @@ def file_contents(path: Path, stats: StatCache) -> dict[str, dict[str, Any]]:
 
 
 def _shape(model: Model, step: str) -> str:
-    bare = "" if model.tokenizer or step != "assemble" else "_bare"
+    bare = "" if model.tokenizer == "gpt2" or step != "assemble" else "_bare"
     return bare + ("_sharded" if model.max_shard_size else "")
 
 

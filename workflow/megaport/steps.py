@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from megaport.config.model import Config, Model
+from megaport.convert.tokenizer import FILES
 from megaport.fetch.sources import shown
 from megaport.store.blobs import Content
 from megaport.store.receipts import Files, Receipt
@@ -144,7 +145,16 @@ def _convert(given: Given) -> Parameters:
 
 
 def _assemble(given: Given) -> Parameters:
-    return {"name": given.name, "tokenizer": given.model.tokenizer}
+    return {"name": given.name, "tokenizer": _tokenizer(given)}
+
+
+def _tokenizer(given: Given) -> str | dict[str, str] | None:
+    """GPT-2's or none by name, files of one's own by their digests."""
+    tokenizer = given.model.tokenizer
+    if tokenizer in (None, "gpt2", "auto"):
+        return tokenizer
+    found = {name: given.digest(f"{tokenizer}/{name}") for name in FILES}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def _generate(given: Given) -> Parameters:
@@ -159,11 +169,12 @@ def _generate(given: Given) -> Parameters:
 
 def _parity(given: Given) -> Parameters:
     golden = given.model.golden
+    may_be_gpt2s = given.model.tokenizer in ("gpt2", "auto")
     read = {
         "dtype": given.model.dtype,
         "golden": golden and given.digest(golden),
         "text": given.digest(PARITY_TEXT),
-        "published": given.digest(PUBLISHED_IDS) if given.model.tokenizer == "gpt2" else None,
+        "published": given.digest(PUBLISHED_IDS) if may_be_gpt2s else None,
     }
     return _reading(given) | given.config.parity.model_dump(mode="json") | read
 

@@ -12,17 +12,22 @@ HARDWARE = {"gpus": gpu_names()}
 
 def compute(work: Work, task: Task) -> None:
     from megaport.generate.device import resolve_device
-    from megaport.generate.generate import generate_texts
+    from megaport.generate.generate import generate_texts, open_tokenizer
+    from megaport.generate.model_files import read_shape
     from megaport.generate.output import write_generations
-    from megaport.generate.prompts import parse_prompts, read_prompts
+    from megaport.generate.prompts import parse_prompts, read_prompts, takeable
 
     given, prompts = work.parameters, work.parameters["prompts"]
     if isinstance(prompts, dict):
         wanted = read_prompts(task.find(prompts["file"]), given["max_length"])
     else:
         wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
+    model = work.folder("assemble", "model")
+    if task.settings["prompts"] is None and open_tokenizer(model) is None:
+        wanted = takeable(wanted, read_shape(model).bos)
+        log.info("generate: no tokenizer, so prompts of text are left out")
     placement = resolve_device(given["device"], given["dtype"])
-    texts = generate_texts(work.folder("assemble", "model"), wanted, placement, given["engine"])
+    texts = generate_texts(model, wanted, placement, given["engine"])
     write_generations(texts, placement, given["engine"], work.out)
 
 

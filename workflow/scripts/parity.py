@@ -20,7 +20,7 @@ def compute(work: Work, task: Task) -> None:
     golden, given = task.settings["golden"], work.parameters
     options = ParityOptions(
         text=task.find(PARITY_TEXT),
-        published=task.find(PUBLISHED_IDS) if task.settings["tokenizer"] == "gpt2" else None,
+        published=task.find(PUBLISHED_IDS) if given["published"] else None,
         golden=golden and read_golden(task.find(golden)),
         device=given["device"],
         dtypes=tuple(given["dtypes"]),

@@ -92,7 +92,7 @@ class Model(Strict):
 
     checkpoint: Checkpoint
     architecture: Architecture = Architecture()
-    tokenizer: Literal["gpt2"] | None = "gpt2"
+    tokenizer: NoFile = "gpt2"
     golden: NoFile = None
     dtype: Literal["float16", "bfloat16", "float32"] | None = None
     max_shard_size: Positive | None = None

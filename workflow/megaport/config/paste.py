@@ -18,8 +18,6 @@ def to_paste(found: Inspection, name: str, model: Model) -> str:
     needed = dict.fromkeys(left_open(found), "?") | model.architecture.model_dump(exclude_none=True)
     if "version" in needed:
         checkpoint["version"] = needed.pop("version")
-    sizes = found["architecture"]
-    fits = is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"])
     lines = [
         "# In config.yaml, or a file of your own for --configfile",
         f"model: {name}",
@@ -27,9 +25,17 @@ def to_paste(found: Inspection, name: str, model: Model) -> str:
         f"  {name}:",
         f"    checkpoint: {_flow(checkpoint)}",
         *([f"    architecture: {_flow(needed)}"] if needed else []),
-        f"    tokenizer: {'gpt2' if fits else 'null  # not as many tokens as GPT-2'}",
+        f"    tokenizer: {_tokenizer(model.tokenizer, found['architecture'])}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _tokenizer(said: str | None, sizes: Mapping[str, Any]) -> str:
+    if said not in (None, "gpt2", "auto"):
+        return json.dumps(said)
+    if is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
+        return "null" if said is None else "gpt2"
+    return "null  # not as many tokens as GPT-2; or a folder of tokenizer files"
 
 
 def _flow(values: Mapping[str, Any]) -> str:

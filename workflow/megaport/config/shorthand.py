@@ -36,7 +36,7 @@ def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
     if SOURCE in values:
         checkpoint = _checkpoint(values[SOURCE])
         name = _chosen_name(rest.get("model"), models) or name_of(checkpoint)
-        models[name] = {"checkpoint": checkpoint}
+        models[name] = {"checkpoint": checkpoint, "tokenizer": "auto"}
         rest["model"] = name
     named = rest.get("model")
     for name in map(str, named if isinstance(named, list) else [named]):

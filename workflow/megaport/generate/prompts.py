@@ -45,6 +45,22 @@ def read_prompts(path: Path, max_length: int) -> list[Prompt]:
     return parse_prompts(entries, path.name, max_length)
 
 
+def takeable(prompts: Sequence[Prompt], start: int | None) -> list[Prompt]:
+    """Of prompts meant for every model, what one without a tokenizer can take: no text.
+
+    `start` is its start-of-text token; without one, its texts begin with token 0. Where all are
+    text, the first one's settings serve for a text from the start.
+    """
+    kept = [p for p in prompts if p.prompt is None] or [_changed(prompts[0], prompt=None)]
+    if start is not None:
+        return kept
+    return [p if p.token_ids is not None else _changed(p, token_ids=[0]) for p in kept]
+
+
+def _changed(given: Prompt, **changes: Any) -> Prompt:
+    return given.model_copy(update=changes)
+
+
 def _text_line(line: str, where: str) -> dict[str, Any]:
     return {"prompt": line}
 
