@@ -1,10 +1,14 @@
 """What tests share: a warm Snakemake, a checkout where `assemble` has run; what may be missing."""
 
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Read when Triton is imported, which torch may do: its kernels then run on a CPU.
+os.environ["TRITON_INTERPRET"] = "1"
 
 from support import mounts, users
 from support.checkout import Server, checkout
@@ -41,6 +45,7 @@ def pytest_report_header() -> list[str]:
     return [
         _oracles(),
         _megatron_core(),
+        _triton(),
         *([] if mounts.can_mount() else [mounts.WHY_NOT]),
         *([] if users.can_be_another() else [users.WHY_NOT]),
     ]
@@ -52,6 +57,15 @@ def _megatron_core() -> str:
     return (
         "megatron-core: not installed; tests/checkpoint/test_megatron_core.py is not collected. "
         "`pip install megatron-core` to run it."
+    )
+
+
+def _triton() -> str:
+    if find_spec("triton"):
+        return "triton: installed; its interpreter runs the kernels in this run"
+    return (
+        "triton: not installed; test_kernels.py and test_fused.py of tests/generate are not "
+        "collected. `pip install triton` on Linux to run them."
     )
 
 

@@ -16,7 +16,7 @@ WORKFLOW = ROOT / "workflow"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
 # What a machine may have beside them; measured or read only where it is installed.
-OPTIONAL = {"gguf", "llama_cpp", "pynvml", "s3fs", "fsspec"}
+OPTIONAL = {"gguf", "llama_cpp", "pynvml", "s3fs", "fsspec", "triton"}
 BROUGHT = {"cycler"}  # by matplotlib, whose styles are made of it
 
 OURS_AND_PYTHONS = {"megaport", "adapter", *sys.stdlib_module_names}

@@ -31,8 +31,8 @@ class Recorder:
         monkeypatch.setattr(Decoding, "_step", self._observed(Decoding._step))
         init = Decoding.__init__
 
-        def replaying(decoding: Decoding, *args: Any) -> None:
-            init(decoding, *args)
+        def replaying(decoding: Decoding, *args: Any, **named: Any) -> None:
+            init(decoding, *args, **named)
             decoding.replays = True
 
         monkeypatch.setattr(Decoding, "__init__", replaying)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from megaport.generate.engines.base import Batch
+from megaport.generate.engines.fused import FusedStep
 from megaport.generate.engines.network import Network
 from megaport.generate.sampling import choose, uniforms
 
@@ -14,7 +15,7 @@ SPAN = 64
 class Decoding:
     """Buffers for `rows` rows and `slots` cache slots; reused by every batch of the same form."""
 
-    def __init__(self, network: Network, batch: Batch) -> None:
+    def __init__(self, network: Network, batch: Batch, *, fused: bool = False) -> None:
         self.network, self.sampling = network, batch.sampling
         self.rows = len(batch.prompts)
         self.slots = _round_up(batch.width + batch.steps - 1)
@@ -23,8 +24,10 @@ class Decoding:
         self.mask = torch.empty(self.rows, 1, 1, self.slots, device=device, dtype=network.dtype)
         self.token = torch.zeros(self.rows, 1, device=device, dtype=torch.int64)
         self.position = torch.zeros_like(self.token)
-        self.slot = torch.zeros(1, device=device, dtype=torch.int64)
-        self.index = torch.zeros(1, device=device, dtype=torch.int64)
+        # Where a row's context begins, where its next keys go, and how many tokens it has.
+        self.first = torch.zeros(self.rows, device=device, dtype=torch.int64)
+        self.slot = torch.zeros_like(self.first)
+        self.index = torch.zeros_like(self.first)
         self.output = torch.zeros(self.rows, self.slots, device=device, dtype=torch.int64)
         self.uniform = torch.zeros(self.slots, self.rows, device=device)
         self.finite = torch.ones(self.rows, device=device, dtype=torch.bool)
@@ -33,6 +36,7 @@ class Decoding:
         self.replays = device == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
         self.filled = 0
+        self.fused = FusedStep(network, self) if fused else None
 
     def fits(self, batch: Batch) -> bool:
         """Whether this decoding's buffers (and graphs) serve `batch` as they are."""
@@ -55,12 +59,14 @@ class Decoding:
             width,
         )
         self._choose(logits)
+        if self.fused:
+            self.fused.embed()
 
     def step(self) -> None:
         """Produce one token a row from the last one. On a GPU the second step of a span records a
         graph (the first has warmed every kernel up) and all later ones replay it."""
         self.filled += 1
-        span = _round_up(self.filled)
+        span = self.slots if self.fused else _round_up(self.filled)
         if not self.replays or span not in self.graphs:
             self.graphs[span] = None
             return self._step(span)
@@ -82,33 +88,47 @@ class Decoding:
         columns = torch.arange(self.slots)
         hidden = (columns < pads[:, None]) | (columns >= width)
         self.mask.copy_(torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)[:, None, None])
+        self.clear(width)
+        self.first.copy_(pads)
         self.position.copy_(width - pads[:, None])
-        self.slot.fill_(width)
-        self.index.zero_()
-        self.finite.fill_(True)
-        self.ended.zero_()
         self.stop.fill_(-1 if batch.stop is None else batch.stop)
         self.filled = width
         if not batch.sampling.greedy:
             self.uniform[: batch.steps].copy_(uniforms(batch.seeds, batch.steps))
 
-    def _step(self, span: int) -> None:
-        self.mask.index_fill_(3, self.slot, 0.0)
-        logits = self.network(
-            self.token, self.position, self.slot, self.mask[..., :span], self.cache, span
-        )
+    def clear(self, slot: int) -> None:
+        """Nothing produced yet, the next keys and values going to `slot`."""
+        self.first.zero_()
+        self.slot.fill_(slot)
+        self.index.zero_()
+        self.finite.fill_(True)
+        self.ended.zero_()
+        self.stop.fill_(-1)
+
+    def advance(self, logits: Tensor) -> None:
+        """Choose each row's token from logits [rows, vocabulary] and move on to the next."""
         # A row already at full length runs on beside the others; its tokens are cut off later.
         self.position.add_(1).clamp_(max=self.network.shape.positions - 1)
         self.slot.add_(1)
         self._choose(logits)
 
+    def _step(self, span: int) -> None:
+        if self.fused:
+            return self.fused()
+        slot = self.slot[:1]
+        self.mask.index_fill_(3, slot, 0.0)
+        logits = self.network(
+            self.token, self.position, slot, self.mask[..., :span], self.cache, span
+        )
+        return self.advance(logits)
+
     def _choose(self, logits: Tensor) -> None:
-        uniform = self.uniform.index_select(0, self.index)[0]
+        uniform = self.uniform.index_select(0, self.index[:1])[0]
         chosen, finite = choose(logits, self.sampling, uniform)
         self.finite.logical_and_(finite)
         self.ended.logical_or_(chosen == self.stop)
         self.token.copy_(chosen[:, None])
-        self.output.index_copy_(1, self.index, self.token)
+        self.output.index_copy_(1, self.index[:1], self.token)
         self.index.add_(1)
 
     def _capture(self, span: int) -> torch.cuda.CUDAGraph:

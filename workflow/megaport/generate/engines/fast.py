@@ -1,11 +1,13 @@
 """Ours: packed weights, preallocated cache, no host synchronisation a token, CUDA graph replay."""
 
+import warnings
 from pathlib import Path
 from typing import Self
 
 import torch
 
 from megaport.generate.device import Placement
+from megaport.generate.engines import fused
 from megaport.generate.engines.base import (
     Batch,
     EngineError,
@@ -22,6 +24,10 @@ from megaport.generate.model_files import Shape, read_shape, read_weights
 CHECK_EVERY = 16
 
 
+class KernelWarning(UserWarning):
+    """The Triton kernels did not pass their trial; torch's own run instead, slower."""
+
+
 class FastEngine:
     """One network, and the buffers (on a GPU: graphs) of the batch form used last."""
 
@@ -30,7 +36,7 @@ class FastEngine:
 
     def __init__(self, network: Network, placement: Placement) -> None:
         self.network, self.placement = network, placement
-        self.note = "CUDA graphs" if placement.device == "cuda" else "packed weights, no graphs"
+        self._without_kernels(fused.missing(placement.device))
         self._decoding: Decoding | None = None
 
     @classmethod
@@ -71,9 +77,27 @@ class FastEngine:
         decoding = self._decoding
         if decoding is None or not decoding.fits(batch):
             self._decoding = None  # its memory goes before the next one's comes
-            decoding = Decoding(self.network, batch)
-            self._decoding = decoding
+            decoding = self._decoding = self._new(batch)
         return decoding
+
+    def _new(self, batch: Batch) -> Decoding:
+        decoding = Decoding(self.network, batch, fused=self._kernels)
+        if decoding.fused and (reason := fused.trial(decoding.fused)):
+            self._without_kernels(reason)
+            said = f"engine fast runs without its Triton kernels: {reason}"
+            warnings.warn(said, KernelWarning, stacklevel=2)
+            decoding = Decoding(self.network, batch)
+        return decoding
+
+    def _without_kernels(self, why: str) -> None:
+        """Decode by torch's own kernels from now on, unless there is no reason to."""
+        self._kernels = not why
+        if self.placement.device == "cpu":
+            self.note = "packed weights, no graphs"
+        else:
+            self.note = (
+                f"CUDA graphs, {f'without Triton kernels: {why}' if why else 'Triton kernels'}"
+            )
 
 
 def _network(shape: Shape, model_dir: Path, placement: Placement) -> Network:

@@ -23,7 +23,7 @@ def pack(weight: Tensor, bias: Tensor | None, gelu: str = "") -> Linear:
 
     `gelu` is "" or torch's `approximate` ("tanh", "none"); such a layer takes no residual.
     """
-    kind = _OneDnn if weight.device.type == "cpu" and one_dnn_takes(weight.dtype) else _Plain
+    kind = _OneDnn if weight.device.type == "cpu" and one_dnn_takes(weight.dtype) else Plain
     return kind(weight.contiguous(), bias, gelu)
 
 
@@ -42,7 +42,9 @@ def one_dnn_takes(dtype: torch.dtype) -> bool:
     return dtype not in halves or bool(halves[dtype]())
 
 
-class _Plain:
+class Plain:
+    """torch's own linear layer over `weight` [out, in]."""
+
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
         self.weight, self.bias, self.gelu = weight, bias, gelu
 
