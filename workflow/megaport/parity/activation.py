@@ -55,6 +55,13 @@ def relu(x: Array) -> Array:
     return np.maximum(x, 0)
 
 
+def silu(x: Array) -> Array:
+    """x times the logistic function of x (the swish of SwiGLU), in the dtype of `x`."""
+    with np.errstate(over="ignore"):
+        out: Array = x / (1 + np.exp(-x))
+    return out
+
+
 # GPT2Config's names; the last three of the tanh form agree to 1e-5 (formats.md of the project).
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu_erf,

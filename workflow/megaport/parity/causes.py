@@ -6,7 +6,7 @@ matches is what the conversion did. No number is computed.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -43,12 +43,14 @@ def _mistakes(
     reference, shards = subject.reference(), subject.checkpoint.tensors[source]
     laid = np.ascontiguousarray(expected.array.T).reshape(expected.shape)
     yield Cause("transpose", "not transposed"), Tensor(expected.dtype, laid)
-    for first, second in combinations(range(len(shards)), 2):
-        order = list(shards)
+    parts = reference.parts(source)
+    ranks = [shards[at : at + parts] for at in range(0, len(shards), parts)]
+    for first, second in combinations(range(len(ranks)), 2):
+        order = list(ranks)
         order[first], order[second] = order[second], order[first]
         cause = Cause("TP ranks swapped", f"tensor-parallel ranks {first} and {second} swapped")
-        yield from _named(cause, name, reference.converted(source, order))
-    if len(shards) > 1:
+        yield from _named(cause, name, reference.converted(source, list(chain(*order))))
+    if len(ranks) > 1:
         joined = Tensor(shards[0].dtype, np.concatenate([shard.array for shard in shards]))
         cause = Cause("ranks joined first", "the ranks joined before each one's rows were undone")
         yield from _named(cause, name, reference.converted(source, [joined]))

@@ -1,4 +1,4 @@
-"""The converted model as its users run it: `GPT2LMHeadModel` behind NumPy arrays."""
+"""The converted model as its users run it: `AutoModelForCausalLM` behind NumPy arrays."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from megaport.errors import MegaportError
 from megaport.tensors import Array
 
-LOADING = "GPT2LMHeadModel.from_pretrained"
+LOADING = "AutoModelForCausalLM.from_pretrained"
 
 
 class ModelUnreadableError(MegaportError):
@@ -60,9 +60,9 @@ class Converted:
     def trace(self, ids: Array) -> Trace:
         """The same forward pass with what every block was given and gave."""
         last: list[Array] = []  # transformers gives the last block's output after the norm only
-        hook = self.model.transformer.ln_f.register_forward_pre_hook(
-            lambda _, given: last.append(_array(given[0]))
-        )
+        base = self.model.base_model
+        norm = base.ln_f if hasattr(base, "ln_f") else base.norm  # GPT-2's, Llama's
+        hook = norm.register_forward_pre_hook(lambda _, given: last.append(_array(given[0])))
         with torch.inference_mode():
             output = self.model(self._tensor(ids), output_hidden_states=True)
         hook.remove()
@@ -118,7 +118,7 @@ def load_converted(model_dir: Path, *, dtype: str, device: str) -> Converted:
     """
     disable_progress_bar()
     try:
-        loaded: Any = GPT2LMHeadModel.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             model_dir,
             dtype=getattr(torch, dtype),
             local_files_only=True,

@@ -76,23 +76,24 @@ def check_golden(subject: Subject, golden: Golden | None) -> Verdict:
     if golden is None:
         return not_applicable(NAME, QUESTION, "no published logits are known for this model")
     configured = subject.architecture.activation_function
-    fits = {name: _fit(subject, golden, name) for name in {*TRIED, configured}}
-    mine = fits[configured]
-    others = [fits[name] for name in TRIED if ACTIVATIONS[name] is not ACTIVATIONS[configured]]
-    other = min(others, key=lambda fit: fit.rms)
-    better = other.activation if mine.rms >= CLEARLY * other.rms else "none"
-    undecided = better == "none" and other.rms < CLEARLY * mine.rms
+    mine = _fit(subject, golden, configured)
+    measures = [at_most(f"difference with {configured}", mine.max_abs, golden.tolerance, "logits")]
+    note = str(mine)
+    if configured in ACTIVATIONS:
+        others = [name for name in TRIED if ACTIVATIONS[name] is not ACTIVATIONS[configured]]
+        other = min((_fit(subject, golden, name) for name in others), key=lambda fit: fit.rms)
+        better = other.activation if mine.rms >= CLEARLY * other.rms else "none"
+        measures.append(equal("activation that fits better", better, "none"))
+        undecided = better == "none" and other.rms < CLEARLY * mine.rms
+        note = f"{'undecided; ' if undecided else ''}{mine}; {other}"
     return judge(
         NAME,
         QUESTION,
-        [
-            at_most(f"difference with {configured}", mine.max_abs, golden.tolerance, "logits"),
-            equal("activation that fits better", better, "none"),
-        ],
+        measures,
         reason=f"published by {golden.source}; the tolerance allows for the precision they were "
         f"computed in, and one activation fits clearly better when its rms is {CLEARLY:g} times "
         "smaller",
-        note=f"{'undecided; ' if undecided else ''}{mine}; {other}",
+        note=note,
     )
 
 

@@ -7,14 +7,16 @@ nothing here is shared with the converter's table.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from megaport.checkpoint.model import QKV_ORDERS
-from megaport.parity.activation import activation
+from megaport.parity.activation import ACTIVATIONS, activation
 from megaport.parity.attention import attend, split_heads
-from megaport.parity.reference import VOCABULARY, Reference
+from megaport.parity.reference import VOCABULARY, Misread, Reference
 from megaport.parity.rounding import add_one, cast
+from megaport.parity.verdict import Value
 from megaport.tensors import Array, Tensor
 
 QKV, DENSE = "attention.query_key_value", "attention.dense"
@@ -34,6 +36,15 @@ WHOLE = {
     "position_embeddings": "transformer.wpe",
     "final_layernorm": "transformer.ln_f",
     "output_layer": "lm_head",
+}
+
+
+SAME = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "layer_norm_epsilon")
+# What GPT2Config can switch on and Megatron's GPT-2 has not (GPT2Config's defaults).
+FIXED = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
 }
 
 
@@ -78,18 +89,43 @@ class Gpt2Reference(Reference):
         laid = Tensor(dtype, whole.T)
         yield f"transformer.h.{layer}.{PARTS[part]}.{kind}", self._as_stored(name, laid)
 
-    def misread(self, name: str) -> Iterator[tuple[str, str, Iterator[tuple[str, Tensor]]]]:
+    def misread(self, name: str) -> Iterator[Misread]:
         """Rows in another order; a LayerNorm with 1 added, or not."""
         shards = self.checkpoint.tensors[name]
-        for order in QKV_ORDERS if QKV in name else ():
-            other = replace(self, checkpoint=replace(self.checkpoint, qkv_order=order))
-            sentence = f"query, key and value rows read as [{order}]"
-            yield "QKV order", sentence, other.converted(name, shards)
+        if QKV in name:
+            for order, other in self._other_orders():
+                sentence = f"query, key and value rows read as [{order}]"
+                yield "QKV order", sentence, other.converted(name, shards)
         if name.endswith("layernorm.weight"):
             one = not self.architecture.layernorm_1p
             other = replace(self, architecture=replace(self.architecture, layernorm_1p=one))
             sentence = "1 added" if one else "1 not added, which layernorm_1p asks for"
             yield "layernorm_1p", sentence, other.converted(name, shards)
+
+    def readings(self) -> Iterator[tuple[str, Reference]]:
+        """Other row orders of query, key and value, other numbers of heads."""
+        for order, other in self._other_orders():
+            yield f"rows [{order}]", other
+        for heads in divisors(self.architecture.n_embd, self.checkpoint.tensor_parallel):
+            if heads != self.architecture.n_head:
+                architecture = replace(self.architecture, n_head=heads)
+                yield f"{heads} heads", replace(self, architecture=architecture)
+
+    def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
+        """GPT2Config's fields; two names of one activation are the same."""
+        mine = self.architecture
+        yield from ((name, getattr(config, name), getattr(mine, name)) for name in SAME)
+        yield "n_inner", config.n_inner or 4 * config.n_embd, mine.n_inner
+        seen, expected = config.activation_function, mine.activation_function
+        same = ACTIVATIONS.get(seen) is ACTIVATIONS.get(expected)
+        yield "activation_function", expected if same else seen, expected
+        for name, value in {**FIXED, "tie_word_embeddings": mine.tie_word_embeddings}.items():
+            yield name, str(bool(getattr(config, name))), str(value)
+
+    def _other_orders(self) -> Iterator[tuple[str, "Gpt2Reference"]]:
+        for order in QKV_ORDERS:
+            if order != self.checkpoint.qkv_order:
+                yield order, replace(self, checkpoint=replace(self.checkpoint, qkv_order=order))
 
     def _as_stored(self, name: str, tensor: Tensor) -> Tensor:
         if self.architecture.layernorm_1p and name.endswith("layernorm.weight"):
@@ -127,3 +163,8 @@ class Gpt2Reference(Reference):
             for rows in ranks
         ]
         return np.concatenate(heads, axis=1).reshape(-1, *ranks[0].shape[1:])
+
+
+def divisors(hidden: int, ranks: int) -> list[int]:
+    """Numbers of heads that divide the hidden size and are shared evenly by the ranks."""
+    return [n for n in range(ranks, hidden + 1, ranks) if hidden % n == 0]

@@ -31,6 +31,11 @@ class Difference:
     what: str
     cause: Cause | None = None
 
+    @property
+    def misshapen(self) -> bool:
+        """Whether the two models have arrays of other shapes, and cannot be compared."""
+        return self.what.startswith("shape")
+
     def __str__(self) -> str:
         return f"{self.name}: {self.what}" + (f" ({self.cause.sentence})" if self.cause else "")
 

@@ -14,7 +14,7 @@ from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.blocks import measure_blocks
 from megaport.parity.causes import Cause
 from megaport.parity.checks import CHECKS, check_precision, gather
-from megaport.parity.config import check_config, sizes_agree
+from megaport.parity.config import check_config
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
 from megaport.parity.golden import check_golden
 from megaport.parity.inputs import Inputs, ParityOptions, make_inputs
@@ -81,12 +81,12 @@ def examine(
     subject = Subject(checkpoint, architecture, options.stored)
     device = resolve_device(options.device, "float32").device
     log.info("parity: comparing configuration and bytes")
-    config = check_config(subject.architecture, model_dir)
+    config = check_config(subject, model_dir)
     differences = find_differences(subject, model_dir)
     files, inputs = _check_files(subject, model_dir, options)
     verdicts = (config, check_tensors(differences), *files)
     report = ParityReport(device, verdicts, cause=_cause(config, differences))
-    if sizes_agree(config):
+    if config.measures[0].holds and not any(d.misshapen for d in differences):
         try:
             return _run_both(report, subject, model_dir, inputs, options)
         except torch.OutOfMemoryError as error:

@@ -7,15 +7,18 @@ text, and when the text is then likelier than by chance.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import QKV_ORDERS, Checkpoint
+from megaport.checkpoint.model import Checkpoint
+from megaport.errors import MegaportError
 from megaport.parity.comparison import ROWS
-from megaport.parity.reference import VOCABULARY
+from megaport.parity.gpt2 import divisors
+from megaport.parity.reference import VOCABULARY, Reference
 from megaport.parity.subject import Subject
 from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
 from megaport.tensors import Array, Tensor
@@ -30,10 +33,10 @@ SIGMAS = 5.0
 
 @dataclass(frozen=True)
 class Reading:
-    """Another way to read the files, in words, and the subject so read."""
+    """A way to read the files, in words, and the model that they then are."""
 
     name: str
-    subject: Subject
+    reference: Reference
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def check_reading(subject: Subject, text: Array | None) -> Verdict:
     """Every other reading on `text` windows [k, S]; fails where one is likelier beyond noise."""
     if text is None or text.shape[1] < 2:
         return not_applicable(NAME, QUESTION, "the model has no tokenizer to read the text with")
-    own, trials = try_readings(subject, list(other_readings(subject)), text)
+    reference = subject.reference()
+    own, trials = try_readings(reference, list(other_readings(reference)), text)
     trials = [trial for trial in trials if trial.over_chance.better] or trials
     if not own.over_chance.better and not any(trial.over_chance.better for trial in trials):
         return not_applicable(
@@ -102,33 +106,30 @@ def likeliest_heads(
 
     For a checkpoint that does not state its heads; `overrides` is the config's `architecture`.
     """
+    key = "n_head" if "position_embeddings.weight" in checkpoint.tensors else "num_attention_heads"
     hidden = checkpoint.tensors[VOCABULARY[0]][0].shape[1]
     found = []
     for heads in divisors(hidden, checkpoint.tensor_parallel):
-        said = {**overrides, "n_head": heads}
-        subject = Subject(checkpoint, describe_architecture(checkpoint, said))
-        windows = np.array(ids, np.int64)[None, : min(len(ids), subject.architecture.n_positions)]
-        found.append((heads, float(nats(subject, windows).mean())))
+        with suppress(MegaportError):  # the shapes do not allow so many
+            architecture = describe_architecture(checkpoint, {**overrides, key: heads})
+            windows = np.array(ids, np.int64)[None, : architecture.n_positions]
+            likelihoods = nats(Subject(checkpoint, architecture).reference(), windows)
+            found.append((heads, float(likelihoods.mean())))
     return sorted(found, key=lambda pair: pair[1])
 
 
-def other_readings(subject: Subject) -> Iterator[Reading]:
+def other_readings(reference: Reference) -> Iterator[Reading]:
     """Every reading of the same files that the shapes allow and the reader did not choose."""
-    architecture, checkpoint = subject.architecture, subject.checkpoint
-    for order in QKV_ORDERS:
-        if order != checkpoint.qkv_order:
-            yield Reading(f"rows [{order}]", subject.with_tensors({}, qkv_order=order))
-    for heads in divisors(architecture.n_embd, checkpoint.tensor_parallel):
-        if heads != architecture.n_head:
-            yield Reading(f"{heads} heads", subject.with_architecture(n_head=heads))
-    chunks = checkpoint.pipeline_parallel * checkpoint.virtual_pipeline
-    for words, places in permutations(chunks):
-        yield Reading(f"pipeline stages {words}", _layers_permuted(subject, places))
-    for words, places in permutations(checkpoint.tensor_parallel):
-        held = {name: checkpoint.tensors[name] for name in VOCABULARY if name in checkpoint.tensors}
+    yield from (Reading(name, other) for name, other in reference.readings())
+    held = reference.checkpoint
+    for words, places in permutations(held.pipeline_parallel * held.virtual_pipeline):
+        changed = _layers_permuted(reference, places)
+        yield Reading(f"pipeline stages {words}", _with(reference, changed))
+    for words, places in permutations(held.tensor_parallel):
+        vocabulary = {name: held.tensors[name] for name in VOCABULARY if name in held.tensors}
         # Ranks exchanged everywhere only move the vocabulary: a layer sums over its ranks.
-        changed = {name: tuple(shards[rank] for rank in places) for name, shards in held.items()}
-        yield Reading(f"tensor-parallel ranks {words}", subject.with_tensors(changed))
+        changed = {n: tuple(shards[rank] for rank in places) for n, shards in vocabulary.items()}
+        yield Reading(f"tensor-parallel ranks {words}", _with(reference, changed))
 
 
 def permutations(count: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -144,23 +145,18 @@ def permutations(count: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from ((words, order) for order, words in orders.items() if words)
 
 
-def divisors(hidden: int, ranks: int) -> list[int]:
-    """Numbers of heads that divide the hidden size and are shared evenly by the ranks."""
-    return [n for n in range(ranks, hidden + 1, ranks) if hidden % n == 0]
-
-
 def try_readings(
-    subject: Subject, readings: Sequence[Reading], windows: Array
+    reference: Reference, readings: Sequence[Reading], windows: Array
 ) -> tuple[Trial, list[Trial]]:
-    """The subject's own trial, and that of each other reading: on few tokens where that is clear,
-    on all where it is close."""
-    own = Reading("as read", subject)
+    """The trial of `reference` itself, and that of each other reading: on few tokens where that is
+    clear, on all where it is close."""
+    own = Reading("as read", reference)
     trials: dict[str, Trial] = {}
     left = list(readings)
     for ids in _growing(windows):
-        mine = nats(subject, ids)
+        mine = nats(reference, ids)
         trials[own.name] = _trial(own, mine, mine, ids)
-        trials |= {r.name: _trial(r, mine, nats(r.subject, ids), ids) for r in left}
+        trials |= {r.name: _trial(r, mine, nats(r.reference, ids), ids) for r in left}
         if all(trials[reading.name].over_chance.nats <= 0 for reading in (own, *left)):
             break
         left = [reading for reading in left if not trials[reading.name].gain.worse]
@@ -170,9 +166,8 @@ def try_readings(
     return trials.pop(own.name), list(trials.values())
 
 
-def nats(subject: Subject, windows: Array) -> Array:
+def nats(reference: Reference, windows: Array) -> Array:
     """The negative log likelihood of every token but the first of windows [k, S]: [k, S - 1]."""
-    reference = subject.reference()
     found = []
     for normed, ids in zip(reference.normed(windows), windows, strict=True):
         for start in range(0, len(ids) - 1, ROWS):
@@ -198,7 +193,7 @@ def _growing(windows: Array) -> Iterator[Array]:
 
 
 def _trial(reading: Reading, mine: Array, theirs: Array, ids: Array) -> Trial:
-    chance = np.log(reading.subject.architecture.vocab_size)
+    chance = np.log(reading.reference.architecture.vocab_size)
     over_chance = (chance - theirs).reshape(-1)
     gain = (mine - theirs).reshape(-1)
     # A model that knows nothing may favour a frequent token by accident: there the occurrences of
@@ -219,17 +214,21 @@ def _mean(gains: Array, clusters: Array) -> Gain:
     return Gain(mean, SIGMAS * float(error))
 
 
-def _layers_permuted(subject: Subject, order: Sequence[int]) -> Subject:
+def _layers_permuted(reference: Reference, order: Sequence[int]) -> dict[str, tuple[Tensor, ...]]:
     """Layer chunks (pipeline stages, of as equal a size as can be) in another order."""
-    chunks = np.array_split(np.arange(subject.architecture.n_layer), len(order))
-    source = np.concatenate([chunks[chunk] for chunk in order])
-    held = subject.checkpoint.tensors
+    chunks = np.array_split(np.arange(reference.architecture.n_layer), len(order))
+    held = reference.checkpoint.tensors
     changed: dict[str, tuple[Tensor, ...]] = {}
-    for target, layer in enumerate(source):
+    for target, layer in enumerate(np.concatenate([chunks[chunk] for chunk in order])):
         prefix = f"layers.{layer}."
         changed |= {
             f"layers.{target}." + name.removeprefix(prefix): held[name]
             for name in held
             if name.startswith(prefix)
         }
-    return subject.with_tensors(changed)
+    return changed
+
+
+def _with(reference: Reference, changed: Mapping[str, tuple[Tensor, ...]]) -> Reference:
+    tensors = {**reference.checkpoint.tensors, **changed}
+    return replace(reference, checkpoint=replace(reference.checkpoint, tensors=tensors))

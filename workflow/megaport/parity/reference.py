@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -18,10 +18,13 @@ from tqdm import tqdm
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.parity.rounding import cast
+from megaport.parity.verdict import Value
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor, widen
 
 Precision = Literal["float32", "float64"]
+# The mistake's name, what the tensor then is, and the converted tensors it would give.
+Misread = tuple[str, str, Iterator[tuple[str, Tensor]]]
 
 WORD, HEAD = "word_embeddings.weight", "output_layer.weight"
 VOCABULARY = (WORD, HEAD)
@@ -66,9 +69,21 @@ class Reference(ABC):
         by parity's own mapping: names and tensors."""
 
     @abstractmethod
-    def misread(self, name: str) -> Iterator[tuple[str, str, Iterator[tuple[str, Tensor]]]]:
-        """Classic wrong readings of `name` in this architecture: the mistake's name, what the
-        tensor then is, and what `converted` would give."""
+    def misread(self, name: str) -> Iterator[Misread]:
+        """Classic wrong readings of `name` in this architecture."""
+
+    @abstractmethod
+    def readings(self) -> Iterator[tuple[str, "Reference"]]:
+        """Other readings of the same files that this architecture allows, each with its name."""
+
+    @abstractmethod
+    def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
+        """Every field of transformers' `config` that changes the mathematics: its name, what it
+        says, and what the checkpoint says."""
+
+    def parts(self, name: str) -> int:
+        """How many shards of `name` each rank holds."""
+        return 1
 
     def hidden_states(self, ids: Array) -> Iterator[Array]:
         """The embeddings, then the output of each layer: n_layer + 1 arrays [B, S, H]."""

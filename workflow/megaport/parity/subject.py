@@ -6,9 +6,16 @@ from typing import Any
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.parity.gpt2 import Gpt2Reference
+from megaport.parity.llama import LlamaReference
 from megaport.parity.reference import Precision, Reference
 from megaport.table import Architecture
 from megaport.tensors import Tensor
+
+# transformers' name of an architecture -> the model of it in NumPy.
+REFERENCES: dict[str, type[Reference]] = {
+    "gpt2": Gpt2Reference,
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), LlamaReference),
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Subject:
     stored: str | None = None
 
     def reference(self, precision: Precision = "float32") -> Reference:
-        return Gpt2Reference(self.checkpoint, self.architecture, precision, self.stored)
+        kind = REFERENCES[self.architecture.model_type]
+        return kind(self.checkpoint, self.architecture, precision, self.stored)
 
     def with_tensors(self, changes: Mapping[str, tuple[Tensor, ...]], **fields: Any) -> "Subject":
         """The same with some tensors, and fields of the checkpoint, replaced."""
