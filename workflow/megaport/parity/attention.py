@@ -59,10 +59,8 @@ def _scaled(frequencies: Array, scaling: Mapping[str, Any]) -> Array:
     """Frequencies divided by the factor: all of them ("linear"), or as Llama 3.1 does those whose
     waves are long against the context it was first trained on, with a ramp between (the Llama 3
     herd of models, 2024; Meta's reference code, apply_scaling)."""
-    if scaling.get("rope_type") == "linear":
-        return frequencies / scaling["factor"]
     if scaling.get("rope_type") != "llama3":
-        return frequencies
+        return frequencies / np.float64(scaling.get("factor", 1.0))
     turns = scaling["original_max_position_embeddings"] * frequencies / (2 * np.pi)
     low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
     kept = np.clip((turns - low) / (high - low), 0, 1)

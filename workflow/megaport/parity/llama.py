@@ -120,7 +120,10 @@ class LlamaReference(Reference):
         mine = self.architecture
         rope = dict(getattr(config, "rope_parameters", None) or {})
         expected = {"rope_type": "default", **(mine.rope_scaling or {})}
-        window = config.sliding_window if getattr(config, "use_sliding_window", True) else None
+        window = getattr(config, "sliding_window", None)
+        kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+        if kinds != {"sliding_attention"}:
+            window = None if kinds == {"full_attention"} else "of some layers"
         yield "num_hidden_layers", config.num_hidden_layers, mine.n_layer
         yield "num_attention_heads", config.num_attention_heads, mine.n_head
         yield "num_key_value_heads", config.num_key_value_heads, mine.groups

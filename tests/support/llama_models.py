@@ -1,0 +1,127 @@
+"""Random Llamas as checkpoints read from Megatron core, with any number of groups and ranks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from megaport.checkpoint.model import Checkpoint
+from megaport.llama import LLAMA
+from megaport.parity.subject import Subject
+from megaport.table import Architecture
+from megaport.tensors import Array, Tensor
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is varied; the rest is small and no two sizes are equal."""
+
+    model_type: str = "llama"
+    groups: int = 2
+    head_size: int = 8
+    ranks: int = 1
+    untied: bool = False
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 24
+    inner: int = 40
+    vocab: int = 101
+    padded: int = 128
+    positions: int = 48
+
+
+def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Subject:
+    """Every part matters: norms and biases are as random as the matrices."""
+    rng = np.random.default_rng(seed)
+    tensors = {name: _shards(name, array, shape) for name, array in _whole(rng, shape).items()}
+    checkpoint = Checkpoint(
+        table=LLAMA,
+        family="core_ranks",
+        era="a random model",
+        serialization="zip",
+        tensor_parallel=shape.ranks,
+        pipeline_parallel=1,
+        virtual_pipeline=1,
+        version=3.0,
+        qkv_order="np,3,hn",
+        args=None,
+        iteration=None,
+        layers=shape.layers,
+        tensors=tensors,
+        ignored=(),
+        decisions=(),
+    )
+    said = {"rope_theta": 10_000.0, "rope_scaling": None, "layernorm_1p": False, **architecture}
+    return Subject(
+        checkpoint,
+        Architecture(
+            model_type=shape.model_type,
+            n_layer=shape.layers,
+            n_head=shape.heads,
+            n_group=shape.groups,
+            head_size=shape.head_size,
+            n_embd=shape.hidden,
+            n_inner=shape.inner,
+            n_positions=shape.positions,
+            vocab_size=shape.vocab,
+            padded_vocab_size=shape.padded,
+            activation_function="silu",
+            layer_norm_epsilon=1e-5,
+            tie_word_embeddings=not shape.untied,
+            dtype="float32",
+            decisions=(),
+            **said,
+        ),
+    )
+
+
+def _whole(rng: np.random.Generator, shape: Shape) -> dict[str, Array]:
+    h, size = shape.hidden, shape.head_size
+    rows = (shape.heads + 2 * shape.groups) * size
+    layer = {
+        "input_layernorm.weight": (h,),
+        "self_attention.linear_qkv.weight": (rows, h),
+        "self_attention.linear_proj.weight": (h, shape.heads * size),
+        "pre_mlp_layernorm.weight": (h,),
+        "mlp.linear_fc1.weight": (2 * shape.inner, h),
+        "mlp.linear_fc2.weight": (h, shape.inner),
+    }
+    if shape.model_type == "qwen2":
+        layer["self_attention.linear_qkv.bias"] = (rows,)
+    if shape.model_type == "qwen3":
+        layer |= {f"self_attention.{part}_layernorm.weight": (size,) for part in "qk"}
+    shapes = {
+        "word_embeddings.weight": (shape.padded, h),
+        **{f"layers.{n}.{name}": s for n in range(shape.layers) for name, s in layer.items()},
+        "final_layernorm.weight": (h,),
+        **({"output_layer.weight": (shape.padded, h)} if shape.untied else {}),
+    }
+    return {name: _draw(rng, name, s) for name, s in shapes.items()}
+
+
+def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
+    if name.endswith("layernorm.weight"):
+        return rng.uniform(0.4, 1.6, shape).astype("f4")
+    return rng.normal(0, 0.2, shape).astype("f4")
+
+
+def _shards(name: str, array: Array, shape: Shape) -> tuple[Tensor, ...]:
+    """As ranks hold it; of linear_fc1 each rank's slice of the gate, then of the up projection."""
+    ranks = shape.ranks
+    if "linear_fc1" in name:
+        gate, up = (np.split(half, ranks) for half in np.split(array, 2))
+        parts = [part for pair in zip(gate, up, strict=True) for part in pair]
+    elif name.endswith(("linear_proj.weight", "linear_fc2.weight")):
+        parts = np.split(array, ranks, axis=1)
+    elif "linear_qkv" in name or name in ("word_embeddings.weight", "output_layer.weight"):
+        parts = np.split(array, ranks)
+    else:
+        parts = [array]
+    return tuple(Tensor("F32", part) for part in parts)
