@@ -137,10 +137,10 @@ def inputs_of(row: Step, before: Mapping[str, Receipt]) -> dict[str, Files]:
     return {earlier: part(before[earlier]) for earlier, part in row.reads.items()}
 
 
-def reads_of(step: str, model: str, models: Iterable[str]) -> dict[str, tuple[str, str]]:
+def reads_of(step: str, model: str, config: Config) -> dict[str, tuple[str, str]]:
     """The (step, model) whose receipts a step reads, by the key that `inputs_of` knows them by."""
     if step == REPORT.name:
-        return {f"{name}/{earlier}": (earlier, name) for name in models for earlier in SHOWN}
+        return {f"{name}/{earlier}": (earlier, name) for name in config.names for earlier in SHOWN}
     return {earlier: (earlier, model) for earlier in STEPS[step].reads}
 
 

@@ -45,7 +45,7 @@ class Restorer:
 
     def _settle(self, step: str, model: str) -> Receipt | None:
         """The true receipt of a step, in its place with all it names; None where a job must run."""
-        reads = reads_of(step, model, self.plan.config.names)
+        reads = reads_of(step, model, self.plan.config)
         before = {key: self.settle(*earlier) for key, earlier in reads.items()}
         known = {key: receipt for key, receipt in before.items() if receipt}
         path = self.place(step, model)

@@ -46,6 +46,7 @@ def receipt_of(step, model):
     return Path(str(worker.output.receipt).format(model=model))
 
 
+@cache
 def names_of(step):
     """The rules of a step as this workflow knows them: a module may have renamed them."""
     workers = (f"{step}_model{shape}" for shape in ("", "_sharded", "_bare", "_bare_sharded"))
@@ -59,6 +60,7 @@ def is_forced(step, receipt):
     return asked.forceall or bool(names_of(step) & names) or makes_one_of(names, receipt)
 
 
+@cache
 def runs_jobs():
     """Whether this process is about to run jobs: not one of them, no dry run, no --touch, no report,
     and nobody else at work here."""
@@ -91,12 +93,14 @@ def every(*steps):
     ]
 
 
+@cache
 def is_left_out(step):
     """Whether --omit-from names a step or one that it reads from, by their targets."""
     named = names_of(step) & workflow.dag_settings.omit_from
     return bool(named) or any(map(is_left_out, STEPS[step].reads))
 
 
+@cache
 def is_beyond(step):
     """Whether --until stops before a step: what it made stays as it is."""
     until = workflow.dag_settings.until
