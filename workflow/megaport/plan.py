@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Plan:
 
         Canonical JSON, not its digest: the job takes its parameters from it.
         """
-        return canonical_json(asdict(self.planned(step, model))).decode()
+        return canonical_json(vars(self.planned(step, model))).decode()
 
     def _planned(self, step: str, model: str) -> Planned:
         row = row_of(step)

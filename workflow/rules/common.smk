@@ -16,6 +16,7 @@ from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
 from megaport.plan import ANY_MODEL, Plan, models_shaped
+from megaport.report.summary import summary
 from megaport.restore import Restorer, is_locked, makes_one_of
 from megaport.steps import BUILT, REPORT, SHOWN, STEPS
 
@@ -131,6 +132,14 @@ def fingerprint(step):
         )
 
     return told
+
+
+def say_where_things_lie():
+    """The last lines of a run: models, how to load one, whether parity holds, the report."""
+    folders = [receipt_of("assemble", model).parent for model in CONFIG.names]
+    print(
+        *summary(folders, receipt_of("report", "").with_suffix(".html")), sep="\n", file=sys.stderr
+    )
 
 
 # What each job asks for where something else than this machine runs it: `need` in steps.py. Without an

@@ -1,6 +1,7 @@
 """From Snakemake's object to one job of the library. Scripts import this module first."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ from megaport.store.receipts import Receipt, read_receipt  # noqa: E402
 from megaport.store.store import Store, open_store  # noqa: E402
 
 log = logging.getLogger("megaport")
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' bars would fill a log
 
 
 @dataclass(frozen=True)

@@ -59,5 +59,12 @@ def progress_on(stream: TextIO, write: Callable[[str], object]) -> Progress:
     """A bar where `stream` is a terminal, else lines given to `write` (a logger's method)."""
     if stream.isatty():
         return Progress(lambda line: print(line, file=stream), file=stream, leave=False)
-    every = {"mininterval": LINE_SECONDS, "miniters": 1, "bar_format": LINE, "leave": False}
+    # Libraries' bars may be turned off where there is no terminal: this one has lines to say.
+    every = {
+        "disable": False,
+        "mininterval": LINE_SECONDS,
+        "miniters": 1,
+        "bar_format": LINE,
+        "leave": False,
+    }
     return Progress(write, file=_Lines(write), **every)

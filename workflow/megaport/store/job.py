@@ -98,9 +98,15 @@ def run_job(
         result, hit = _find_or_build(job, compute, promised)
     accept(result)
     receipt = show(job, result, hit=hit)
-    verb = "cache hit, nothing computed" if hit else "computed"
-    log.info("%s: %s (action %s, %d files)", job.step, verb, receipt.key[:12], len(result.outputs))
+    log.info("%s: %s", job.step, _told(receipt, result, hit=hit))
     return receipt
+
+
+def _told(receipt: Receipt, result: Result, *, hit: bool) -> str:
+    verb = (
+        "cache hit, nothing computed" if hit else f"computed in {result.cost['wall_seconds']:.1f} s"
+    )
+    return f"{verb} (action {receipt.key[:12]}, {len(result.outputs)} files)"
 
 
 def show(job: Job, result: Result, *, hit: bool) -> Receipt:
@@ -135,6 +141,7 @@ def _find_or_build(job: Job, compute: Compute, promised: tuple[str, ...]) -> tup
 
 
 def _compute(job: Job, compute: Compute, promised: tuple[str, ...]) -> Result:
+    log.info("%s: %s", job.step, job.folder.name)
     meter = Meter()
     with job.store.workspace() as folder:
         out, scratch = folder / "out", folder / "scratch"
