@@ -2,17 +2,81 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from megaport.config.model import Prompt
 from megaport.errors import MegaportError
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 class PromptError(MegaportError):
     """A prompt, or a file of them, that does not say what to generate."""
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a model takes: ids below `vocabulary`, texts of up to `positions` tokens; the id that
+    begins a text and the tokenizer, where it has them."""
+
+    vocabulary: int
+    positions: int
+    bos: int | None
+    tokenizer: "Tokenizer | None"
+
+
+def token_ids(prompt: Prompt, takes: Takes) -> list[int]:
+    """The prompt's ids. Raises PromptError where the model cannot take it or not go on from it."""
+    ids = _ids(prompt, takes)
+    if wrong := [token for token in ids if token >= takes.vocabulary]:
+        raise _error("token_ids", wrong[:5], f"ids below {takes.vocabulary}", "Correct the ids.")
+    length = prompt.max_length or takes.positions
+    if not len(ids) < length <= takes.positions:
+        raise _error(
+            "max_length",
+            f"{length} for a prompt of {len(ids)} tokens",
+            f"more than the prompt, at most the model's {takes.positions} positions",
+            "Correct `max_length`, or shorten the prompt.",
+        )
+    return ids
+
+
+def _ids(prompt: Prompt, takes: Takes) -> list[int]:
+    if prompt.token_ids is not None:
+        return prompt.token_ids
+    if prompt.prompt is None:
+        if takes.bos is None:
+            seen = "a model without bos_token_id"
+            raise _error("unconditional prompt", seen, "one", "Give token_ids.")
+        return [takes.bos]
+    if takes.tokenizer is None:
+        raise _error(
+            f"prompt {prompt.prompt!r}",
+            "a model without tokenizer",
+            "token_ids",
+            "Give `token_ids`, or set the model's `tokenizer`.",
+        )
+    ids: list[int] = takes.tokenizer.encode(prompt.prompt).ids
+    return ids
+
+
+def fitted(prompts: Sequence[Prompt], takes: Takes) -> list[Prompt]:
+    """Prompts that were written for every model, as this one takes them: no longer than its
+    positions, no text without a tokenizer; where none is left, on from token 0."""
+    able = [
+        prompt.model_copy(
+            update={"max_length": min(prompt.max_length or takes.positions, takes.positions)}
+        )
+        for prompt in prompts
+        if prompt.token_ids is not None
+        or (takes.bos if prompt.prompt is None else takes.tokenizer) is not None
+    ]
+    return able or [Prompt(token_ids=[0])]
 
 
 def parse_prompts(
