@@ -219,7 +219,7 @@ STEPS = {
             reads={"checksum": members},
             parameters=_inspect,
             files=("inspection/*",),
-            code=("convert/tokenizer.py", "generate/prompts.py", *READER),
+            code=("convert/tokenizer.py", "generate/fit.py", "generate/prompts.py", *READER),
         ),
         Step(
             "convert",

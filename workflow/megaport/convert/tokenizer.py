@@ -84,6 +84,11 @@ def open_tokenizer(folder: Path) -> "Tokenizer":
         raise _unusable(folder, str(error)) from error
 
 
+def positions_of(config: Mapping[str, Any]) -> int:
+    """How many tokens a text may have, whatever the architecture calls it."""
+    return int(config.get("n_positions") or config["max_position_embeddings"])
+
+
 def check_vocabulary(tokenizer: "Tokenizer", rows: int) -> None:
     """Raise TokenizerError where the tokenizer has ids past the model's `rows` of the embedding."""
     tokens = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megaport.config.model import Prompt
-from megaport.convert.model_dir import positions_of
 from megaport.convert.tokenizer import (
     TokenizerFiles,
     check_vocabulary,
     open_tokenizer,
+    positions_of,
     special_ids,
 )
 from megaport.generate.prompts import Takes, token_ids
