@@ -11,8 +11,6 @@ from transformers import AutoTokenizer
 from megaport.convert.tokenizer import (
     AUTO,
     FILES,
-    GPT2_ROWS,
-    PUBLISHED,
     TokenizerError,
     TokenizerFiles,
     chosen_tokenizer,
@@ -134,11 +132,11 @@ def test_hazard_a_file_that_changed_while_the_workflow_ran(folder: Path, tmp_pat
         write_tokenizer(before, tmp_path / "out", rows=320, positions=48)
 
 
-def test_auto_is_gpt2s_where_the_vocabulary_can_be() -> None:
-    for rows in (*GPT2_ROWS, 50256, 32000, 250):
-        chosen = chosen_tokenizer(AUTO, Path, AUTO, rows)
-        assert (chosen is not None and chosen.digests == PUBLISHED) is (rows in GPT2_ROWS)
-    assert chosen_tokenizer(None, Path, "null", 50257) is None
-    assert chosen_tokenizer({"vocab.json": "0"}, Path, "/own", 7) == TokenizerFiles(
-        Path("/own"), {"vocab.json": "0"}
-    )
+def test_auto_is_gpt2s_where_the_vocabulary_is() -> None:
+    for rows, padded, gpt2 in ((50257, 50304, True), (50304, 50304, True), (250, 256, False)):
+        sizes = {"vocab_size": rows, "padded_vocab_size": padded}
+        chosen = chosen_tokenizer(AUTO, Path, AUTO, sizes)
+        assert (chosen is not None and chosen.published) is gpt2
+        assert chosen_tokenizer(None, Path, "null", sizes) is None
+        own = chosen_tokenizer({"vocab.json": "0"}, Path, "/own", sizes)
+        assert own == TokenizerFiles(Path("/own"), {"vocab.json": "0"})

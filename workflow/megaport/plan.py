@@ -10,7 +10,6 @@ from typing import Any
 
 from megaport.checkpoint.files import source_files
 from megaport.config.model import Config, Model
-from megaport.convert.tokenizer import GPT2
 from megaport.errors import MegaportError
 from megaport.steps import REPORT, SHOWN, STEPS, Given, Step, find
 from megaport.store.canonical import canonical_json

@@ -176,8 +176,6 @@ def _generate(given: Given) -> Parameters:
         settings["prompts"] = [prompt.model_dump(mode="json") for prompt in given.model.prompts]
     elif file:
         settings["prompts"] = {"file": file, "sha256": given.digest(file)}
-    else:
-        settings["fit"] = True  # written for every model, of which this one takes what it can
     return settings
 
 
@@ -193,7 +191,16 @@ def _parity(given: Given) -> Parameters:
     return _reading(given) | given.config.parity.model_dump(mode="json") | read
 
 
-READER = ("checkpoint", "gpt2.py", "architectures.py", "table.py", "tensors.py")
+READER = (
+    "checkpoint",
+    "activation.py",
+    "architectures.py",
+    "decide.py",
+    "gpt2.py",
+    "llama.py",
+    "table.py",
+    "tensors.py",
+)
 STEPS = {
     step.name: step
     for step in (

@@ -19,7 +19,7 @@ def compute(work: Work, task: Task) -> Made:
             work.parameters["tokenizer"],
             task.find,
             task.settings["tokenizer"],
-            found["architecture"]["vocab_size"],
+            found["architecture"],
         ),
         provenance={
             "name": work.parameters["name"],

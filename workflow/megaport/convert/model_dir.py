@@ -12,7 +12,6 @@ from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.tokenizer import (
     ROLES,
     TokenizerFiles,
-    positions_of,
     write_tokenizer,
 )
 from megaport.convert.weights import read_weights
@@ -62,6 +61,11 @@ def assemble_model(
     lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
     (out / DIGESTS).write_text("".join(lines), encoding="utf-8")
     return digests | {DIGESTS: _digest(out / DIGESTS)}
+
+
+def positions_of(config: Mapping[str, Any]) -> int:
+    """How many tokens a text may have, whatever the architecture calls it."""
+    return int(config.get("n_positions") or config["max_position_embeddings"])
 
 
 def _dtype(converted: Path) -> str:

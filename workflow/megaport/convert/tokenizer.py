@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaport.errors import MegaportError
+from megaport.gpt2 import is_gpt2_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,8 +31,6 @@ FILES = (
 SPECIAL = "<|endoftext|>"
 # What config.yaml says for GPT-2's tokenizer, always or where the vocabulary is its own.
 GPT2, AUTO = "gpt2", "auto"
-# GPT-2's vocabulary, and what padding to 128 rows for 1, 2 and 4 ranks makes of it.
-GPT2_ROWS = (50257, 50304, 50432, 50688)
 ROLES = ("bos", "eos", "pad")
 
 
@@ -52,14 +51,19 @@ class TokenizerFiles:
 
 
 def chosen_tokenizer(
-    said: str | Mapping[str, str] | None, find: Callable[[str], Path], named: str, rows: int
+    said: str | Mapping[str, str] | None,
+    find: Callable[[str], Path],
+    named: str,
+    sizes: Mapping[str, Any],
 ) -> TokenizerFiles | None:
-    """The tokenizer of a model with a vocabulary of `rows`; None for a model without.
+    """The tokenizer of a model whose vocabulary `sizes` tell; None for a model without.
 
     `said`: "gpt2", "auto", None, or the digests of the files in the folder `named`, which `find`
-    finds. "auto" is GPT-2's where the vocabulary can be.
+    finds. "auto" is GPT-2's where the vocabulary is.
     """
-    if said is None or (said == AUTO and rows not in GPT2_ROWS):
+    if said is None:
+        return None
+    if said == AUTO and not is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
         return None
     if isinstance(said, str):
         return TokenizerFiles(find("resources/gpt2"), PUBLISHED)
@@ -82,11 +86,6 @@ def open_tokenizer(folder: Path) -> "Tokenizer":
         return _byte_level_bpe(*(str(folder / name) for name in names))
     except Exception as error:  # what the library raises for every damaged file
         raise _unusable(folder, str(error)) from error
-
-
-def positions_of(config: Mapping[str, Any]) -> int:
-    """How many tokens a text may have, whatever the architecture calls it."""
-    return int(config.get("n_positions") or config["max_position_embeddings"])
 
 
 def check_vocabulary(tokenizer: "Tokenizer", rows: int) -> None:

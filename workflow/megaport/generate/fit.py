@@ -8,26 +8,28 @@ from megaport.convert.tokenizer import (
     TokenizerFiles,
     check_vocabulary,
     open_tokenizer,
-    positions_of,
     special_ids,
 )
 from megaport.generate.prompts import Takes, token_ids
+from megaport.gpt2 import END_OF_TEXT
 
 
 def check_fit(
-    config: Mapping[str, Any],
+    sizes: Mapping[str, Any],
     tokenizer: TokenizerFiles | None,
     prompts: Sequence[Mapping[str, Any]] | None,
 ) -> None:
-    """Raise TokenizerError or PromptError for what the model of a `config.json` cannot take.
+    """Raise TokenizerError or PromptError for what a model of such `sizes` cannot take.
 
-    `prompts`: those of config.yaml that were written for this model, if any were.
+    `sizes`: an inspection's `architecture`. `prompts`: those of config.yaml that were written for
+    this model, if any were.
     """
-    opened, begins = None, config["bos_token_id"]
+    rows = sizes["vocab_size"]
+    opened, begins = None, END_OF_TEXT if rows > END_OF_TEXT else None
     if tokenizer:
         opened = open_tokenizer(tokenizer.folder)
-        check_vocabulary(opened, config["vocab_size"])
+        check_vocabulary(opened, rows)
         begins = special_ids(opened, tokenizer.folder).get("bos_token_id")
-    takes = Takes(config["vocab_size"], positions_of(config), begins, opened)
+    takes = Takes(rows, sizes["n_positions"], begins, opened)
     for prompt in prompts or ():
         token_ids(Prompt.model_validate(prompt), takes)

@@ -16,7 +16,7 @@ from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch, Engine
 from megaport.generate.model_files import Shape, read_shape
-from megaport.generate.prompts import Takes, fitted, token_ids
+from megaport.generate.prompts import Takes, token_ids
 from megaport.generate.sampling import Sampling
 
 # Bytes read per token; a single core reads them in a few milliseconds.
@@ -67,9 +67,8 @@ def generate_texts(
     engine: str = "fast",
     *,
     batch_size: int = 1,
-    fit: bool = False,
 ) -> list[Generation]:
-    """Every sequence of every prompt, in order; `fit`: of those that the model takes.
+    """Every sequence of every prompt, in order.
 
     Rows that follow each other with equal settings run up to `batch_size` at a time; in 16-bit
     dtypes a larger batch can turn a near tie, so 1 keeps prompts independent of each other.
@@ -78,8 +77,7 @@ def generate_texts(
     shape = read_shape(model_dir)
     tokenizer = open_tokenizer(model_dir)
     takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
-    fitting = fitted(prompts, takes) if fit else prompts
-    rows = [row for prompt in fitting for row in _texts(prompt, takes)]
+    rows = [row for prompt in prompts for row in _texts(prompt, takes)]
     texts: list[Generation] = []
     with _threads(shape, placement), tqdm(total=len(rows), unit="text", disable=None) as bar:
         running = open_engine(engine, model_dir, placement)

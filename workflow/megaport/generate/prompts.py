@@ -65,20 +65,6 @@ def _ids(prompt: Prompt, takes: Takes) -> list[int]:
     return ids
 
 
-def fitted(prompts: Sequence[Prompt], takes: Takes) -> list[Prompt]:
-    """Prompts that were written for every model, as this one takes them: no longer than its
-    positions, no text without a tokenizer; where none is left, on from token 0."""
-    able = [
-        prompt.model_copy(
-            update={"max_length": min(prompt.max_length or takes.positions, takes.positions)}
-        )
-        for prompt in prompts
-        if prompt.token_ids is not None
-        or (takes.bos if prompt.prompt is None else takes.tokenizer) is not None
-    ]
-    return able or [Prompt(token_ids=[0])]
-
-
 def parse_prompts(
     entries: Sequence[Mapping[str, Any]], where: str, max_length: int
 ) -> list[Prompt]:
@@ -109,16 +95,20 @@ def read_prompts(path: Path, max_length: int) -> list[Prompt]:
     return parse_prompts(entries, path.name, max_length)
 
 
-def takeable(prompts: Sequence[Prompt], start: int | None) -> list[Prompt]:
-    """Of prompts meant for every model, what one without a tokenizer can take: no text.
+def takeable(prompts: Sequence[Prompt], takes: Takes) -> list[Prompt]:
+    """Of prompts meant for every model, what this one can take: texts no longer than its positions,
+    no text without a tokenizer.
 
-    `start` is its start-of-text token; without one, its texts begin with token 0. Where all are
-    text, the first one's settings serve for a text from the start.
+    Without a start-of-text token its texts begin with token 0. Where all are text, the first one's
+    settings serve for a text from the start.
     """
-    kept = [p for p in prompts if p.prompt is None] or [_changed(prompts[0], prompt=None)]
-    if start is not None:
-        return kept
-    return [p if p.token_ids is not None else _changed(p, token_ids=[0]) for p in kept]
+    kept = [p for p in prompts if p.prompt is None or takes.tokenizer]
+    kept = kept or [_changed(prompts[0], prompt=None)]
+    if takes.bos is None:
+        without = [p for p in kept if p.prompt is None and p.token_ids is None]
+        kept = [_changed(p, token_ids=[0]) if p in without else p for p in kept]
+    longest = takes.positions
+    return [_changed(p, max_length=min(p.max_length or longest, longest)) for p in kept]
 
 
 def _changed(given: Prompt, **changes: Any) -> Prompt:
