@@ -28,7 +28,6 @@ rule all:
     input:
         every(*BUILT),
         page,
-    localrule: True
 
 
 include: "workflow/rules/download.smk"
@@ -41,3 +40,11 @@ include: "workflow/rules/generate.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/parity.smk"
 include: "workflow/rules/export.smk"
+
+
+onsuccess:
+    say_what_came_of_it()
+
+
+onerror:
+    show_what_failed()

@@ -10,7 +10,7 @@ import pytest
 # Read when Triton is imported, which torch may do: its kernels then run on a CPU.
 os.environ["TRITON_INTERPRET"] = "1"
 
-from support import mounts, users
+from support import browser, mounts, users
 from support.checkout import Server, checkout
 from support.oracles import ORACLES, oracle_cases
 
@@ -48,6 +48,7 @@ def pytest_report_header() -> list[str]:
         _triton(),
         *([] if mounts.can_mount() else [mounts.WHY_NOT]),
         *([] if users.can_be_another() else [users.WHY_NOT]),
+        *([] if browser.can_judge_pages() else [browser.WHY_NOT]),
     ]
 
 

@@ -6,7 +6,6 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.model_dir import assemble_model
-from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from support.conversions import convert
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
@@ -22,7 +21,8 @@ def bundled_model(folder: Path) -> Path:
     assemble_model(
         folder / "converted",
         folder / "model",
-        tokenizer=TokenizerFiles(RESOURCES / "gpt2", PUBLISHED),
+        tokenizer=RESOURCES / "gpt2",
+        published=True,
         provenance={
             "name": "austen-tiny",
             "content": "0" * 64,

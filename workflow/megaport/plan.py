@@ -114,12 +114,20 @@ def job_of(
         software={} if extra is None else versions(row.software),
         files=row.files,
         way=planned.way,
+        overview=overview_of(receipt),
     )
 
 
 def planned_by(fingerprint: str) -> Planned:
     """What `Plan.fingerprint` spelt."""
     return Planned(**json.loads(fingerprint))
+
+
+def overview_of(receipt: Path) -> tuple[Path, ...]:
+    """The files of the report that shows a step's results: they go when these change."""
+    if receipt.stem == REPORT.name:
+        return ()
+    return tuple(receipt.parent.with_name(f"{REPORT.name}.{kind}") for kind in ("json", "html"))
 
 
 def row_of(step: str) -> Step:
@@ -133,7 +141,8 @@ def source_of(step: str, root: Path) -> Code:
 def inputs_of(row: Step, before: Mapping[str, Receipt]) -> dict[str, Files]:
     """What the result depends on, by role: the step that made it, for the report "model/step"."""
     if row is REPORT:
-        return {place: receipt.outputs for place, receipt in before.items()}
+        shown = {place: receipt.outputs for place, receipt in before.items()}
+        return shown | {f"{place}.json": {"": before[place].content} for place in before}
     return {earlier: part(before[earlier]) for earlier, part in row.reads.items()}
 
 

@@ -15,11 +15,11 @@ from functools import cache
 from pathlib import Path
 
 from megaport.fetch.trust import Trust
-from megaport.plan import Plan, reads_of, row_of
+from megaport.plan import Plan, overview_of, reads_of, row_of
 from megaport.store.blobs import shows
 from megaport.store.errors import ReceiptError
 from megaport.store.job import Job, named_outputs, show
-from megaport.store.names import clear
+from megaport.store.names import clear, remove
 from megaport.store.receipts import Receipt, read_receipt
 
 NOTES = Path(".snakemake/locks")
@@ -27,14 +27,13 @@ NOTES = Path(".snakemake/locks")
 
 class Restorer:
     """`place`: the receipt of a step for a model; `forced`: whether it must be computed anew;
-    `look_anew`: called where files came or went; `frozen`: none does, it is only found out."""
+    `frozen`: nothing is put back or removed, only found out."""
 
     def __init__(
         self,
         plan: Plan,
         place: Callable[[str, str], Path],
         forced: Callable[[str, Path], bool],
-        look_anew: Callable[[], None],
         *,
         frozen: bool = False,
     ) -> None:
@@ -42,7 +41,6 @@ class Restorer:
         self.frozen = frozen
         self.place = place
         self.forced = forced
-        self.look_anew = look_anew
         self.settle = cache(self._settle)
 
     def _settle(self, step: str, model: str) -> Receipt | None:
@@ -59,7 +57,6 @@ class Restorer:
             return receipt
         if receipt is None:
             drop(row_of(step).files, path, forced=forced)
-            self.look_anew()
         else:
             self._keep_order(receipt, path, [self.place(*earlier) for earlier in reads.values()])
         return receipt
@@ -77,7 +74,6 @@ class Restorer:
             return Receipt.of(job.action, result)
         with suppress(OSError):  # such as a full disk: the job then says so
             receipt = show(job, result, hit=True)
-            self.look_anew()
             told = f"{job.step}: cache hit, nothing computed (action {receipt.key[:12]}, {model})"
             print(told, file=sys.stderr)
             return receipt
@@ -118,7 +114,7 @@ class Restorer:
 
 def drop(files: Iterable[str], receipt: Path, *, forced: bool) -> None:
     """Remove a receipt and all that its step may have named; a mark makes a forced job compute."""
-    receipt.unlink(missing_ok=True)
+    remove((receipt, *overview_of(receipt)))
     if receipt.parent.is_dir():
         clear(receipt.parent, files, set())
     if forced:

@@ -18,7 +18,7 @@ from megaport.generate.hardware import gpu_names
 from megaport.plan import ANY_MODEL, Plan, models_shaped
 from megaport.report.summary import summary
 from megaport.restore import Restorer, is_locked, makes_one_of
-from megaport.steps import BUILT, REPORT, SHOWN, STEPS
+from megaport.steps import BUILT, PAGE, REPORT, SHOWN, STEPS
 
 # A module may be given a part of the configuration: the rest is as in config.yaml.
 settings = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -38,9 +38,7 @@ def plan():
 
 @cache
 def restorer():
-    # Snakemake may have listed a folder already, for another target.
-    look_anew = workflow.iocache.deactivate
-    return Restorer(plan(), receipt_of, is_forced, look_anew, frozen=workflow.dryrun)
+    return Restorer(plan(), receipt_of, is_forced, frozen=workflow.dryrun)
 
 
 def receipt_of(step, model):
@@ -174,3 +172,7 @@ def gpus(section):
 
 wildcard_constraints:
     model=ANY_MODEL,
+
+
+localrules:
+    all,

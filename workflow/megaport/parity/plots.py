@@ -19,7 +19,7 @@ SMALLEST = 1e-4
 def plot_blocks(measured: Sequence[BlockDifference], out: Path) -> None:
     """out/layers.svg: every block, given the converted model's own input to it."""
     shares = [block.difference / block.limit for block in measured]
-    names = [block.name.removeprefix("layer ") for block in measured]
+    names = [block.name.removeprefix("layer ").removeprefix("final ") for block in measured]
     title = f"Every layer agrees: the largest difference is {_share(max(shares))}"
     wrong = [index for index, block in enumerate(measured) if not block.agrees]
     if wrong:

@@ -1,77 +1,139 @@
-"""What the page says of one model, gathered from the files its rules made."""
+"""What the page says of one model, gathered from the files that its steps have made."""
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MIME = {".svg": "image/svg+xml", ".png": "image/png"}
+from megaport.store.receipts import Receipt, read_receipt
 
-
-@dataclass(frozen=True)
-class Picture:
-    """An image as a data URL, so that the page stays one file."""
-
-    name: str
-    url: str
+Told = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model: `inspection`, `parity`, `generations`, `benchmarks` as their rules wrote them,
-    `sources` (checkpoint member -> SHA-256), `costs` (rule -> what building it took)."""
+    """One model: `inspection`, `parity`, `generations`, `benchmarks` as their steps wrote them,
+    empty where they did not; `sources` and `digests` (file -> SHA-256) of the checkpoint and of
+    `folder`; `pictures` (name -> SVG); `receipts` by step; `costs` (step -> what building took)."""
 
     name: str
-    content: str
+    folder: str
     sources: Mapping[str, str]
     digests: Mapping[str, str]
-    inspection: Mapping[str, Any]
-    parity: Mapping[str, Any]
-    generations: list[Mapping[str, Any]]
-    benchmarks: list[Mapping[str, Any]]
-    pictures: list[Picture]
-    costs: Mapping[str, Mapping[str, Any]]
+    inspection: Told
+    parity: Told
+    generations: list[Told]
+    benchmarks: list[Told]
+    pictures: Mapping[str, str]
+    receipts: Mapping[str, Receipt]
+    costs: Mapping[str, Told]
+
+    @property
+    def outcome(self) -> str:
+        """passed, failed, or not compared."""
+        return str(self.parity.get("verdict", "not compared"))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        return "tokenizer_config.json" in self.digests
+
+    @property
+    def checks(self) -> list[Told]:
+        """Failed ones first, else in parity's order."""
+        return sorted(self.parity.get("checks", []), key=lambda check: check["verdict"] != "failed")
+
+    @property
+    def counts(self) -> str:
+        """How many checks had each outcome, in words; nothing where none was made."""
+        outcomes = [check["verdict"] for check in self.checks]
+        known = ("passed", "failed", "not applicable")
+        return ", ".join(f"{outcomes.count(each)} {each}" for each in known if outcomes)
+
+    @property
+    def perplexity(self) -> float | None:
+        """The converted model's, on parity's text."""
+        measures = [m for check in self.checks for m in check["measures"]]
+        wanted = "perplexity of the converted model"
+        return next((m["seen"] for m in measures if m["quantity"] == wanted), None)
+
+    @property
+    def fastest(self) -> Told | None:
+        """The benchmark's row with most tokens a second at batch 1."""
+        rows = [row for benchmark in self.benchmarks for row in benchmark["rows"]]
+        timed = [row for row in rows if row.get("decode_tokens_per_s") and row["batch"] == 1]
+        return max(timed, key=lambda row: row["decode_tokens_per_s"]["median"], default=None)
+
+    @property
+    def decisions(self) -> list[Told]:
+        """Those that need attention first."""
+        return sorted(self.inspection.get("decisions", []), key=lambda d: not needs_attention(d))
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Versions of the packages that could change a result."""
+        return dict(sorted(p for r in self.receipts.values() for p in r.software.items()))
+
+    @property
+    def date(self) -> str | None:
+        """When the last of its steps was built."""
+        return max((cost["started"] for cost in self.costs.values()), default=None)
+
+
+def needs_attention(decision: Told) -> bool:
+    """Whether the reader itself warns of a decision."""
+    return "BEWARE" in decision["reason"]
 
 
 def gather(
-    name: str, files: Mapping[str, Path], checksum: Mapping[str, Any], costs: Path
+    name: str, folder: Path, files: Mapping[str, Path], receipts: Mapping[str, Receipt]
 ) -> ModelFacts:
-    """Facts of one model from `files` (name under results/<model>/ -> path), the checksum rule's
-    facts and the folder of build costs."""
+    """Facts of the model in `folder`, results/<name>, from its `files` (name below it -> where the
+    bytes are), receipts by step, and the costs in run/."""
+    checksum = receipts["checksum"].facts if "checksum" in receipts else {"members": {}}
+    costs = {path.stem: _json(path) for path in sorted((folder / "run").glob("*.json"))}
     return ModelFacts(
         name=name,
-        content=checksum["content"],
+        folder=str(folder / "model"),
         sources={member: item["sha256"] for member, item in checksum["members"].items()},
-        digests=_digests(files["model/SHA256SUMS"]),
-        inspection=_json(files["inspection/inspection.json"]),
-        parity=_json(files["parity/parity.json"]),
-        generations=_lines(files["generations.jsonl"]),
-        benchmarks=[_json(path) for file, path in _under(files, "benchmark/", ".json")],
-        pictures=[_picture(file, path) for file, path in _under(files, "", ".svg")],
-        costs={path.stem: _json(path)["built"] for path in sorted(costs.glob("*.json"))},
+        digests=_digests(files.get("model/SHA256SUMS")),
+        inspection=_json(files.get("inspection/inspection.json")),
+        parity=_json(files.get("parity/parity.json")),
+        generations=[json.loads(line) for line in _lines(files.get("generations.jsonl"))],
+        benchmarks=[_json(path) for name, path in _below(files, "benchmark/", ".json")],
+        pictures={name: _text(path) for name, path in _below(files, "", ".svg")},
+        receipts=receipts,
+        costs={step: cost["built"] for step, cost in costs.items()},
     )
 
 
-def _under(files: Mapping[str, Path], prefix: str, suffix: str) -> list[tuple[str, Path]]:
+def found(name: str, folder: Path) -> ModelFacts:
+    """What there is of a model in `folder`, such as after a run that failed: a parity that failed
+    has left its report in run/parity-failed/, and no receipt."""
+    receipts = {path.stem: read_receipt(path) for path in sorted(folder.glob("*.json"))}
+    names = [name for receipt in receipts.values() for name in receipt.outputs]
+    files = {name: folder / name for name in names if (folder / name).exists()}
+    failed = {f"parity/{path.name}": path for path in (folder / "run/parity-failed").glob("*")}
+    return gather(name, folder, files | failed, receipts)
+
+
+def _below(files: Mapping[str, Path], prefix: str, suffix: str) -> list[tuple[str, Path]]:
     found = sorted(files.items())
     return [(name, p) for name, p in found if name.startswith(prefix) and name.endswith(suffix)]
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def _lines(path: Path) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def _json(path: Path | None) -> Any:
+    return json.loads(_text(path)) if path else {}
 
 
-def _digests(path: Path) -> dict[str, str]:
-    pairs = (line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines())
+def _lines(path: Path | None) -> list[str]:
+    return _text(path).splitlines() if path else []
+
+
+def _digests(path: Path | None) -> dict[str, str]:
+    pairs = (line.split("  ", 1) for line in _lines(path))
     return {name: digest for digest, name in pairs}
-
-
-def _picture(name: str, path: Path) -> Picture:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return Picture(name, f"data:{MIME[Path(name).suffix]};base64,{data}")

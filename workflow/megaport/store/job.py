@@ -11,7 +11,7 @@ from megaport.store.actions import Action, Result
 from megaport.store.code import Code
 from megaport.store.cost import Meter, write_cost
 from megaport.store.errors import OutputError
-from megaport.store.names import clear, publish, sweep
+from megaport.store.names import clear, publish, remove, sweep
 from megaport.store.receipts import Files, Receipt
 from megaport.store.store import Made, Store
 
@@ -50,7 +50,8 @@ Compute = Callable[[Work], Made | None]
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that is known before computing. `files` are globs of the names it may show."""
+    """Everything that is known before computing. `files` are globs of the names it may show,
+    `overview` are files of another step that show what these say, and go when it changes."""
 
     step: str
     receipt: Path
@@ -62,6 +63,7 @@ class Job:
     software: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     way: str = "symlink"
+    overview: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -118,6 +120,8 @@ def show(job: Job, result: Result, *, hit: bool) -> Receipt:
         publish(job.store, content, path, job.way)
     write_cost(job.folder / "run" / f"{job.step}.json", result.cost, hit=hit)
     receipt = Receipt.of(job.action, result)
+    if not job.receipt.exists() or job.receipt.read_bytes() != receipt.text:
+        remove(job.overview)
     receipt.write(job.receipt)
     job.mark.unlink(missing_ok=True)
     return receipt

@@ -77,6 +77,11 @@ def sweep(names: set[Path]) -> None:
                 path.unlink(missing_ok=True)
 
 
+def remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
 def clear(folder: Path, patterns: Iterable[str], wanted: set[Path]) -> None:
     """Remove the files below `folder` that match a pattern and are not wanted: tools would open
     what lies there. Folders left empty go as well."""

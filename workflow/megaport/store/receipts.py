@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,11 +55,20 @@ class Receipt:
             "facts": dict(self.facts),
         }
 
+    @property
+    def text(self) -> bytes:
+        """The bytes of its file."""
+        data = json.dumps(self.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return data.encode()
+
+    @property
+    def content(self) -> Content:
+        return Content(sha256(self.text).hexdigest(), len(self.text))
+
     def write(self, path: Path) -> None:
         """Atomic, but not fsynced: one that a power cut spoils is found and rebuilt."""
-        text = json.dumps(self.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(self.text)
 
 
 def read_receipt(path: Path) -> Receipt:
