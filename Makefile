@@ -11,14 +11,20 @@ DEVELOPMENT := $(VENV)/.requirements-dev
 help: ## list what make can do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-$(RUNTIME): requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "megaport needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# make TORCH=cpu takes PyTorch's build for that (or cu130, ...); without, pip takes the index's: CUDA.
+WHEELS := $(if $(TORCH),--extra-index-url https://download.pytorch.org/whl/$(TORCH))
+$(RUNTIME): requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(WHEELS) -r requirements.txt
 	touch $@
 
-$(DEVELOPMENT): requirements-dev.txt requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+$(DEVELOPMENT): requirements-dev.txt requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(WHEELS) -r requirements-dev.txt
 	touch $@ $(RUNTIME)
 
 generate: $(RUNTIME) ## build the environment, then text from the model that config.yaml names
