@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
 
 import pytest
 
@@ -67,6 +69,21 @@ def test_store_commands_are_there(tmp_path, capsys):
         main(["store", "verify", "/nowhere"])
 
 
+@pytest.mark.parametrize("command", ["", "inspect", "store", "store gc"])
+def test_help_is_there(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: megaport {command}".rstrip())
+
+
+def test_no_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["store"])
+    assert ended.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
 def test_it_runs_as_a_module(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-m", "megaport", "store", "du", str(tmp_path)],
@@ -76,3 +93,10 @@ def test_it_runs_as_a_module(tmp_path):
         check=True,
     )
     assert ran.stdout.startswith("blobs")
+
+
+def test_it_is_what_pip_installs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["megaport"].partition(":")
+    assert getattr(import_module(module), function) is main
+    assert project["requires-python"] == ">=3.11"

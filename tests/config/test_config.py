@@ -50,6 +50,7 @@ def test_every_key_below_models_and_prompts_is_explained(section: type[BaseModel
         ({"models": {"m": {"checkpoint": {"path": "a", "sha256": "abc"}}}}, "checkpoint.sha256"),
         ({"models": {"m": {"checkpoint": {"urls": ["gopher://x"]}}}}, "checkpoint.urls.0"),
         ({"models": {"m": {"checkpoint": {"path": "a", "version": 4}}}}, "checkpoint.version"),
+        ({"models": {"run": {"checkpoint": {"path": "a"}}}}, "no model can have the name run"),
         ({"models": {"../m": {"checkpoint": {"path": "a"}}}}, "../m"),
         ({"generate": {"prompts": [{"prompt": "a", "token_ids": [1]}]}}, "generate.prompts.0"),
         ({"generate": {"max_length": "long"}}, "generate.max_length = 'long'"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from megaport.store.tool import main
+from megaport.cli import main
 from support.checkout import content
 
 RECEIPT = Path("results/austen-tiny/convert.json")
@@ -28,7 +28,18 @@ def test_collection_stops_at_a_receipt_of_an_older_format_version(built, capsys)
     (built / RECEIPT).write_text(json.dumps({"schema": 0}))
     stored = sorted((built / ".store").rglob("*"))
     assert (
-        main(["gc", str(built / ".store"), str(built / "results"), "--grace", "0", "--delete"]) == 1
+        main(
+            [
+                "store",
+                "gc",
+                str(built / ".store"),
+                str(built / "results"),
+                "--grace",
+                "0",
+                "--delete",
+            ]
+        )
+        == 1
     )
     assert "receipt format 0" in capsys.readouterr().err
     assert sorted((built / ".store").rglob("*")) == stored

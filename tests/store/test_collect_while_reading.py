@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from megaport.cli import main
 from megaport.store.code import Code
 from megaport.store.job import Job, run_job
 from megaport.store.receipts import read_receipt
 from megaport.store.store import Store
-from megaport.store.tool import main
 from megaport.store.verify import verify
 
 
@@ -23,7 +23,15 @@ def job(folder: Path, number: int, before: Job | None) -> Job:
 
 def collect(folder: Path) -> None:
     """Without any grace: whatever is not reached goes, however young."""
-    command = ["gc", str(folder / "store"), str(folder / "results"), "--delete", "--grace", "0"]
+    command = [
+        "store",
+        "gc",
+        str(folder / "store"),
+        str(folder / "results"),
+        "--delete",
+        "--grace",
+        "0",
+    ]
     assert main(command) == 0
 
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from megaport.cli import main
 from megaport.store.job import run_job
 from megaport.store.stat_cache import sha256_file
-from megaport.store.tool import main
 from support.small_job import compute, job_in, never, state
 
 HARMS = {
@@ -28,7 +28,7 @@ def test_a_harmed_blob_is_reported_by_verify_a_miss_and_rebuilt(tmp_path, capsys
     blob.unlink()
     if HARMS[harm]:
         blob.write_bytes(HARMS[harm](content))
-    assert main(["verify", str(job.store.root)]) == 1
+    assert main(["store", "verify", str(job.store.root)]) == 1
     said = capsys.readouterr().out
     assert f"action {job.action.key} names a blob that is missing or damaged" in said
     assert (f"damaged blob {blob.name}" in said) == (harm != "missing")
@@ -36,7 +36,7 @@ def test_a_harmed_blob_is_reported_by_verify_a_miss_and_rebuilt(tmp_path, capsys
         run_job(job_in(tmp_path), never)
     run_job(job_in(tmp_path), compute)
     assert state(tmp_path) == good
-    assert main(["verify", str(job.store.root)]) == 0
+    assert main(["store", "verify", str(job.store.root)]) == 0
     run_job(job_in(tmp_path), never)
 
 
@@ -51,5 +51,5 @@ def test_a_blob_that_the_disk_does_not_give_is_reported_by_verify(tmp_path, caps
         return sha256_file(path)
 
     monkeypatch.setattr("megaport.store.verify.sha256_file", read)
-    assert main(["verify", str(job.store.root)]) == 1
+    assert main(["store", "verify", str(job.store.root)]) == 1
     assert f"damaged blob {blob.name}" in capsys.readouterr().out

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from megaport.cli import main
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
 from megaport.store.job import run_job
 from megaport.store.store import Store, open_store
-from megaport.store.tool import main
 from megaport.store.verify import verify
 from support.small_job import OUTPUTS, compute, job_in, never, state
 
@@ -65,7 +65,17 @@ def test_a_personal_store_leans_on_nothing_below(tmp_path, below):
 def test_collecting_the_personal_store_leaves_the_one_below(tmp_path, below, capsys):
     before = contents(below)
     (tmp_path / "mine").mkdir()
-    main(["gc", str(tmp_path / "mine"), str(tmp_path / "results"), "--delete", "--grace", "0"])
+    main(
+        [
+            "store",
+            "gc",
+            str(tmp_path / "mine"),
+            str(tmp_path / "results"),
+            "--delete",
+            "--grace",
+            "0",
+        ]
+    )
     assert contents(below) == before
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from megaport.cli import main
 from megaport.store.actions import Action
 from megaport.store.blobs import Content
 from megaport.store.collect import Garbage, remove
 from megaport.store.locks import exclusive
 from megaport.store.receipts import Receipt, read_receipt
 from megaport.store.store import Made, Store
-from megaport.store.tool import main
 
 
 def build(store, name, content, inputs=None):
@@ -36,7 +36,7 @@ def kept(tmp_path):
 
 
 def run(capsys, *arguments):
-    status = main([str(argument) for argument in arguments])
+    status = main(["store", *map(str, arguments)])
     return status, capsys.readouterr().out
 
 
@@ -169,10 +169,17 @@ def test_gc_takes_what_nobody_holds_and_keeps_what_the_report_names(kept, capsys
     assert store.lookup(action.key)
 
 
+def test_gc_passes_over_what_a_run_says_of_the_machine(kept, capsys):
+    run_folder = kept[1] / "run"
+    run_folder.mkdir()
+    (run_folder / "report.json").write_text('{"seconds": 3}')
+    assert run(capsys, "gc", kept[0].root, kept[1])[0] == 0
+
+
 def test_gc_stops_at_a_receipt_it_cannot_read(kept, capsys):
     store, results, *_ = kept
     (results / "m" / "convert.json").write_text("{")
-    assert main(["gc", str(store.root), str(results), "--grace", "0", "--delete"]) == 1
+    assert main(["store", "gc", str(store.root), str(results), "--grace", "0", "--delete"]) == 1
     said = capsys.readouterr()
     assert (said.out, said.err.split(":")[0]) == ("", "error") and "convert.json" in said.err
     assert len(list(store.blobs)) == 3
@@ -180,7 +187,7 @@ def test_gc_stops_at_a_receipt_it_cannot_read(kept, capsys):
 
 def test_gc_stops_at_a_results_folder_that_is_not_there(kept):
     with pytest.raises(SystemExit, match="nothing was removed"):
-        main(["gc", str(kept[0].root), "/nowhere", "--delete"])
+        main(["store", "gc", str(kept[0].root), "/nowhere", "--delete"])
     assert len(list(kept[0].blobs)) == 3
 
 

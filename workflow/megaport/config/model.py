@@ -158,6 +158,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _known_models(self) -> Self:
+        if "run" in self.models:
+            raise ValueError("no model can have the name run: results/run/ is of the machine")
         unknown = [name for name in self.names if name not in self.models]
         if unknown or not self.names:
             known = ", ".join(sorted(self.models))

@@ -68,8 +68,10 @@ def _in_use(store: Store, since: float) -> set[str]:
 
 
 def _receipts(results: Iterable[Path]) -> Iterator[Path]:
+    """But what lies in results/run/ is of the machine: times and memory."""
     for folder in results:
-        yield from sorted([*folder.glob("*.json"), *folder.glob("*/*.json")])
+        models = (path for path in folder.glob("*/*.json") if path.parent != folder / "run")
+        yield from sorted([*folder.glob("*.json"), *models])
 
 
 def _abandoned(folder: Path) -> list[Path]:

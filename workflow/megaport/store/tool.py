@@ -1,28 +1,13 @@
-"""Look after a store: `megaport store verify|gc|du STORE`."""
+"""The commands that look after a store: verify, gc, du."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from megaport.errors import MegaportError
 from megaport.store.collect import find_garbage, remove
 from megaport.store.store import Store
 from megaport.store.verify import verify
 
 HOUR = 3600.0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0, 1 where verify found damage or something was refused."""
-    parser = argparse.ArgumentParser(prog="megaport store", description="verify, clear or measure")
-    add_commands(parser)
-    given = parser.parse_args(arguments)
-    try:
-        status: int = given.command(given)
-        return status
-    except MegaportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
