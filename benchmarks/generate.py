@@ -53,7 +53,7 @@ def main() -> None:
         path = run_benchmark(model, out, options=options)
         result = json.loads(path.read_text())
         if given.out:
-            draw_plots(result, out, path.stem)
+            draw_plots(result, out)
         print(path.with_suffix(".txt").read_text())
         print(markdown(result))
 

@@ -144,22 +144,6 @@ def test_without_nvml_the_name_stands_and_joules_are_unknown(
     assert gpu.joules() is None
 
 
-def test_file_names_are_short_and_different_machines_never_share_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stem(key: str, device: str = "cpu") -> str:
-        monkeypatch.setattr(environment, "machine_key", lambda: key)
-        return environment.file_stem(device)
-
-    monkeypatch.setattr(environment, "cpu_model", lambda: "Intel(R) Xeon(R) Processor")
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100 80GB HBM3")
-    assert stem("2 cores").startswith("cpu-intel-xeon-processor-")
-    assert stem("2 cores") == stem("2 cores")
-    assert stem("2 cores") != stem("4 cores")
-    assert stem("2 cores", "cuda").startswith("cuda-nvidia-h100-80gb-hbm3-")
-    assert len(stem("2 cores", "cuda")) <= 40
-
-
 def test_the_environment_names_what_can_change_a_figure() -> None:
     found: dict[str, Any] = environment.environment("cpu")
     assert found["gpu"] is None

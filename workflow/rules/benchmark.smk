@@ -1,7 +1,7 @@
 # How fast the model generates on this machine, and how far that is from what the memory allows.
-# An observation: the machine belongs to the action key and to the names of the files.
+# An observation: the machine belongs to the action key.
 #   in:  results/<model>/model/, config `benchmark`
-#   out: results/<model>/benchmark/<device>-<machine>.json and plots, receipt benchmark.json
+#   out: results/<model>/benchmark/{benchmark.json,benchmark.txt} and plots, receipt benchmark.json
 
 
 rule benchmark:
@@ -17,6 +17,27 @@ rule benchmark_model:
         unpack(before("benchmark")),
     output:
         receipt="results/{model}/benchmark.json",
+        samples="results/{model}/benchmark/benchmark.json",
+        table=report(
+            "results/{model}/benchmark/benchmark.txt",
+            caption="../report/benchmark.rst",
+            category="{model}",
+        ),
+        throughput=report(
+            "results/{model}/benchmark/throughput.svg",
+            caption="../report/throughput.rst",
+            category="{model}",
+        ),
+        latency=report(
+            "results/{model}/benchmark/latency.svg",
+            caption="../report/latency.rst",
+            category="{model}",
+        ),
+        engines=report(
+            "results/{model}/benchmark/engines.svg",
+            caption="../report/engines.rst",
+            category="{model}",
+        ),
     log:
         "results/{model}/run/benchmark.log",
     conda:

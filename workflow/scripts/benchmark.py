@@ -18,7 +18,7 @@ def compute(work: Work, task: Task) -> None:
     out = work.out / "benchmark"
     out.mkdir()
     path = run_benchmark(work.folder("assemble", "model"), out, options=options)
-    draw_plots(json.loads(path.read_text(encoding="utf-8")), out, path.stem)
+    draw_plots(json.loads(path.read_text(encoding="utf-8")), out)
 
 
 run(snakemake, compute, extra={"machine": machine_key()})

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from megaport.benchmark.environment import environment, file_stem
+from megaport.benchmark.environment import environment
 from megaport.benchmark.isolation import ask
 from megaport.benchmark.options import BenchmarkOptions, points
 from megaport.benchmark.statistics import interval
@@ -23,7 +23,7 @@ class BenchmarkError(MegaportError):
 
 
 def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> Path:
-    """Measure every contender that gives the right tokens; write `<file_stem>.json` and `.txt`.
+    """Measure every contender that gives the right tokens; write benchmark.json and benchmark.txt.
 
     Returns the JSON's path. Contenders that are missing, wrong, out of memory, crashed or silent
     are records that say so. Raises MegaportError for a device, dtype or model that cannot be had.
@@ -45,7 +45,7 @@ def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> P
     }
     result["load_average_after"] = environment(device)["load_average"]
     result["summary"] = summarize(result)
-    path = out / f"{file_stem(device)}.json"
+    path = out / "benchmark.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".txt").write_text(table(result), encoding="utf-8")
     return path

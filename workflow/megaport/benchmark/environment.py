@@ -1,6 +1,5 @@
 """Where a benchmark was made: all that can change its figures."""
 
-import hashlib
 import os
 import platform
 import re
@@ -44,16 +43,6 @@ def environment(device: str) -> dict[str, Any]:
             **{name: found for name in PACKAGES if (found := _version(name))},
         },
     }
-
-
-def file_stem(device: str) -> str:
-    """`<device>-<what computes>-<digest of the machine>`, for file names: short, and different
-    machines never share one."""
-    chip = torch.cuda.get_device_name(0) if device == "cuda" else cpu_model()
-    words = re.sub(r"\((r|tm)\)", "", chip.lower())
-    name = re.sub(r"[^a-z0-9]+", "-", words)[:24].strip("-")
-    digest = hashlib.sha256(f"{chip}; {machine_key()}".encode()).hexdigest()
-    return f"{device}-{name}-{digest[:6]}"
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from megaport.benchmark.benchmark import BenchmarkError
+
 STYLE: Any = {
     "svg.hashsalt": "megaport",
     "svg.fonttype": "path",
@@ -22,31 +24,33 @@ STYLE: Any = {
 Row = dict[str, Any]
 
 
-def draw_plots(result: dict[str, Any], out: Path, stem: str) -> list[Path]:
-    """Write `<stem>-{throughput,latency,engines}.{svg,png}` from a benchmark's JSON.
+def draw_plots(result: dict[str, Any], out: Path) -> list[Path]:
+    """Write {throughput,latency,engines}.svg from a benchmark's JSON.
 
-    The same JSON gives the same bytes. A picture without a row to show is left out.
+    The same JSON gives the same bytes. Raises BenchmarkError where there is no row to show.
     """
     rows = [r for r in result["rows"] if r["status"] == "measured" and r["decode_tokens_per_s"]]
-    paths = []
-    for name, draw in PICTURES.items():
-        paths += _picture(result, rows, draw, out / f"{stem}-{name}") if rows else []
-    return paths
+    if not rows:
+        raise BenchmarkError(
+            "benchmark",
+            seen="no engine that could be measured",
+            expected="at least one",
+            remedy="benchmark.txt says of each why; the log of the rule shows it.",
+        )
+    return [_picture(result, rows, draw, out / f"{name}.svg") for name, draw in PICTURES.items()]
 
 
 def _picture(
     result: dict[str, Any], rows: list[Row], draw: Callable[..., None], path: Path
-) -> list[Path]:
+) -> Path:
     with matplotlib.rc_context(STYLE):
         figure = Figure()
         axes = figure.subplots()
         draw(axes, rows, result)
         where = f"{result['device']}: {result['environment']['machine']}"
         axes.set_title(f"{axes.get_title()}\n{where}", fontsize=10)
-        svg, png = path.with_suffix(".svg"), path.with_suffix(".png")
-        figure.savefig(svg, metadata={"Date": None})
-        figure.savefig(png, dpi=120, metadata={"Software": None})
-    return [svg, png]
+        figure.savefig(path, metadata={"Date": None})
+    return path
 
 
 def _throughput(axes: Axes, rows: list[Row], result: dict[str, Any]) -> None:
