@@ -53,11 +53,11 @@ import sys
 from pathlib import Path
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.files import content_digests
+from megaport.checkpoint.files import digest_files
 from megaport.convert.convert import convert_checkpoint
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 if sys.argv[3] == "checksum":
-    content_digests(source, spool=out.parent)
+    digest_files(source, spool=out.parent)
 checkpoint = open_checkpoint(source, spool=out.parent)
 architecture = describe_architecture(checkpoint, {"n_head": 16, "vocab_size": 50257})
 convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from megaport.checkpoint.archive import CHECKED_BELOW, BadArchiveError, read_members
-from megaport.checkpoint.files import content_digests, open_files
+from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.spool import SpoolError
 from megaport.errors import MegaportError
 from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, opened
@@ -146,7 +146,7 @@ def test_wrong_crc_of_a_large_member_refused_when_digested(tmp_path: Path) -> No
     path.write_bytes(zipped(TRACKER, File(MODEL, b"\x80" + bytes(CHECKED_BELOW), crc=1)))
     assert len(open_files(path, spool=tmp_path).unchecked) == 1
     with pytest.raises(BadArchiveError, match="CRC 00000001"):
-        content_digests(path, spool=tmp_path)
+        digest_files(path, spool=tmp_path)
 
 
 @pytest.mark.parametrize("fault", ["free", "write"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from megaport.checkpoint.files import content_digests
+from megaport.checkpoint.files import digest_files
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.regions import map_file
@@ -15,7 +15,7 @@ from support.oracles import ORACLES, Oracle, oracle_cases
 @pytest.mark.oracle
 @pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
 def test_no_false_alarm_on_any_oracle(oracle: Oracle, tmp_path: Path) -> None:
-    digests = content_digests(oracle.path, spool=tmp_path)
+    digests = digest_files(oracle.path, spool=tmp_path)
     checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=tmp_path)
     assert digests
     assert all(shard.array.size for shards in checkpoint.tensors.values() for shard in shards)

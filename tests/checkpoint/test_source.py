@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megaport.checkpoint.archive import BadArchiveError
-from megaport.checkpoint.files import content_digests, open_files, source_files
+from megaport.checkpoint.files import digest_files, open_files, source_files
 from megaport.checkpoint.regions import UnreadableFileError, map_file
 from megaport.checkpoint.selection import NoCheckpointError, content_files
 from megaport.errors import MegaportError
@@ -29,6 +29,10 @@ def tree(root: Path, **files: bytes) -> Path:
     return root
 
 
+def sha256s(path: Path, spool: Path) -> dict[str, str]:
+    return {name: sha256 for name, (sha256, _) in digest_files(path, spool=spool).items()}
+
+
 def test_one_content_four_forms_one_digest(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     root = tree(tmp_path / "dir", **{f"release/{RANK}": CONTENT, TRACKER: b"release"})
@@ -38,8 +42,8 @@ def test_one_content_four_forms_one_digest(tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(zipped(File(b"v0.0/" + MODEL, CONTENT, method=8)))
     expected = {RANK: hashlib.sha256(CONTENT).hexdigest()}
     for path in (root, root / "release", tmp_path / "a.zip", tmp_path / "b.zip"):
-        assert content_digests(path, spool=spool) == expected
-    alone = content_digests(root / f"release/{RANK}", spool=spool)
+        assert sha256s(path, spool) == expected
+    alone = sha256s(root / f"release/{RANK}", spool)
     assert list(alone.values()) == list(expected.values())
 
 
@@ -141,7 +145,9 @@ def test_folders_that_only_look_like_iterations_are_none(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("folder", ["weights", "model_weights"])
-def test_nemos_folder_of_weights_is_entered_and_its_facts_are_kept(folder, tmp_path: Path) -> None:
+def test_nemos_folder_of_weights_is_entered_and_what_states_it_is_kept(
+    folder, tmp_path: Path
+) -> None:
     tree(
         tmp_path,
         **{f"{folder}/.metadata": CONTENT, f"{folder}/common.pt": CONTENT},
@@ -149,10 +155,10 @@ def test_nemos_folder_of_weights_is_entered_and_its_facts_are_kept(folder, tmp_p
     )
     files = open_files(tmp_path, spool=tmp_path)
     assert (files.folder, sorted(files)) == (f"{folder}/", [".metadata", "common.pt"])
-    assert sorted(files.facts) == ["context/model.yaml", "ds_config.json"]
+    assert sorted(files.statements) == ["context/model.yaml", "ds_config.json"]
     assert files.ignored == ("context/io.json",)
-    assert {*source_files(tmp_path)} == {*content_digests(tmp_path, spool=tmp_path)}
-    assert {*source_files(tmp_path)} == {*files, *files.facts}
+    assert {*source_files(tmp_path)} == {*digest_files(tmp_path, spool=tmp_path)}
+    assert {*source_files(tmp_path)} == {*files, *files.statements}
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "step=1000-last.ckpt", "model.pth"])
@@ -223,7 +229,7 @@ def test_a_flipped_bit_in_a_zip_serialized_file_refused(tmp_path: Path) -> None:
     at = data.index(torch.arange(100.0).numpy().tobytes())
     data[at + 77] ^= 4
     path = tree(tmp_path, **{RANK: bytes(data)})
-    for function in (open_files, content_digests):
+    for function in (open_files, digest_files):
         with pytest.raises(BadArchiveError, match="CRC"):
             function(path, spool=tmp_path)
 
@@ -236,7 +242,7 @@ def test_files_that_torch_saved_without_crcs_are_read(tmp_path: Path) -> None:
         data = saved({"w": torch.ones(3)}, "zip")
     finally:
         torch.serialization.set_crc32_options(True)
-    assert len(content_digests(tree(tmp_path, **{RANK: data}), spool=tmp_path)) == 1
+    assert len(digest_files(tree(tmp_path, **{RANK: data}), spool=tmp_path)) == 1
 
 
 @pytest.mark.oracle
@@ -244,8 +250,8 @@ def test_files_that_torch_saved_without_crcs_are_read(tmp_path: Path) -> None:
 def test_every_oracle_opens_and_digests_alike_in_any_form(oracle: Oracle, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     source = open_files(oracle.path, spool=spool)
-    digests = content_digests(oracle.path, spool=spool)
+    digests = digest_files(oracle.path, spool=spool)
     assert list(digests) == sorted(source)
-    assert content_digests(oracle.path / source.folder, spool=spool) == digests
+    assert digest_files(oracle.path / source.folder, spool=spool) == digests
     archive = shutil.make_archive(str(tmp_path / "copy"), "zip", oracle.path)
-    assert content_digests(Path(archive), spool=spool) == digests
+    assert digest_files(Path(archive), spool=spool) == digests

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megaport.checkpoint.archive import BadArchiveError
-from megaport.checkpoint.files import content_digests, open_files
+from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.selection import NoCheckpointError
 from megaport.checkpoint.tar import read_tar
 from support.pickles import region
@@ -51,8 +51,8 @@ def test_a_tar_is_read_in_place(form: int, name: str, tmp_path: Path) -> None:
     assert {name: bytes(part.view) for name, part in files.items()} == {
         "model_weights.ckpt": CONTENT
     }
-    assert bytes(files.facts["model_config.yaml"].view) == FACTS
-    assert list(files.facts) == ["a_merges.txt", "model_config.yaml"]
+    assert bytes(files.statements["model_config.yaml"].view) == FACTS
+    assert list(files.statements) == ["a_merges.txt", "model_config.yaml"]
     assert files.ignored == ("notes.txt",)
     assert not (tmp_path / "spool").exists()
 
@@ -63,10 +63,10 @@ def test_a_tar_its_folder_and_a_zip_of_it_have_one_digest(tmp_path: Path) -> Non
     (tmp_path / "folder/model_config.yaml").write_bytes(FACTS)
     (tmp_path / "folder/model_weights.ckpt").write_bytes(CONTENT)
     zipped = shutil.make_archive(str(tmp_path / "copy"), "zip", tmp_path / "folder")
-    expected = content_digests(tmp_path / "model.nemo", spool=tmp_path)
+    expected = digest_files(tmp_path / "model.nemo", spool=tmp_path)
     assert sorted(expected) == ["model_config.yaml", "model_weights.ckpt"]
     for path in (tmp_path / "folder", Path(zipped)):
-        assert content_digests(path, spool=tmp_path) == expected
+        assert digest_files(path, spool=tmp_path) == expected
 
 
 def test_extended_headers_with_names_beyond_ascii_are_read() -> None:

@@ -6,7 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from megaport.checkpoint.files import content_digests, open_files
+from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from megaport.tensors import Tensor
@@ -48,7 +48,7 @@ def outcome(data: bytes, folder: Path) -> list[str] | None:
 
 
 def _read(path: Path, spool: Path) -> list[str]:
-    content_digests(path, spool=spool)
+    digest_files(path, spool=spool)
     found: list[str] = []
     for region in open_files(path, spool=spool).values():
         with no_effect():

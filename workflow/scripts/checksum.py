@@ -7,10 +7,10 @@ from megaport.store.store import Made
 
 
 def compute(work: Work, task: Task) -> Made:
-    from megaport.checkpoint.files import content_facts
+    from megaport.checkpoint.files import digest_files
     from megaport.fetch.checksum import content_digest
 
-    found = content_facts(task.checkpoint(), spool=work.scratch)
+    found = digest_files(task.checkpoint(), spool=work.scratch)
     members = {
         # Alone, it is the same checkpoint under any name, in a zip or not.
         name if len(found) > 1 else "checkpoint": {"sha256": sha256, "size": size}

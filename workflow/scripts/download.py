@@ -46,7 +46,7 @@ def fetch(work: Work, task: Task) -> Made:
 
 def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
-    from megaport.checkpoint.files import content_digests
+    from megaport.checkpoint.files import digest_files
     from megaport.checkpoint.selection import NoCheckpointError
     from megaport.fetch.checksum import check_content
 
@@ -59,7 +59,8 @@ def check(task: Task, path: Path, spool: Path) -> None:
         )
     key = f"models.{task.model}.checkpoint.sha256"
     pinned = task.settings["checkpoint"]["sha256"]
-    check_content(content_digests(path, spool=spool), pinned=pinned, trusted=None, key=key)
+    digests = {name: sha256 for name, (sha256, _) in digest_files(path, spool=spool).items()}
+    check_content(digests, pinned=pinned, trusted=None, key=key)
 
 
 run(snakemake, compute)

@@ -36,21 +36,21 @@ _CHUNK = 1 << 22
 class Files(dict[str, Region]):
     """Name relative to the iteration's directory -> bytes, of the files that carry the model.
 
-    `folder` is that directory within the path ("" or ending in "/"), `facts` the files that say
-    what the model is (see `fact_files`), `ignored` the others, `unchecked` the members of an
-    archive whose CRC-32 has not been compared yet.
+    `folder` is that directory within the path ("" or ending in "/"), `statements` the files that
+    say what the model is (see `statement_files`), `ignored` the others, `unchecked` the members of
+    an archive whose CRC-32 has not been compared yet.
     """
 
     def __init__(
         self,
         files: Mapping[str, Region],
-        facts: Mapping[str, Region] = MappingProxyType({}),
+        statements: Mapping[str, Region] = MappingProxyType({}),
         folder: str = "",
         ignored: Iterable[str] = (),
         unchecked: Iterable[Member] = (),
     ) -> None:
         super().__init__(files)
-        self.facts = facts
+        self.statements = statements
         self.folder = folder
         self.ignored = tuple(ignored)
         self.unchecked = tuple(unchecked)
@@ -63,7 +63,7 @@ def source_files(path: Path) -> dict[str, Path]:
     """
     if path.is_dir():
         paths, chosen = _on_disk(path)
-        return {name: paths[full] for name, full in {**chosen.facts, **chosen.content}.items()}
+        return {name: paths[full] for name, full in {**chosen.statements, **chosen.content}.items()}
     map_file(path)
     return {"checkpoint": path}
 
@@ -73,7 +73,7 @@ def open_files(path: Path, *, spool: Path) -> Files:
 
     Raises `NoCheckpointError`, `UnreadableFileError`, `BadArchiveError` for an archive that is
     damaged, ambiguous or hostile, `SpoolError` when `spool` has no room to inflate one. CRCs are
-    compared here up to 16 MiB in all; of larger checkpoints by `content_facts`.
+    compared here up to 16 MiB in all; of larger checkpoints by `digest_files`.
     """
     files = _open(path, spool)
     if sum(region.size for region in files.values()) <= CHECKED_BELOW:
@@ -82,19 +82,14 @@ def open_files(path: Path, *, spool: Path) -> Files:
     return files
 
 
-def content_digests(path: Path, *, spool: Path) -> dict[str, str]:
-    """Name -> SHA-256 (hex) of each file that carries the model; see `content_facts`."""
-    return {name: digest for name, (digest, _) in content_facts(path, spool=spool).items()}
-
-
-def content_facts(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
+def digest_files(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
     """Name -> SHA-256 (hex) and bytes of each file that carries the model at `path`, sorted.
 
     The one place where every byte is read: CRC-32s of the archive and of torch's records are
     checked here as well, on a second thread. Raises what `open_files` does.
     """
     files = _open(path, spool)
-    regions = dict(sorted({**files.facts, **files}.items()))
+    regions = dict(sorted({**files.statements, **files}.items()))
     with ThreadPoolExecutor(2) as pool:
         digests = {name: pool.submit(_sha256, region) for name, region in regions.items()}
         for check in [pool.submit(check) for check in _checks(files)]:
@@ -125,11 +120,11 @@ def _is_zip(region: Region) -> bool:
 def _open(path: Path, spool: Path) -> Files:
     if path.is_dir():
         paths, chosen = _on_disk(path)
-        content, facts = (
+        content, statements = (
             {name: map_file(paths[full], name) for name, full in kind.items()}
-            for kind in (chosen.content, chosen.facts)
+            for kind in (chosen.content, chosen.statements)
         )
-        return Files(content, facts, chosen.folder, chosen.ignored)
+        return Files(content, statements, chosen.folder, chosen.ignored)
     region = map_file(path)
     if _is_zip(region):
         members = read_members(region)
@@ -158,7 +153,7 @@ def _unknown(region: Region) -> NoCheckpointError:
 
 def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Files:
     chosen = select(region.name, members, lambda name: _tracker(members[name], spool))
-    wanted = [members[full] for full in (*chosen.content.values(), *chosen.facts.values())]
+    wanted = [members[full] for full in (*chosen.content.values(), *chosen.statements.values())]
     for member in wanted:
         if member.method not in (STORED, DEFLATED):
             seen = f"{member.name[:80]!r} compressed by method {member.method}"
@@ -166,12 +161,12 @@ def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Fil
     deflated = [member.size for member in wanted if member.method == DEFLATED]
     if deflated:
         check_budget(region.name, sum(deflated), region.size, spool)
-    content, facts = (
+    content, statements = (
         {name: _bytes(members[full], spool) for name, full in kind.items()}
-        for kind in (chosen.content, chosen.facts)
+        for kind in (chosen.content, chosen.statements)
     )
     stored = [member for member in wanted if member.method == STORED]
-    return Files(content, facts, chosen.folder, chosen.ignored, stored)
+    return Files(content, statements, chosen.folder, chosen.ignored, stored)
 
 
 def _bytes(member: Member, spool: Path) -> Region:

@@ -4,6 +4,7 @@ No unpickler is anywhere: nothing is imported, called or executed, whatever a pi
 """
 
 import pickletools
+from itertools import islice
 from typing import IO, Any, cast
 
 from megaport.checkpoint.pickle_bounds import check_tree
@@ -48,25 +49,26 @@ def read_stream(region: Region, position: int, load: PersistentLoader) -> tuple[
 def skip_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
     """The same, for a value that nobody walks: its size and depth are not bounded."""
     file = RegionReader(region, position)
-    machine = Machine(region.name, load)
+    machine = Machine(region.name, load, lambda: file.tell() - position)
     frames = _Frames(region)
-    start = position
     try:
-        for count, (opcode, arg, at) in enumerate(pickletools.genops(cast(IO[bytes], file))):
-            machine.read = file.tell() - start
-            frames.check(opcode.name, arg, at or 0, file.tell())
-            if opcode.name == "PROTO":
-                _check_protocol(region, arg, at == start)
-            elif opcode.name not in ("FRAME", "STOP"):
-                OPERATIONS[opcode.name](machine, arg)
-            if count >= MOST_OPCODES:
-                raise too_large(region.name, f"over {MOST_OPCODES} opcodes", "a checkpoint's")
+        opcodes = pickletools.genops(cast(IO[bytes], file))
+        for opcode, arg, at in islice(opcodes, MOST_OPCODES):
+            name = opcode.name
+            if frames.end is not None or name == "FRAME":
+                frames.check(name, arg, at or 0, file.tell())
+            if name in OPERATIONS:
+                OPERATIONS[name](machine, arg)
+            elif name == "PROTO":
+                _check_protocol(region, arg, at == position)
+            elif name == "STOP":
+                return machine.result(), file.tell()
     except IndexError:
         raise damaged(region.name, "an opcode without its values", "a whole pickle") from None
     except ValueError as error:
         seen = f"an opcode that cannot be read: {shown_text(str(error), 160)}"
         raise damaged(region.name, seen, "a whole pickle of protocols 0 to 5") from None
-    return machine.result(), file.tell()
+    raise too_large(region.name, f"over {MOST_OPCODES} opcodes", "a checkpoint's pickle")
 
 
 class _Frames:

@@ -87,22 +87,24 @@ def _parts(node: Any) -> list[Any]:
 
 def _size_of(node: Any, sizes: dict[int, _Size]) -> _Size:
     """A dict's keys are spelt once for every leaf below them, as paths are."""
+    leaves, spelt = 0, len(node.name) if isinstance(node, Record) else _PLAIN
     if type(node) is dict:
-        pairs = [(_size(key, sizes)[1], _size(value, sizes)) for key, value in node.items()]
+        for key, value in node.items():
+            below, text = _size(value, sizes)
+            leaves, spelt = leaves + below, spelt + text + below * _size(key, sizes)[1]
     else:
-        pairs = [(0, _size(part, sizes)) for part in _parts(node)]
-    own = len(node.name) if isinstance(node, Record) else _PLAIN
-    return (
-        sum(leaves for _, (leaves, _) in pairs),
-        own + sum(key * leaves + spelt for key, (leaves, spelt) in pairs),
-    )
+        for part in _parts(node):
+            below, text = _size(part, sizes)
+            leaves, spelt = leaves + below, spelt + text
+    return leaves, spelt
 
 
 def _size(node: Any, sizes: dict[int, _Size]) -> _Size:
     if type(node) is str or type(node) is bytes:
         return 1, _PLAIN + len(node)
-    own = len(node.name) if isinstance(node, Record) else _PLAIN
-    return sizes.get(id(node), (1, own))
+    if id(node) in sizes:
+        return sizes[id(node)]
+    return 1, len(node.name) if isinstance(node, Record) else _PLAIN
 
 
 def _check_cycle(where: str, cycle: _Path) -> None:

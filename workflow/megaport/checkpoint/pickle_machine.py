@@ -22,14 +22,14 @@ _INERT = (Record, Unreadable)
 
 
 class Machine:
-    """The state of one pickle while it is read. `read` is the number of its bytes read so far.
+    """The state of one pickle while it is read; `read` gives the number of its bytes read so far.
 
     A method named like an opcode does what it does, given the operand that pickletools decoded.
     """
 
-    def __init__(self, where: str, load: PersistentLoader) -> None:
+    def __init__(self, where: str, load: PersistentLoader, read: Callable[[], int]) -> None:
         self.where = where
-        self.read = 0
+        self._read = read
         self._load = load
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
@@ -46,7 +46,7 @@ class Machine:
     def charge(self, work: int) -> None:
         """Count copied elements or bytes, so that no few bytes of pickle cause much work."""
         self._charged += work
-        if self._charged > _WORK_FREE + _WORK_PER_BYTE * self.read:
+        if self._charged > _WORK_FREE + _WORK_PER_BYTE * self._read():
             raise too_large(self.where, "a pickle that copies itself over and over", "plain data")
 
     def set_key(self, target: dict[Any, Any], key: Any, value: Any) -> None:

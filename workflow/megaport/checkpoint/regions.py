@@ -57,9 +57,9 @@ class RegionReader:
         self._position = position
 
     def read(self, size: int = -1) -> bytes:
-        end = len(self._view) if size < 0 else min(len(self._view), self._position + size)
-        part = bytes(self._view[self._position : end])
-        self._position += len(part)
+        start = self._position
+        part = self._view[start : None if size < 0 else start + size].tobytes()
+        self._position = start + len(part)
         return part
 
     def readline(self) -> bytes:
