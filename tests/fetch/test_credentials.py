@@ -2,17 +2,16 @@
 
 import logging
 import traceback
-from pathlib import Path
 
 import pytest
 import requests
 
-from fetch.conftest import CONTENT, Fetch, Notes
+from fetch.conftest import CONTENT, Notes
 from megaport.fetch.credentials import CredentialError, Secret, is_ngc, ngc_key
 from megaport.fetch.errors import FetchError
 from megaport.fetch.sources import shown
 from support import misbehaviours as bad
-from support.misbehaving_server import Behaviour, Exchange, MisbehavingServer
+from support.misbehaving_server import Behaviour
 from support.ngc import KEY, MIRROR, NGC, authorizations
 
 pytestmark = pytest.mark.usefixtures("loopback_names")
@@ -38,11 +37,11 @@ pytestmark = pytest.mark.usefixtures("loopback_names")
         ("", False),
     ],
 )
-def test_who_is_ngc(url: str, expected: bool) -> None:
+def test_who_is_ngc(url, expected):
     assert is_ngc(url) is expected
 
 
-def echo_the_key(exchange: Exchange) -> None:
+def echo_the_key(exchange):
     """A server that puts what it was given wherever it can."""
     given = exchange.handler.headers["Authorization"].removeprefix("Bearer ")
     exchange.handler.send_response(200, f"hello {given}")
@@ -57,13 +56,7 @@ def echo_the_key(exchange: Exchange) -> None:
     exchange.write(CONTENT[:20_000])
 
 
-def test_ngc_api_key_in_logs_errors_and_files_never(
-    secure: MisbehavingServer,
-    fetch: Fetch,
-    folder: Path,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_ngc_api_key_in_logs_errors_and_files_never(secure, fetch, folder, caplog, capfd):
     """Logs at every level, notes, errors with their tracebacks, results, files, file names."""
     caplog.set_level(logging.DEBUG)
     notes, errors = Notes(), []
@@ -97,9 +90,7 @@ def test_ngc_api_key_in_logs_errors_and_files_never(
             assert form not in text
 
 
-def test_a_key_that_comes_back_as_a_host_is_hidden(
-    secure: MisbehavingServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_comes_back_as_a_host_is_hidden(secure, fetch, monkeypatch):
     monkeypatch.setenv("NGC_API_KEY", "nvapi-Abc123Def456")
     secure.will_always(bad.redirect("http://nvapi-Abc123Def456.example/"))
     with pytest.raises(FetchError, match=r"http://\[hidden\]\.example") as failure:
@@ -107,9 +98,7 @@ def test_a_key_that_comes_back_as_a_host_is_hidden(
     assert "abc123" not in str(failure.value).lower()
 
 
-def test_the_log_of_urllib3_shows_no_key(
-    secure: MisbehavingServer, fetch: Fetch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_of_urllib3_shows_no_key(secure, fetch, caplog):
     caplog.set_level(logging.DEBUG)
     secure.will(bad.cut_after(10), bad.status(503, Retry_After="0"))
     fetch(secure.url(NGC))
@@ -121,40 +110,33 @@ def test_the_log_of_urllib3_shows_no_key(
     ("key", "hint"), [(KEY, "NGC_API_KEY was sent"), ("", "NGC_API_KEY is not set")]
 )
 @pytest.mark.parametrize("code", [401, 403])
-def test_a_refusal_of_ngc_says_whether_a_key_was_sent(
-    secure: MisbehavingServer,
-    fetch: Fetch,
-    monkeypatch: pytest.MonkeyPatch,
-    key: str,
-    hint: str,
-    code: int,
-) -> None:
+def test_a_refusal_of_ngc_says_whether_a_key_was_sent(secure, fetch, monkeypatch, key, hint, code):
     monkeypatch.setenv("NGC_API_KEY", key)
     secure.will_always(bad.status(code))
     with pytest.raises(FetchError, match=hint):
         fetch(secure.url(NGC))
 
 
-def test_a_secret_does_not_show_itself() -> None:
+def test_a_secret_does_not_show_itself():
     secret = Secret(KEY)
     assert KEY not in f"{secret} {secret!r} {[secret]} {vars(type(secret))}"
     assert secret.scrub(f"a {KEY} b {KEY.upper()}") == "a [hidden] b [hidden]"
 
 
 @pytest.mark.parametrize("value", ["", "  ", "\n"])
-def test_an_empty_key_is_none(value: str) -> None:
+def test_an_empty_key_is_none(value):
     assert ngc_key({"NGC_API_KEY": value}) is None
     assert ngc_key({}) is None
 
 
-def test_a_line_break_at_the_end_of_a_key_is_forgiven() -> None:
+def test_a_line_break_at_the_end_of_a_key_is_forgiven():
     key = ngc_key({"NGC_API_KEY": f"{KEY}\n"})
     assert key is not None
     assert key.reveal() == KEY
 
 
 @pytest.mark.parametrize("value", ["two words", "a\nb", "a\x00b", "schlüssel", '"quoted"'])
-def test_what_cannot_be_a_key_is_refused_without_showing_it(value: str) -> None:
+def test_what_cannot_be_a_key_is_refused_without_showing_it(value):
     with pytest.raises(CredentialError) as failure:
         ngc_key({"NGC_API_KEY": value})
     assert value not in str(failure.value)
@@ -172,5 +154,5 @@ def test_what_cannot_be_a_key_is_refused_without_showing_it(value: str) -> None:
         ("folder/file.zip", "folder/file.zip"),
     ],
 )
-def test_how_a_source_is_shown(source: str, expected: str) -> None:
+def test_how_a_source_is_shown(source, expected):
     assert shown(source) == expected

@@ -1,13 +1,10 @@
 """Rows "404, 403, 410, or an HTML page with status 200"."""
 
-from pathlib import Path
-
 import pytest
 
-from fetch.conftest import Fetch, Notes
+from fetch.conftest import Notes
 from megaport.fetch.errors import FetchError
 from support import misbehaviours as bad
-from support.misbehaving_server import Behaviour, MisbehavingServer
 
 
 class TestNextSource:
@@ -19,15 +16,13 @@ class TestNextSource:
         ids=["404", "403", "401", "410", "html"],
     )
     def test_404_403_410_or_html_with_status_200_next_source_in_the_list(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, answer: Behaviour
-    ) -> None:
+        self, server, fetch, digest, answer
+    ):
         server.will(answer)
         assert fetch(server.url(path="/first"), server.url(path="/second")).sha256 == digest
         assert [request.path for request in server.requests] == ["/first", "/second"]
 
-    def test_after_the_last_one_error_names_every_url_with_its_reason(
-        self, server: MisbehavingServer, fetch: Fetch
-    ) -> None:
+    def test_after_the_last_one_error_names_every_url_with_its_reason(self, server, fetch):
         server.will(bad.status(404), bad.status(403), bad.status(410), bad.web_page)
         urls = [server.url(path=f"/{number}") for number in range(4)]
         with pytest.raises(FetchError) as failure:
@@ -48,33 +43,27 @@ class TestNextSource:
             (b"Z", "neither"),
         ],
     )
-    def test_anything_else_with_status_200(
-        self, server: MisbehavingServer, fetch: Fetch, page: bytes, reason: str
-    ) -> None:
+    def test_anything_else_with_status_200(self, server, fetch, page, reason):
         server.will_always(bad.body(page))
         with pytest.raises(FetchError, match=r"neither|web page") as failure:
             fetch(server.url())
         assert reason in str(failure.value)
         assert len(server.requests) == 1
 
-    def test_a_status_that_is_none(self, server: MisbehavingServer, fetch: Fetch) -> None:
+    def test_a_status_that_is_none(self, server, fetch):
         server.will_always(bad.status(999))
         with pytest.raises(FetchError, match="999, which is no HTTP status"):
             fetch(server.url())
 
-    def test_a_checkpoint_that_calls_itself_html_is_taken(
-        self, server: MisbehavingServer, fetch: Fetch, content: bytes, digest: str
-    ) -> None:
+    def test_a_checkpoint_that_calls_itself_html_is_taken(self, server, fetch, content, digest):
         server.will(bad.body(content, Content_Type="text/html"))
         assert fetch(server.url()).sha256 == digest
 
-    def test_a_legacy_torch_file_is_taken(self, server: MisbehavingServer, fetch: Fetch) -> None:
+    def test_a_legacy_torch_file_is_taken(self, server, fetch):
         server.content = b"\x80\x02\x8a\x0a" + bytes(500)
         assert fetch(server.url()).size == 504
 
-    def test_a_web_page_does_not_cost_what_is_here(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str
-    ) -> None:
+    def test_a_web_page_does_not_cost_what_is_here(self, server, fetch, digest):
         """A hotel's sign-in page between two runs."""
         server.will(bad.cut_after(20_000), bad.web_page)
         with pytest.raises(FetchError):
@@ -82,15 +71,13 @@ class TestNextSource:
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=20000-", "bytes=20000-"]
 
-    def test_what_an_earlier_source_left_is_removed_after_success(
-        self, server: MisbehavingServer, fetch: Fetch, folder: Path
-    ) -> None:
+    def test_what_an_earlier_source_left_is_removed_after_success(self, server, fetch, folder):
         server.will(bad.cut_after(20_000), bad.status(404))
         found = fetch(server.url(path="/first"), server.url(path="/second"))
         assert set(folder.iterdir()) == {found.path, found.path.with_suffix(".json")}
 
 
-def test_the_user_reads_what_happens(server: MisbehavingServer, fetch: Fetch, digest: str) -> None:
+def test_the_user_reads_what_happens(server, fetch, digest):
     server.will(bad.status(404), bad.cut_after(20_000))
     notes = Notes()
     first, second = server.url(path="/first"), server.url(path="/second")

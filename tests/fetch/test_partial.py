@@ -5,19 +5,17 @@ import errno
 import json
 import os
 import platform
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fetch.conftest import QUICK, Fetch
+from fetch.conftest import QUICK
 from megaport.fetch.errors import FetchError
 from megaport.fetch.partial import Partial, PartialError
 from support import misbehaviours as bad
-from support.misbehaving_server import ETAG, MisbehavingServer
+from support.misbehaving_server import ETAG
 
 
-def leave(folder: Path, url: str, content: bytes, described: object = None) -> Path:
+def leave(folder, url, content, described=None):
     """A partial file as a killed run leaves it."""
     partial = Partial(folder, url)
     partial.restart(ETAG, 40_000)
@@ -28,9 +26,7 @@ def leave(folder: Path, url: str, content: bytes, described: object = None) -> P
     return partial.path
 
 
-def test_what_is_left_is_continued(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, content: bytes, digest: str
-) -> None:
+def test_what_is_left_is_continued(server, fetch, folder, content, digest):
     path = leave(folder, server.url(), content[:10_000])
     assert fetch(server.url()).sha256 == digest
     assert server.ranges == ["bytes=10000-"]
@@ -52,41 +48,26 @@ def test_what_is_left_is_continued(
     ],
 )
 def test_without_a_description_nothing_is_continued(
-    server: MisbehavingServer,
-    fetch: Fetch,
-    folder: Path,
-    content: bytes,
-    digest: str,
-    described: str,
-) -> None:
+    server, fetch, folder, content, digest, described
+):
     leave(folder, server.url(), content[:10_000], described)
     assert fetch(server.url()).sha256 == digest
     assert server.ranges == [None]
 
 
-def test_a_leftover_longer_than_the_file_is_dropped(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, content: bytes, digest: str
-) -> None:
+def test_a_leftover_longer_than_the_file_is_dropped(server, fetch, folder, content, digest):
     leave(folder, server.url(), content + b"more")
     assert fetch(server.url()).sha256 == digest
     assert server.ranges == ["bytes=40004-"]
 
 
-def test_another_url_has_another_partial_file(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, content: bytes
-) -> None:
+def test_another_url_has_another_partial_file(server, fetch, folder, content):
     leave(folder, server.url(path="/other"), content[:10_000])
     fetch(server.url())
     assert server.ranges == [None]
 
 
-def test_another_machine_has_another_partial_file(
-    server: MisbehavingServer,
-    fetch: Fetch,
-    folder: Path,
-    content: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_another_machine_has_another_partial_file(server, fetch, folder, content, monkeypatch):
     """Whose lock may not be seen from here."""
     left = leave(folder, server.url(), content[:10_000])
     monkeypatch.setattr(platform, "node", lambda: "another")
@@ -96,17 +77,12 @@ def test_another_machine_has_another_partial_file(
 
 
 def test_another_users_partial_file_is_left_alone(
-    server: MisbehavingServer,
-    fetch: Fetch,
-    folder: Path,
-    content: bytes,
-    digest: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    server, fetch, folder, content, digest, monkeypatch
+):
     left = leave(folder, server.url(), content[:10_000])
     opened = os.open
 
-    def refuse(path: Any, *arguments: Any) -> int:
+    def refuse(path, *arguments):
         if path == left:
             raise PermissionError(errno.EACCES, "Permission denied")
         return opened(path, *arguments)
@@ -116,9 +92,7 @@ def test_another_users_partial_file_is_left_alone(
     assert left.read_bytes() == content[:10_000]
 
 
-def test_the_url_is_not_in_the_file_names(
-    server: MisbehavingServer, fetch: Fetch, folder: Path
-) -> None:
+def test_the_url_is_not_in_the_file_names(server, fetch, folder):
     fetch(server.url(path="/checkpoint.zip?token=hidden"))
     assert all("hidden" not in path.name + path.read_text("latin1") for path in folder.iterdir())
 
@@ -126,34 +100,32 @@ def test_the_url_is_not_in_the_file_names(
 class Disk:
     """A file that takes 7000 bytes at a time, and at most `room` in all."""
 
-    def __init__(self, file: Any, room: int) -> None:
+    def __init__(self, file, room):
         self.file = file
         self.room = room
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data):
         if not self.room:
             raise OSError(errno.ENOSPC, "No space left on device")
         written: int = self.file.write(data[: min(7000, self.room)])
         self.room -= written
         return written
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self.file, name)
 
 
-def on_a_disk(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def on_a_disk(room, monkeypatch):
     create = Partial.__init__
 
-    def created(partial: Partial, *arguments: Any) -> None:
+    def created(partial, *arguments):
         create(partial, *arguments)
-        partial.file = Disk(partial.file, room)  # type: ignore[assignment]
+        partial.file = Disk(partial.file, room)
 
     monkeypatch.setattr(Partial, "__init__", created)
 
 
-def test_disk_full_is_a_clean_error_and_the_next_run_resumes(
-    server: MisbehavingServer, fetch: Fetch, digest: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full_is_a_clean_error_and_the_next_run_resumes(server, fetch, digest, monkeypatch):
     server.will(bad.cut_after(30_000))
     on_a_disk(20_000, monkeypatch)
     with pytest.raises(PartialError, match="No space left on device") as failure:
@@ -164,25 +136,19 @@ def test_disk_full_is_a_clean_error_and_the_next_run_resumes(
     assert server.ranges == [None, "bytes=20000-"]
 
 
-def test_short_writes_are_completed(
-    server: MisbehavingServer, fetch: Fetch, digest: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_writes_are_completed(server, fetch, digest, monkeypatch):
     on_a_disk(1_000_000, monkeypatch)
     assert fetch(server.url()).sha256 == digest
 
 
-def test_a_folder_that_cannot_be_made(
-    server: MisbehavingServer, fetch: Fetch, folder: Path
-) -> None:
+def test_a_folder_that_cannot_be_made(server, fetch, folder):
     folder.write_text("a file where the folder should be")
     with pytest.raises(PartialError, match="File exists"):
         fetch(server.url())
 
 
-def test_interrupted_by_the_user_keeps_what_is_here(
-    server: MisbehavingServer, fetch: Fetch, digest: str
-) -> None:
-    def interrupt(path: Path) -> None:
+def test_interrupted_by_the_user_keeps_what_is_here(server, fetch, digest):
+    def interrupt(path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -191,7 +157,7 @@ def test_interrupted_by_the_user_keeps_what_is_here(
     assert len(server.requests) == 1
 
 
-def test_an_empty_partial_file_is_not_kept(fetch: Fetch, folder: Path) -> None:
+def test_an_empty_partial_file_is_not_kept(fetch, folder):
     with pytest.raises(FetchError):
         fetch("http://127.0.0.1:1/", limits=dataclasses.replace(QUICK, retries=0))
     assert list(folder.iterdir()) == []

@@ -4,19 +4,17 @@ import io
 
 import pytest
 
-from fetch.conftest import Fetch
 from megaport.fetch import progress
 from megaport.fetch.progress import progress_on
 from support import misbehaviours as bad
-from support.misbehaving_server import MisbehavingServer
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
 
-def test_a_bar_on_a_terminal(server: MisbehavingServer, fetch: Fetch) -> None:
+def test_a_bar_on_a_terminal(server, fetch):
     server.will(bad.cut_after(20_000))
     terminal = Terminal()
     fetch(server.url(), progress=progress_on(terminal, print))
@@ -25,7 +23,7 @@ def test_a_bar_on_a_terminal(server: MisbehavingServer, fetch: Fetch) -> None:
     assert f"{server.url()}: complete, 40,000 bytes" in terminal.getvalue()
 
 
-def test_plain_lines_in_a_log(server: MisbehavingServer, fetch: Fetch) -> None:
+def test_plain_lines_in_a_log(server, fetch):
     lines: list[str] = []
     server.will(bad.cut_after(20_000))
     fetch(server.url(), progress=progress_on(io.StringIO(), lines.append))
@@ -35,9 +33,7 @@ def test_plain_lines_in_a_log(server: MisbehavingServer, fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, 71), (1000, 1)])
-def test_lines_come_now_and_then(
-    seconds: float, told: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_come_now_and_then(seconds, told, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", seconds)
     lines: list[str] = []
     shown = progress_on(io.StringIO(), lines.append)

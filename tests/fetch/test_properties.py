@@ -5,7 +5,6 @@ import gc
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from megaport.fetch.checksum import check_content
 from megaport.fetch.download import Downloaded, download
 from megaport.fetch.errors import FetchError
 from support import misbehaviours as bad
-from support.misbehaving_server import ETAG, Behaviour, MisbehavingServer, serving, well_behaved
+from support.misbehaving_server import ETAG, serving, well_behaved
 
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 LIMITS = dataclasses.replace(QUICK, max_seconds=3, window_seconds=0.15, read_seconds=0.15)
@@ -40,7 +39,7 @@ ODD_HEADERS = st.sampled_from(
 )
 
 
-def behaviours() -> st.SearchStrategy[Behaviour]:
+def behaviours():
     """One request's fate. The bytes sent are always some of the file's, or visibly none."""
     return st.one_of(
         st.sampled_from(
@@ -73,16 +72,16 @@ def behaviours() -> st.SearchStrategy[Behaviour]:
 
 
 @pytest.fixture(scope="module")
-def shared_server() -> Iterator[MisbehavingServer]:
+def shared_server():
     with serving(CONTENT) as running:
         yield running
 
 
-def outcome(server: MisbehavingServer, folder: Path, **options: object) -> Downloaded | None:
+def outcome(server, folder, **options):
     """The download, or None for a FetchError; anything else fails the test."""
     begun = time.monotonic()
     try:
-        found = download([server.url()], folder, limits=LIMITS, **options)  # type: ignore[arg-type]
+        found = download([server.url()], folder, limits=LIMITS, **options)
     except FetchError:
         return None
     finally:
@@ -99,7 +98,7 @@ def outcome(server: MisbehavingServer, folder: Path, **options: object) -> Downl
 )
 @given(faults=st.lists(behaviours(), max_size=5))
 @example(faults=[bad.cut_after(10_000), bad.rest(ETag=ETAG), well_behaved])
-def test_any_faults(shared_server: MisbehavingServer, faults: list[Behaviour]) -> None:
+def test_any_faults(shared_server, faults):
     """Two runs over the same partial files; where one delivers, it delivers the file."""
     server = shared_server
     server.planned[:] = faults

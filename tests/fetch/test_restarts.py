@@ -4,15 +4,11 @@ import hashlib
 
 import pytest
 
-from fetch.conftest import Fetch
 from megaport.fetch.errors import FetchError
 from support import misbehaviours as bad
 from support.misbehaving_server import (
     DATE,
     ETAG,
-    Behaviour,
-    Exchange,
-    MisbehavingServer,
     serving,
     well_behaved,
 )
@@ -21,9 +17,7 @@ from support.misbehaving_server import (
 class TestRestarts:
     """Server ignores Range, wrong Content-Range, 416, ETag changed: from zero, same digest."""
 
-    def test_server_ignores_range(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str
-    ) -> None:
+    def test_server_ignores_range(self, server, fetch, digest):
         server.will(bad.cut_after(20_000), bad.ignore_range)
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=20000-"]
@@ -59,45 +53,37 @@ class TestRestarts:
             "416",
         ],
     )
-    def test_wrong_content_range_or_416_restarts_from_zero(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, answer: Behaviour
-    ) -> None:
+    def test_wrong_content_range_or_416_restarts_from_zero(self, server, fetch, digest, answer):
         """The bytes of these answers are wrong: taking any of them gives another digest."""
         server.will(bad.cut_after(20_000), answer)
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=20000-", None]
 
-    def test_etag_changed_between_tries(self, fetch: Fetch) -> None:
+    def test_etag_changed_between_tries(self, fetch):
         """The new file, whole; not the old one's beginning with the new one's end."""
         new = b"PK\x05\x06" + bytes(29_996)
         with serving(b"PK\x03\x04" + b"old." * 9_999) as server:
             server.will(bad.cut_after(20_000))
 
-            def replaced(exchange: Exchange) -> None:
+            def replaced(exchange):
                 server.content, server.etag = new, '"two"'
                 well_behaved(exchange)
 
             server.will(replaced)
             assert fetch(server.url()).sha256 == hashlib.sha256(new).hexdigest()
 
-    def test_without_a_validator_nothing_is_continued(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
-    ) -> None:
+    def test_without_a_validator_nothing_is_continued(self, server, fetch, digest, content):
         server.will(bad.body(content[:20_000], Content_Length=40_000))
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, None]
 
-    def test_a_date_serves_where_there_is_no_strong_etag(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
-    ) -> None:
+    def test_a_date_serves_where_there_is_no_strong_etag(self, server, fetch, digest, content):
         cut = bad.body(content[:20_000], Content_Length=40_000, Last_Modified=DATE, ETag='W/"weak"')
         server.will(cut, bad.rest())
         assert fetch(server.url()).sha256 == digest
         assert server.requests[1].headers["If-Range"] == DATE
 
-    def test_another_date_is_another_file(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
-    ) -> None:
+    def test_another_date_is_another_file(self, server, fetch, digest, content):
         server.will(
             bad.body(content[:20_000], Content_Length=40_000, Last_Modified=DATE),
             bad.content_range(
@@ -107,15 +93,13 @@ class TestRestarts:
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=20000-", None]
 
-    def test_a_range_nobody_asked_for(self, server: MisbehavingServer, fetch: Fetch) -> None:
+    def test_a_range_nobody_asked_for(self, server, fetch):
         server.will_always(bad.content_range("bytes 0-39999/40000"))
         with pytest.raises(FetchError, match="206 Partial Content"):
             fetch(server.url())
 
-    def test_a_rest_longer_than_the_file(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
-    ) -> None:
-        def long_rest(exchange: Exchange) -> None:
+    def test_a_rest_longer_than_the_file(self, server, fetch, digest, content):
+        def long_rest(exchange):
             exchange.head(
                 206,
                 ETag=ETAG,
@@ -128,10 +112,8 @@ class TestRestarts:
         server.will(bad.cut_after(20_000), long_rest)
         assert fetch(server.url()).sha256 == digest
 
-    def test_a_rest_that_is_only_a_part_of_the_rest(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str, content: bytes
-    ) -> None:
-        def some_of_it(exchange: Exchange) -> None:
+    def test_a_rest_that_is_only_a_part_of_the_rest(self, server, fetch, digest, content):
+        def some_of_it(exchange):
             exchange.head(
                 206, ETag=ETAG, Content_Range="bytes 20000-29999/40000", Content_Length=10_000
             )
@@ -141,9 +123,7 @@ class TestRestarts:
         assert fetch(server.url()).sha256 == digest
         assert server.ranges == [None, "bytes=20000-", "bytes=30000-"]
 
-    def test_a_rest_of_unknown_total(
-        self, server: MisbehavingServer, fetch: Fetch, digest: str
-    ) -> None:
+    def test_a_rest_of_unknown_total(self, server, fetch, digest):
         unknown = bad.rest(Content_Range="bytes 20000-39999/*", ETag=ETAG)
         server.will(bad.cut_after(20_000), unknown)
         assert fetch(server.url()).sha256 == digest

@@ -9,13 +9,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fetch.conftest import Fetch
 from support import misbehaviours as bad
-from support.misbehaving_server import MisbehavingServer
 
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow"
 RUN = """
@@ -27,7 +24,7 @@ print(found.sha256)
 """
 
 
-def run(url: str, folder: Path) -> subprocess.Popen[str]:
+def run(url, folder):
     return subprocess.Popen(
         [sys.executable, "-c", RUN, url, str(folder)],
         env=os.environ | {"PYTHONPATH": str(LIBRARY)},
@@ -36,20 +33,18 @@ def run(url: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def until(what: Any, seconds: float = 10) -> None:
+def until(what, seconds=10):
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "did not happen"
         time.sleep(0.01)
 
 
-def no_locks(*_: Any) -> None:
+def no_locks(*_):
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-def test_kill_9_in_the_middle_then_the_next_run_resumes(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
-) -> None:
+def test_kill_9_in_the_middle_then_the_next_run_resumes(server, fetch, folder, digest):
     server.will(bad.hang_after(25_000))
     victim = run(server.url(), folder)
     until(lambda: any(p.stat().st_size == 25_000 for p in folder.glob("*.part")))
@@ -61,35 +56,27 @@ def test_kill_9_in_the_middle_then_the_next_run_resumes(
     assert set(folder.iterdir()) == {found.path, found.path.with_suffix(".json")}
 
 
-def test_what_is_complete_but_not_moved_yet_is_not_taken_away(
-    server: MisbehavingServer, fetch: Fetch, tmp_path: Path
-) -> None:
+def test_what_is_complete_but_not_moved_yet_is_not_taken_away(server, fetch, tmp_path):
     first = fetch(server.url())
     fetch(server.url())
     assert first.path.exists()
     assert first.move(tmp_path / "checkpoint.zip").exists()
 
 
-def test_kill_9_after_the_last_byte_asks_for_nothing_again(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, digest: str
-) -> None:
+def test_kill_9_after_the_last_byte_asks_for_nothing_again(server, fetch, folder, digest):
     ended = run(server.url(), folder)
     assert ended.communicate()[0].strip() == digest
     assert fetch(server.url()).sha256 == digest
     assert len(server.requests) == 1
 
 
-def test_move_leaves_nothing_behind(
-    server: MisbehavingServer, fetch: Fetch, folder: Path, tmp_path: Path, content: bytes
-) -> None:
+def test_move_leaves_nothing_behind(server, fetch, folder, tmp_path, content):
     target = fetch(server.url()).move(tmp_path / "checkpoint.zip")
     assert target.read_bytes() == content
     assert list(folder.iterdir()) == []
 
 
-def test_after_move_the_same_call_downloads_anew(
-    server: MisbehavingServer, fetch: Fetch, tmp_path: Path
-) -> None:
+def test_after_move_the_same_call_downloads_anew(server, fetch, tmp_path):
     """What was delivered is the caller's: a forced download really asks again."""
     fetch(server.url()).move(tmp_path / "checkpoint.zip")
     fetch(server.url())
@@ -98,18 +85,13 @@ def test_after_move_the_same_call_downloads_anew(
 
 @pytest.mark.parametrize("locks", ["working", "missing"])
 def test_two_at_once_do_not_disturb_each_other(
-    server: MisbehavingServer,
-    fetch: Fetch,
-    tmp_path: Path,
-    content: bytes,
-    locks: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    server, fetch, tmp_path, content, locks, monkeypatch
+):
     if locks == "missing":
         monkeypatch.setattr(fcntl, "flock", no_locks)
     server.will_always(bad.cut_after(3000))
 
-    def one(number: int) -> bytes:
+    def one(number):
         return fetch(server.url()).move(tmp_path / f"{number}.zip").read_bytes()
 
     with ThreadPoolExecutor(4) as pool:

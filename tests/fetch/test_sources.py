@@ -10,37 +10,36 @@ from megaport.fetch.download import download
 from megaport.fetch.errors import FetchError
 from megaport.fetch.sources import Local
 from support import misbehaviours as bad
-from support.misbehaving_server import MisbehavingServer
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     path = tmp_path / "a checkpoint ü.zip"
     path.write_bytes(b"PK")
     return path
 
 
-def test_a_path(file: Path, folder: Path) -> None:
+def test_a_path(file, folder):
     assert download([str(file)], folder) == Local(file)
     assert not folder.exists()
 
 
-def test_a_relative_path(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path(file, folder, monkeypatch):
     monkeypatch.chdir(file.parent)
     assert download([file.name], folder) == Local(Path(file.name))
 
 
-def test_a_path_below_home(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_below_home(file, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(file.parent))
     assert download([f"~/{file.name}"], folder) == Local(file)
 
 
-def test_a_folder(tmp_path: Path, folder: Path) -> None:
+def test_a_folder(tmp_path, folder):
     assert download([tmp_path.as_uri()], folder) == Local(tmp_path)
 
 
 @pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://LocalHost"])
-def test_a_file_url(file: Path, folder: Path, start: str) -> None:
+def test_a_file_url(file, folder, start):
     assert download([file.as_uri().replace("file://", start)], folder) == Local(file)
 
 
@@ -61,26 +60,24 @@ def test_a_file_url(file: Path, folder: Path, start: str) -> None:
         ("http://127.0.0.1:99999/", "not valid HTTP"),
     ],
 )
-def test_no_source(folder: Path, source: str, reason: str) -> None:
+def test_no_source(folder, source, reason):
     with pytest.raises(FetchError, match=reason) as failure:
         download([source], folder, limits=QUICK)
     assert source in str(failure.value)
 
 
-def test_no_sources_at_all(folder: Path) -> None:
+def test_no_sources_at_all(folder):
     with pytest.raises(FetchError, match="no usable source among 0"):
         download([], folder)
 
 
-def test_a_local_file_after_a_url_that_is_gone(
-    server: MisbehavingServer, file: Path, folder: Path
-) -> None:
+def test_a_local_file_after_a_url_that_is_gone(server, file, folder):
     server.will(bad.status(410))
     assert download([server.url(), str(file)], folder) == Local(file)
 
 
-def test_a_local_file_that_is_refused_is_left_alone(file: Path, folder: Path) -> None:
-    def refuse(path: Path) -> None:
+def test_a_local_file_that_is_refused_is_left_alone(file, folder):
+    def refuse(path):
         raise MegaportError("bytes", seen="others", expected="these", remedy="Look again.")
 
     with pytest.raises(FetchError, match="found others; expected these"):
@@ -88,7 +85,7 @@ def test_a_local_file_that_is_refused_is_left_alone(file: Path, folder: Path) ->
     assert file.read_bytes() == b"PK"
 
 
-def test_a_source_named_twice_is_tried_once(server: MisbehavingServer, folder: Path) -> None:
+def test_a_source_named_twice_is_tried_once(server, folder):
     server.will_always(bad.status(404))
     with pytest.raises(FetchError) as failure:
         download([server.url(), server.url()], folder)

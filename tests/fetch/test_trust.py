@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,11 +17,11 @@ URLS = ("https://one.example/a.zip", "https://two.example/a.zip")
 
 
 @pytest.fixture
-def trust(tmp_path: Path) -> Trust:
+def trust(tmp_path):
     return Trust(tmp_path, "m", URLS)
 
 
-def test_the_first_use_is_recorded_and_enforced(trust: Trust) -> None:
+def test_the_first_use_is_recorded_and_enforced(trust):
     assert trust.read() is None
     first = trust.verify({"x": A}, None, KEY)
     assert (first.basis, first.line_to_paste) == ("first use", f"sha256: {A}")
@@ -34,7 +32,7 @@ def test_the_first_use_is_recorded_and_enforced(trust: Trust) -> None:
     assert B in str(failure.value)
 
 
-def test_a_pin_neither_reads_nor_writes_the_record(trust: Trust) -> None:
+def test_a_pin_neither_reads_nor_writes_the_record(trust):
     assert trust.verify({"x": A}, A, KEY).basis == "pinned"
     assert not trust.path.exists()
     trust.record(A)
@@ -42,15 +40,13 @@ def test_a_pin_neither_reads_nor_writes_the_record(trust: Trust) -> None:
     assert trust.read() == A
 
 
-def test_the_first_writer_wins(trust: Trust) -> None:
+def test_the_first_writer_wins(trust):
     assert trust.record(A) == A
     assert trust.record(B) == A
 
 
 @pytest.mark.parametrize("links", ["working", "missing"])
-def test_many_first_writers_agree(
-    trust: Trust, links: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_first_writers_agree(trust, links, monkeypatch):
     if links == "missing":
         monkeypatch.setattr(os, "link", no_links)
     digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(20)]
@@ -61,33 +57,31 @@ def test_many_first_writers_agree(
     assert [path.name for path in trust.path.parent.iterdir()] == [trust.path.name]
 
 
-def no_links(*_: Any) -> None:
+def no_links(*_):
     raise OSError(errno.EPERM, "Operation not permitted")
 
 
-def test_without_hard_links_an_existing_record_stays(
-    trust: Trust, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_hard_links_an_existing_record_stays(trust, monkeypatch):
     monkeypatch.setattr(os, "link", no_links)
     assert trust.record(A) == A
     assert trust.record(B) == A
 
 
-def test_a_lost_race_is_enforced(trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_race_is_enforced(trust, monkeypatch):
     """Two first uses at once with different bytes: one of them must fail."""
     monkeypatch.setattr(trust, "record", lambda digest: B)
     with pytest.raises(DigestError):
         trust.verify({"x": A}, None, KEY)
 
 
-def test_the_record_is_for_a_model_and_its_sources_in_any_order(tmp_path: Path) -> None:
+def test_the_record_is_for_a_model_and_its_sources_in_any_order(tmp_path):
     one = Trust(tmp_path, "m", URLS)
     assert one.path == Trust(tmp_path, "m", URLS[::-1]).path
     assert one.path != Trust(tmp_path, "n", URLS).path
     assert one.path != Trust(tmp_path, "m", URLS[:1]).path
 
 
-def test_the_record_holds_no_secret_and_nothing_that_changes(tmp_path: Path) -> None:
+def test_the_record_holds_no_secret_and_nothing_that_changes(tmp_path):
     trust = Trust(tmp_path, "m", ["https://me:pass@one.example/a.zip?token=t"])
     trust.record(A)
     assert json.loads(trust.path.read_text()) == {
@@ -100,7 +94,7 @@ def test_the_record_holds_no_secret_and_nothing_that_changes(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"{}", b'{"sha256": 1}', b'{"sha256": "abc"}', b"\xff\xfe"]
 )
-def test_a_damaged_record_is_no_first_use(trust: Trust, content: bytes) -> None:
+def test_a_damaged_record_is_no_first_use(trust, content):
     trust.record(A)
     trust.path.write_bytes(content)
     with pytest.raises(TrustError, match="trust record") as failure:
@@ -109,13 +103,13 @@ def test_a_damaged_record_is_no_first_use(trust: Trust, content: bytes) -> None:
     assert "delete the record" in str(failure.value)
 
 
-def test_an_unreadable_record(trust: Trust) -> None:
+def test_an_unreadable_record(trust):
     trust.path.mkdir(parents=True)
     with pytest.raises(TrustError, match="IsADirectoryError"):
         trust.read()
 
 
-def test_a_store_that_takes_nothing(trust: Trust) -> None:
+def test_a_store_that_takes_nothing(trust):
     trust.path.parent.write_text("a file where the folder should be")
     with pytest.raises(TrustError, match="a store that takes it"):
         trust.record(A)

@@ -28,13 +28,13 @@ def enforce(task: Task, result: Result) -> None:
     checkpoint = Checkpoint.model_validate(task.settings["checkpoint"])
     members = {name: item["sha256"] for name, item in result.facts["members"].items()}
     key = f"models.{task.model}.checkpoint.sha256"
-    verdict = Trust.of(task.store.root, task.model, checkpoint).verify(
+    assurance = Trust.of(task.store.root, task.model, checkpoint).verify(
         members, checkpoint.sha256, key
     )
-    if verdict.line_to_paste:
+    if assurance.line_to_paste:
         log.warning(
             "checksum: %s is not pinned (%s). To pin it, set %s in config.yaml to\n  %s",
-            *(task.model, verdict.basis, key, verdict.line_to_paste),
+            *(task.model, assurance.basis, key, assurance.line_to_paste),
         )
 
 

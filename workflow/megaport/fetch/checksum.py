@@ -15,7 +15,7 @@ class DigestError(MegaportError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assurance:
     """The content digest, and what it was held against: the pin, an earlier use, or nothing."""
 
     digest: str
@@ -51,7 +51,7 @@ def check_content(
     pinned: str | None,
     trusted: str | None,
     key: str = "checkpoint.sha256",
-) -> Verdict:
+) -> Assurance:
     """Hold the content against the pin; without one against what was trusted at first use.
 
     `key` is the config key the pin comes from. Raises DigestError, naming both digests and the
@@ -60,11 +60,11 @@ def check_content(
     digest = content_digest(digests)
     if pinned is not None:
         _require(digest, pinned.lower(), f"{key} in config.yaml", _PINNED.format(key=key))
-        return Verdict(digest, "pinned")
+        return Assurance(digest, "pinned")
     if trusted is not None:
         _require(digest, trusted, "the first use", _TRUSTED.format(key=key, digest=digest))
-        return Verdict(digest, "trusted")
-    return Verdict(digest, "first use")
+        return Assurance(digest, "trusted")
+    return Assurance(digest, "first use")
 
 
 _PINNED = (

@@ -15,7 +15,7 @@ from typing import Self
 
 from megaport.config.model import Checkpoint
 from megaport.errors import MegaportError
-from megaport.fetch.checksum import Verdict, check_content
+from megaport.fetch.checksum import Assurance, check_content
 from megaport.fetch.sources import shown
 from megaport.store.atomic import make_folder
 
@@ -90,17 +90,17 @@ class Trust:
                 new.unlink(missing_ok=True)
         return self.read() or digest
 
-    def verify(self, digests: Mapping[str, str], pinned: str | None, key: str) -> Verdict:
+    def verify(self, digests: Mapping[str, str], pinned: str | None, key: str) -> Assurance:
         """Enforce the pin, else the record, else make the record. Raises DigestError, TrustError.
 
         With a pin the record is neither read nor written: the pin is the stronger promise.
         """
         trusted = None if pinned else self.read()
-        verdict = check_content(digests, pinned=pinned, trusted=trusted, key=key)
-        if verdict.basis == "first use":
-            first = self.record(verdict.digest)
+        assurance = check_content(digests, pinned=pinned, trusted=trusted, key=key)
+        if assurance.basis == "first use":
+            first = self.record(assurance.digest)
             check_content(digests, pinned=None, trusted=first, key=key)
-        return verdict
+        return assurance
 
     def _damaged(self, seen: str) -> TrustError:
         return TrustError(
