@@ -28,6 +28,7 @@ rule all:
     input:
         every(*BUILT),
         page,
+    localrule: True
 
 
 include: "workflow/rules/download.smk"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,11 +22,12 @@ from transformers import (
 
 from megaport.checkpoint.inspect import inspection
 from megaport.convert.model_dir import assemble_model
-from megaport.convert.tokenizer import PUBLISHED, TokenizerError, check_published
+from megaport.convert.tokenizer import PUBLISHED, TokenizerError, TokenizerFiles
 from support.conversions import SMALL, convert, small
 
-GPT2 = Path(__file__).resolve().parents[2] / "resources" / "gpt2"
-FILES = [
+RESOURCES = Path(__file__).resolve().parents[2] / "resources" / "gpt2"
+GPT2 = TokenizerFiles(RESOURCES, PUBLISHED)
+CONTRACT = [
     "README.md",
     "SHA256SUMS",
     "config.json",
@@ -47,7 +49,11 @@ TEXTS = {
 
 
 def assembled(
-    folder: Path, *, tokenizer: Path | None = GPT2, max_shard_size: int | None = None, **size: int
+    folder: Path,
+    *,
+    tokenizer: TokenizerFiles | None = GPT2,
+    max_shard_size: int | None = None,
+    **size: int,
 ) -> tuple[Path, dict[str, str]]:
     sizes = {"vocab": 50257, "padded": 50304, "positions": 64} | size
     checkpoint, architecture = small(size=replace(SMALL, **sizes))
@@ -62,7 +68,6 @@ def assembled(
         folder / "converted",
         folder / "model",
         tokenizer=tokenizer,
-        published=tokenizer == GPT2,
         provenance=provenance,
     )
     return folder / "model", digests
@@ -86,21 +91,21 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_directory_holds_the_files_of_the_contract(model: Path) -> None:
-    assert sorted(path.name for path in model.iterdir()) == FILES
+    assert sorted(path.name for path in model.iterdir()) == CONTRACT
     assert all(path.is_file() and not path.is_symlink() for path in model.iterdir())
 
 
 def test_sha256sums_lists_every_other_file(model: Path) -> None:
     lines = (model / "SHA256SUMS").read_text().splitlines()
     listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert sorted(listed) == [name for name in FILES if name != "SHA256SUMS"]
+    assert sorted(listed) == [name for name in CONTRACT if name != "SHA256SUMS"]
     for name, digest in listed.items():
         assert hashlib.sha256((model / name).read_bytes()).hexdigest() == digest
 
 
 def test_the_same_checkpoint_gives_the_same_directory(model: Path, tmp_path: Path) -> None:
     again, digests = assembled(tmp_path)
-    for name in FILES:
+    for name in CONTRACT:
         data = (again / name).read_bytes()
         assert data == (model / name).read_bytes(), name
         assert digests[name] == hashlib.sha256(data).hexdigest()
@@ -186,7 +191,7 @@ def test_shards_are_assembled_with_their_index(tmp_path: Path) -> None:
 def test_no_tokenizer_means_no_tokenizer_files(tmp_path: Path) -> None:
     folder, _ = assembled(tmp_path, tokenizer=None, vocab=300, padded=384)
     assert sorted(path.name for path in folder.iterdir()) == [
-        name for name in FILES if name not in PUBLISHED and not name.startswith("tokenizer")
+        name for name in CONTRACT if name not in PUBLISHED and not name.startswith("tokenizer")
     ]
     assert json.loads((folder / "generation_config.json").read_text()) == {"max_length": 64}
     assert "without a tokenizer" in (folder / "README.md").read_text()
@@ -204,19 +209,17 @@ def test_hazard_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_hazard_a_vocabulary_that_is_not_the_published_one(tmp_path: Path, name: str) -> None:
     resources = tmp_path / "gpt2"
-    resources.mkdir()
-    for each in PUBLISHED:
-        data = (GPT2 / each).read_bytes()
-        (resources / each).write_bytes(data if each != name else data + b"\n")
+    shutil.copytree(RESOURCES, resources)
+    (resources / name).write_bytes((RESOURCES / name).read_bytes() + b"\n")
     with pytest.raises(TokenizerError, match=PUBLISHED[name]):
-        check_published(resources)
+        assembled(tmp_path / "one", tokenizer=TokenizerFiles(resources, PUBLISHED))
     (resources / name).unlink()
     with pytest.raises(TokenizerError, match="No such file"):
-        check_published(resources)
+        assembled(tmp_path / "two", tokenizer=TokenizerFiles(resources, PUBLISHED))
 
 
 def test_the_resources_are_as_their_digests_say() -> None:
-    for line in (GPT2 / "SHA256SUMS").read_text().splitlines():
+    for line in (RESOURCES / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
-        assert hashlib.sha256((GPT2 / name).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((RESOURCES / name).read_bytes()).hexdigest() == digest
         assert PUBLISHED.get(name, digest) == digest

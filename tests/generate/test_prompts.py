@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from megaport.config.model import Prompt
-from megaport.generate.prompts import PromptError, parse_prompts, read_prompts, takeable
+from megaport.generate.prompts import PromptError, Takes, parse_prompts, read_prompts, takeable
 
 
 def test_entries_become_prompts_with_the_length_that_none_of_them_gives() -> None:
@@ -81,8 +81,15 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
         read_prompts(tmp_path / "bad.txt", 32)
 
 
-def test_a_model_without_a_tokenizer_takes_what_is_no_text() -> None:
+def test_a_model_takes_what_it_can_of_prompts_for_every_model() -> None:
+    def taken(prompts: list[Prompt], start: int | None) -> list[Prompt]:
+        takes = Takes(vocabulary=9, positions=24, bos=start, tokenizer=None)
+        return [p.model_copy(update={"max_length": None}) for p in takeable(prompts, takes)]
+
     text, ids, start = Prompt(prompt="a"), Prompt(token_ids=[5]), Prompt(seed=3)
-    assert takeable([text, ids, start], start=7) == [ids, start]
-    assert takeable([text, ids, start], start=None) == [ids, Prompt(token_ids=[0], seed=3)]
-    assert takeable([Prompt(prompt="a", top_k=2)], start=7) == [Prompt(top_k=2)]
+    assert taken([text, ids, start], start=7) == [ids, start]
+    assert taken([text, ids, start], start=None) == [ids, Prompt(token_ids=[0], seed=3)]
+    assert taken([Prompt(prompt="a", top_k=2)], start=7) == [Prompt(top_k=2)]
+    lengths = [Prompt(max_length=32), Prompt(max_length=4), Prompt()]
+    kept = takeable(lengths, Takes(vocabulary=9, positions=24, bos=1, tokenizer=None))
+    assert [prompt.max_length for prompt in kept] == [24, 4, 24]

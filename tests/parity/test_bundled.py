@@ -18,6 +18,7 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.model_dir import assemble_model
+from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.parity.parity import examine
 from megaport.parity.subject import Subject
 from support.parity_models import OPTIONS, ROOT, TEXT, convert
@@ -41,7 +42,7 @@ def model_dir(bundled: Subject, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "content": "0" * 64,
         "inspection": inspection(bundled.checkpoint, bundled.architecture),
     }
-    tokenizer = ROOT / "resources" / "gpt2"
+    tokenizer = TokenizerFiles(ROOT / "resources" / "gpt2", PUBLISHED)
     converted = convert(bundled, work / "converted")
     assemble_model(converted, work / "model", tokenizer=tokenizer, provenance=provenance)
     return work / "model"

@@ -6,6 +6,7 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.model_dir import assemble_model
+from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from support.conversions import convert
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
@@ -21,8 +22,7 @@ def bundled_model(folder: Path) -> Path:
     assemble_model(
         folder / "converted",
         folder / "model",
-        tokenizer=RESOURCES / "gpt2",
-        published=True,
+        tokenizer=TokenizerFiles(RESOURCES / "gpt2", PUBLISHED),
         provenance={
             "name": "austen-tiny",
             "content": "0" * 64,

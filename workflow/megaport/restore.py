@@ -27,13 +27,14 @@ NOTES = Path(".snakemake/locks")
 
 class Restorer:
     """`place`: the receipt of a step for a model; `forced`: whether it must be computed anew;
-    `frozen`: nothing is put back or removed, only found out."""
+    `look_anew`: called where files came or went; `frozen`: none does, it is only found out."""
 
     def __init__(
         self,
         plan: Plan,
         place: Callable[[str, str], Path],
         forced: Callable[[str, Path], bool],
+        look_anew: Callable[[], None],
         *,
         frozen: bool = False,
     ) -> None:
@@ -41,6 +42,7 @@ class Restorer:
         self.frozen = frozen
         self.place = place
         self.forced = forced
+        self.look_anew = look_anew
         self.settle = cache(self._settle)
 
     def _settle(self, step: str, model: str) -> Receipt | None:
@@ -57,6 +59,7 @@ class Restorer:
             return receipt
         if receipt is None:
             drop(row_of(step).files, path, forced=forced)
+            self.look_anew()
         else:
             self._keep_order(receipt, path, [self.place(*earlier) for earlier in reads.values()])
         return receipt
@@ -74,6 +77,7 @@ class Restorer:
             return Receipt.of(job.action, result)
         with suppress(OSError):  # such as a full disk: the job then says so
             receipt = show(job, result, hit=True)
+            self.look_anew()
             told = f"{job.step}: cache hit, nothing computed (action {receipt.key[:12]}, {model})"
             print(told, file=sys.stderr)
             return receipt

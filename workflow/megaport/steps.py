@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from megaport.config.model import Config, Model
-from megaport.convert.tokenizer import FILES
+from megaport.convert.tokenizer import AUTO, FILES, GPT2
 from megaport.fetch.sources import shown
 from megaport.store.blobs import Content
 from megaport.store.receipts import Files, Receipt
@@ -116,6 +116,11 @@ def fetched(download: Receipt) -> Files:
     return contents(download.facts["files"])
 
 
+def nothing(earlier: Receipt) -> Files:
+    """Nothing of it: an earlier step that must have found nothing wrong."""
+    return {}
+
+
 def outputs(*prefixes: str) -> Part:
     """The files an earlier step made whose names start with one of `prefixes`."""
     return lambda receipt: {n: c for n, c in receipt.outputs.items() if n.startswith(prefixes)}
@@ -144,17 +149,24 @@ def _convert(given: Given) -> Parameters:
     return _reading(given) | {"dtype": model.dtype, "max_shard_size": model.max_shard_size}
 
 
+def _tokenizer(given: Given) -> str | dict[str, str] | None:
+    """What is said of it; of a folder, what lies there by content: paths are not in keys."""
+    said = given.model.tokenizer
+    if said in (GPT2, AUTO, None):
+        return said
+    digests = {name: given.digest(f"{said}/{name}") for name in FILES}
+    return {name: digest for name, digest in digests.items() if digest}
+
+
+def _inspect(given: Given) -> Parameters:
+    """The tokenizer and the model's own prompts change nothing but whether they are refused."""
+    said = given.model.prompts
+    prompts = None if said is None else [prompt.model_dump(mode="json") for prompt in said]
+    return _reading(given) | {"tokenizer": _tokenizer(given), "prompts": prompts}
+
+
 def _assemble(given: Given) -> Parameters:
     return {"name": given.name, "tokenizer": _tokenizer(given)}
-
-
-def _tokenizer(given: Given) -> str | dict[str, str] | None:
-    """GPT-2's or none by name, files of one's own by their digests."""
-    tokenizer = given.model.tokenizer
-    if tokenizer in (None, "gpt2", "auto"):
-        return tokenizer
-    found = {name: given.digest(f"{tokenizer}/{name}") for name in FILES}
-    return {name: digest for name, digest in found.items() if digest}
 
 
 def _generate(given: Given) -> Parameters:
@@ -179,7 +191,16 @@ def _parity(given: Given) -> Parameters:
     return _reading(given) | given.config.parity.model_dump(mode="json") | read
 
 
-READER = ("checkpoint", "gpt2.py", "architectures.py", "table.py", "tensors.py")
+READER = (
+    "checkpoint",
+    "activation.py",
+    "architectures.py",
+    "decide.py",
+    "gpt2.py",
+    "llama.py",
+    "table.py",
+    "tensors.py",
+)
 STEPS = {
     step.name: step
     for step in (
@@ -203,14 +224,14 @@ STEPS = {
             "inspect",
             "what the checkpoint is, and every decision made",
             reads={"checksum": members},
-            parameters=_reading,
+            parameters=_inspect,
             files=("inspection/*",),
-            code=READER,
+            code=("convert/tokenizer.py", "generate/fit.py", "generate/prompts.py", *READER),
         ),
         Step(
             "convert",
             "the tensors, moved byte by byte",
-            reads={"checksum": members},
+            reads={"checksum": members, "inspect": nothing},
             parameters=_convert,
             files=("converted/config.json", "converted/*.safetensors*"),
             code=("convert", *READER),

@@ -38,7 +38,9 @@ def plan():
 
 @cache
 def restorer():
-    return Restorer(plan(), receipt_of, is_forced, frozen=workflow.dryrun)
+    # Snakemake may have listed a folder already, for another target.
+    look_anew = workflow.iocache.deactivate
+    return Restorer(plan(), receipt_of, is_forced, look_anew, frozen=workflow.dryrun)
 
 
 def receipt_of(step, model):
@@ -172,7 +174,3 @@ def gpus(section):
 
 wildcard_constraints:
     model=ANY_MODEL,
-
-
-localrules:
-    all,

@@ -15,7 +15,7 @@ def compute(work: Work, task: Task) -> None:
     from megaport.generate.generate import generate_texts, open_tokenizer
     from megaport.generate.model_files import read_shape
     from megaport.generate.output import write_generations
-    from megaport.generate.prompts import parse_prompts, read_prompts, takeable
+    from megaport.generate.prompts import Takes, parse_prompts, read_prompts, takeable
 
     given, prompts = work.parameters, work.parameters["prompts"]
     if isinstance(prompts, dict):
@@ -23,9 +23,12 @@ def compute(work: Work, task: Task) -> None:
     else:
         wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
     model = work.folder("assemble", "model")
-    if task.settings["prompts"] is None and open_tokenizer(model) is None:
-        wanted = takeable(wanted, read_shape(model).bos)
-        log.info("generate: no tokenizer, so prompts of text are left out")
+    shape, tokenizer = read_shape(model), open_tokenizer(model)
+    if task.settings["prompts"] is None:
+        takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
+        wanted = takeable(wanted, takes)
+        if tokenizer is None:
+            log.info("generate: no tokenizer, so prompts of text are left out")
     placement = resolve_device(given["device"], given["dtype"])
     texts = generate_texts(model, wanted, placement, given["engine"])
     write_generations(texts, placement, given["engine"], work.out)

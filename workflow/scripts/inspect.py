@@ -9,10 +9,16 @@ from megaport.store.job import Work
 def compute(work: Work, task: Task) -> None:
     from megaport.checkpoint.inspect import inspect
     from megaport.checkpoint.screen import screen
+    from megaport.convert.tokenizer import chosen_tokenizer
+    from megaport.generate.fit import check_fit
 
     given = work.parameters
     found = inspect(
         task.checkpoint(), given["architecture"], version=given["version"], spool=work.scratch
+    )
+    sizes, named = found["architecture"], task.settings["tokenizer"]
+    check_fit(
+        sizes, chosen_tokenizer(given["tokenizer"], task.find, named, sizes), given["prompts"]
     )
     out = work.out / "inspection"
     out.mkdir()

@@ -9,7 +9,11 @@ from typing import Any
 from megaport.convert.dtype import TORCH_NAME
 from megaport.convert.model_card import model_card
 from megaport.convert.move import CHUNK_BYTES
-from megaport.convert.tokenizer import ROLES, check_published, write_tokenizer
+from megaport.convert.tokenizer import (
+    ROLES,
+    TokenizerFiles,
+    write_tokenizer,
+)
 from megaport.convert.weights import read_weights
 
 DIGESTS = "SHA256SUMS"
@@ -19,27 +23,22 @@ def assemble_model(
     converted: Path,
     out: Path,
     *,
-    tokenizer: Path | None,
-    published: bool = False,
+    tokenizer: TokenizerFiles | None,
     provenance: Mapping[str, Any],
 ) -> dict[str, str]:
     """Write the model directory `out` from folder `converted` that `convert_checkpoint` wrote.
 
-    `tokenizer`: a folder of tokenizer files (`published`: of GPT-2's, which is checked), or None
-    for a model without. `provenance`, for the model card: `name`, `content` (the checkpoint's
-    content digest), `inspection` (`checkpoint.inspect.inspection`'s data), `decisions` (what the
-    conversion adds to them) and `software` (package -> version) where known. Holds no time, host or
-    path: same input, same bytes.
+    `tokenizer`: None for a model without. `provenance`, for the model card: `name`, `content` (the
+    checkpoint's content digest), `inspection` (`checkpoint.inspect.inspection`'s data), `decisions`
+    (what the conversion adds to them) and `software` (package -> version) where known. Holds no
+    time, host or path: same input, same bytes.
 
     Returns the SHA-256 of each file by name, as SHA256SUMS lists them, and of SHA256SUMS itself.
-    Raises TokenizerError when the vocabulary is not readable, not as published or larger than the
-    model.
+    Raises TokenizerError when the tokenizer is not as its digests say, or larger than the model.
     """
     config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
     out.mkdir(parents=True)
     if tokenizer is not None:
-        if published:
-            check_published(tokenizer)
         ids = write_tokenizer(
             tokenizer, out, rows=config["vocab_size"], positions=positions_of(config)
         )
@@ -54,7 +53,7 @@ def assemble_model(
         provenance,
         stored=_dtype(converted),
         tokenizer=tokenizer is not None,
-        published=published,
+        published=tokenizer is not None and tokenizer.published,
     )
     (out / "README.md").write_text(card, encoding="utf-8")
     for path in out.iterdir():

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
-import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaport.errors import MegaportError
+from megaport.gpt2 import is_gpt2_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,11 +29,45 @@ FILES = (
     "chat_template.jinja",
 )
 SPECIAL = "<|endoftext|>"
+# What config.yaml says for GPT-2's tokenizer, always or where the vocabulary is its own.
+GPT2, AUTO = "gpt2", "auto"
 ROLES = ("bos", "eos", "pad")
 
 
 class TokenizerError(MegaportError):
     """Tokenizer files that cannot be read, or that the model has no rows for."""
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """A folder, and the SHA-256 of the files in it that are a tokenizer, by name."""
+
+    folder: Path
+    digests: Mapping[str, str]
+
+    @property
+    def published(self) -> bool:
+        return self.digests == PUBLISHED
+
+
+def chosen_tokenizer(
+    said: str | Mapping[str, str] | None,
+    find: Callable[[str], Path],
+    named: str,
+    sizes: Mapping[str, Any],
+) -> TokenizerFiles | None:
+    """The tokenizer of a model whose vocabulary `sizes` tell; None for a model without.
+
+    `said`: "gpt2", "auto", None, or the digests of the files in the folder `named`, which `find`
+    finds. "auto" is GPT-2's where the vocabulary is.
+    """
+    if said is None:
+        return None
+    if said == AUTO and not is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
+        return None
+    if isinstance(said, str):
+        return TokenizerFiles(find("resources/gpt2"), PUBLISHED)
+    return TokenizerFiles(find(named), said)
 
 
 def open_tokenizer(folder: Path) -> "Tokenizer":
@@ -52,22 +88,6 @@ def open_tokenizer(folder: Path) -> "Tokenizer":
         raise _unusable(folder, str(error)) from error
 
 
-def check_published(folder: Path) -> None:
-    """Raise TokenizerError where `folder` does not hold GPT-2's two published files."""
-    for name, digest in PUBLISHED.items():
-        try:
-            seen = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            seen = str(error.strerror)
-        if seen != digest:
-            raise TokenizerError(
-                str(folder / name),
-                seen=seen,
-                expected=f"GPT-2's published file, SHA-256 {digest}",
-                remedy="Restore resources/gpt2 from the repository.",
-            )
-
-
 def check_vocabulary(tokenizer: "Tokenizer", rows: int) -> None:
     """Raise TokenizerError where the tokenizer has ids past the model's `rows` of the embedding."""
     tokens = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
@@ -81,25 +101,60 @@ def check_vocabulary(tokenizer: "Tokenizer", rows: int) -> None:
         )
 
 
-def write_tokenizer(folder: Path, out: Path, *, rows: int, positions: int) -> dict[str, int]:
-    """Write the tokenizer of `folder` into folder `out` for a model of so many rows and positions.
+def write_tokenizer(
+    files: TokenizerFiles, out: Path, *, rows: int, positions: int
+) -> dict[str, int]:
+    """Write a tokenizer into folder `out` for a model of so many rows and positions.
 
-    The folder's own files stay as they are; tokenizer.json and tokenizer_config.json are made
-    where it has none. Returns bos_token_id, eos_token_id and pad_token_id, where it has them; what
-    ends a text also pads. Raises TokenizerError.
+    The files stay as they are; tokenizer.json and tokenizer_config.json are made where there are
+    none. Returns `special_ids`. Raises TokenizerError, also where a file is not as its digest says.
     """
-    tokenizer = open_tokenizer(folder)
+    for name, digest in files.digests.items():
+        (out / name).write_bytes(_read(files.folder / name, digest))
+    tokenizer = open_tokenizer(out)
     check_vocabulary(tokenizer, rows)
-    for name in FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, out / name)
     if not (out / WHOLE).exists():
         (out / WHOLE).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
     if not (out / SETTINGS).exists():
-        special = SPECIAL if tokenizer.token_to_id(SPECIAL) is not None else None
-        text = json.dumps(_settings(special, positions), indent=2) + "\n"
-        (out / SETTINGS).write_text(text, encoding="utf-8")
-    return _special_ids(tokenizer, out / SETTINGS)
+        settings = json.dumps(_settings(tokenizer, positions), indent=2) + "\n"
+        (out / SETTINGS).write_text(settings, encoding="utf-8")
+    return special_ids(tokenizer, out)
+
+
+def special_ids(tokenizer: "Tokenizer", folder: Path) -> dict[str, int]:
+    """bos_token_id, eos_token_id and pad_token_id, where there are any; what ends a text also pads.
+
+    Raises TokenizerError for a tokenizer_config.json that is none.
+    """
+    path = folder / SETTINGS
+    try:
+        said = json.loads(path.read_text("utf-8")) if path.is_file() else _settings(tokenizer, 0)
+        tokens = {role: said.get(f"{role}_token") for role in ROLES}
+    except (ValueError, AttributeError) as error:
+        raise _unusable(path, str(error)) from error
+    texts = {r: t.get("content") if isinstance(t, dict) else t for r, t in tokens.items()}
+    texts["pad"] = texts["pad"] or texts["eos"]
+    ids = {role: tokenizer.token_to_id(text) for role, text in texts.items() if text}
+    return {f"{role}_token_id": number for role, number in ids.items() if number is not None}
+
+
+def _read(path: Path, digest: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unlike(path, str(error.strerror), digest) from error
+    if (seen := hashlib.sha256(content).hexdigest()) != digest:
+        raise _unlike(path, seen, digest)
+    return content
+
+
+def _unlike(path: Path, seen: str, digest: str) -> TokenizerError:
+    return TokenizerError(
+        str(path),
+        seen=seen,
+        expected=f"the file with SHA-256 {digest}",
+        remedy="Restore GPT-2's from the repository; run again where a file of your own changed.",
+    )
 
 
 def _byte_level_bpe(vocabulary: str, merges: str) -> "Tokenizer":
@@ -116,32 +171,21 @@ def _byte_level_bpe(vocabulary: str, merges: str) -> "Tokenizer":
     return tokenizer
 
 
-def _settings(special: str | None, positions: int) -> dict[str, Any]:
+def _settings(tokenizer: "Tokenizer", positions: int) -> dict[str, Any]:
     """GPT-2 has no pad token; <|endoftext|> pads, so that batches and data collators just work."""
-    if special is None:
-        return {"model_max_length": positions, "tokenizer_class": "PreTrainedTokenizerFast"}
+    length = {"model_max_length": positions}
+    if tokenizer.token_to_id(SPECIAL) is None:
+        return length | {"tokenizer_class": "PreTrainedTokenizerFast"}
     return {
         "add_prefix_space": False,
-        "bos_token": special,
-        "eos_token": special,
+        "bos_token": SPECIAL,
+        "eos_token": SPECIAL,
         "errors": "replace",
-        "model_max_length": positions,
-        "pad_token": special,
+        **length,
+        "pad_token": SPECIAL,
         "tokenizer_class": "GPT2Tokenizer",
-        "unk_token": special,
+        "unk_token": SPECIAL,
     }
-
-
-def _special_ids(tokenizer: "Tokenizer", settings: Path) -> dict[str, int]:
-    try:
-        said = json.loads(settings.read_text(encoding="utf-8"))
-        tokens = {role: said.get(f"{role}_token") for role in ROLES}
-    except (ValueError, AttributeError) as error:
-        raise _unusable(settings, str(error)) from error
-    texts = {r: t.get("content") if isinstance(t, dict) else t for r, t in tokens.items()}
-    texts["pad"] = texts["pad"] or texts["eos"]
-    ids = {role: tokenizer.token_to_id(text) for role, text in texts.items() if text}
-    return {f"{role}_token_id": number for role, number in ids.items() if number is not None}
 
 
 def _unusable(path: Path, seen: str) -> TokenizerError:

@@ -16,7 +16,7 @@ from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch, Engine
 from megaport.generate.model_files import Shape, read_shape
-from megaport.generate.prompts import PromptError
+from megaport.generate.prompts import Takes, token_ids
 from megaport.generate.sampling import Sampling
 
 # Bytes read per token; a single core reads them in a few milliseconds.
@@ -76,7 +76,8 @@ def generate_texts(
     """
     shape = read_shape(model_dir)
     tokenizer = open_tokenizer(model_dir)
-    rows = [row for prompt in prompts for row in _rows(prompt, shape, tokenizer)]
+    takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
+    rows = [row for prompt in prompts for row in _texts(prompt, takes)]
     texts: list[Generation] = []
     with _threads(shape, placement), tqdm(total=len(rows), unit="text", disable=None) as bar:
         running = open_engine(engine, model_dir, placement)
@@ -106,40 +107,10 @@ def open_tokenizer(model_dir: Path) -> Tokenizer | None:
     return Tokenizer.from_file(str(path)) if path.is_file() else None
 
 
-def _rows(prompt: Prompt, shape: Shape, tokenizer: Tokenizer | None) -> Iterator[_Text]:
-    ids = _token_ids(prompt, shape, tokenizer)
-    length = prompt.max_length or shape.positions
-    if wrong := [token for token in ids if token >= shape.vocabulary]:
-        raise _refused("token_ids", wrong[:5], f"ids below {shape.vocabulary}", "Correct the ids.")
-    if not len(ids) < length <= shape.positions:
-        raise _refused(
-            "max_length",
-            f"{length} for a prompt of {len(ids)} tokens",
-            f"more than the prompt, at most the model's {shape.positions} positions",
-            "Correct `max_length`, or shorten the prompt.",
-        )
+def _texts(prompt: Prompt, takes: Takes) -> Iterator[_Text]:
+    ids = token_ids(prompt, takes)
     for number in range(prompt.num_return_sequences):
-        yield _Text(prompt, length, prompt.seed + number, ids)
-
-
-def _token_ids(prompt: Prompt, shape: Shape, tokenizer: Tokenizer | None) -> list[int]:
-    if prompt.token_ids is not None:
-        return prompt.token_ids
-    if prompt.prompt is None:
-        if shape.bos is None:
-            raise _refused(
-                "unconditional prompt", "a model without bos_token_id", "one", "Give token_ids."
-            )
-        return [shape.bos]
-    if tokenizer is None:
-        raise _refused(
-            f"prompt {prompt.prompt!r}",
-            "a model without tokenizer",
-            "token_ids",
-            "Give `token_ids`, or set the model's `tokenizer`.",
-        )
-    ids: list[int] = tokenizer.encode(prompt.prompt).ids
-    return ids
+        yield _Text(prompt, prompt.max_length or takes.positions, prompt.seed + number, ids)
 
 
 def _batches(rows: list[_Text], size: int) -> Iterator[list[_Text]]:
@@ -174,7 +145,3 @@ def _generation(
         dtype=placement.dtype,
         engine=engine,
     )
-
-
-def _refused(thing: str, seen: object, expected: str, remedy: str) -> PromptError:
-    return PromptError(thing, seen=seen, expected=expected, remedy=remedy)

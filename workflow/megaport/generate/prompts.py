@@ -2,17 +2,67 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from megaport.config.model import Prompt
 from megaport.errors import MegaportError
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 
 class PromptError(MegaportError):
     """A prompt, or a file of them, that does not say what to generate."""
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a model takes: ids below `vocabulary`, texts of up to `positions` tokens; the id that
+    begins a text and the tokenizer, where it has them."""
+
+    vocabulary: int
+    positions: int
+    bos: int | None
+    tokenizer: "Tokenizer | None"
+
+
+def token_ids(prompt: Prompt, takes: Takes) -> list[int]:
+    """The prompt's ids. Raises PromptError where the model cannot take it or not go on from it."""
+    ids = _ids(prompt, takes)
+    if wrong := [token for token in ids if token >= takes.vocabulary]:
+        raise _error("token_ids", wrong[:5], f"ids below {takes.vocabulary}", "Correct the ids.")
+    length = prompt.max_length or takes.positions
+    if not len(ids) < length <= takes.positions:
+        raise _error(
+            "max_length",
+            f"{length} for a prompt of {len(ids)} tokens",
+            f"more than the prompt, at most the model's {takes.positions} positions",
+            "Correct `max_length`, or shorten the prompt.",
+        )
+    return ids
+
+
+def _ids(prompt: Prompt, takes: Takes) -> list[int]:
+    if prompt.token_ids is not None:
+        return prompt.token_ids
+    if prompt.prompt is None:
+        if takes.bos is None:
+            seen = "a model without bos_token_id"
+            raise _error("unconditional prompt", seen, "one", "Give token_ids.")
+        return [takes.bos]
+    if takes.tokenizer is None:
+        raise _error(
+            f"prompt {prompt.prompt!r}",
+            "a model without tokenizer",
+            "token_ids",
+            "Give `token_ids`, or set the model's `tokenizer`.",
+        )
+    ids: list[int] = takes.tokenizer.encode(prompt.prompt).ids
+    return ids
 
 
 def parse_prompts(
@@ -45,16 +95,20 @@ def read_prompts(path: Path, max_length: int) -> list[Prompt]:
     return parse_prompts(entries, path.name, max_length)
 
 
-def takeable(prompts: Sequence[Prompt], start: int | None) -> list[Prompt]:
-    """Of prompts meant for every model, what one without a tokenizer can take: no text.
+def takeable(prompts: Sequence[Prompt], takes: Takes) -> list[Prompt]:
+    """Of prompts meant for every model, what this one can take: texts no longer than its positions,
+    no text without a tokenizer.
 
-    `start` is its start-of-text token; without one, its texts begin with token 0. Where all are
-    text, the first one's settings serve for a text from the start.
+    Without a start-of-text token its texts begin with token 0. Where all are text, the first one's
+    settings serve for a text from the start.
     """
-    kept = [p for p in prompts if p.prompt is None] or [_changed(prompts[0], prompt=None)]
-    if start is not None:
-        return kept
-    return [p if p.token_ids is not None else _changed(p, token_ids=[0]) for p in kept]
+    kept = [p for p in prompts if p.prompt is None or takes.tokenizer]
+    kept = kept or [_changed(prompts[0], prompt=None)]
+    if takes.bos is None:
+        without = [p for p in kept if p.prompt is None and p.token_ids is None]
+        kept = [_changed(p, token_ids=[0]) if p in without else p for p in kept]
+    longest = takes.positions
+    return [_changed(p, max_length=min(p.max_length or longest, longest)) for p in kept]
 
 
 def _changed(given: Prompt, **changes: Any) -> Prompt:

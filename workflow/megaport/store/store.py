@@ -29,7 +29,7 @@ class Store:
     """A folder that any number of processes may share; every part of it may be deleted.
 
     `below`: stores to read from and never write to; `remote`: one to fetch from, and send to;
-    `frozen`: as StatCache has it.
+    `frozen`: a lookup writes nothing.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Store:
         frozen: bool = False,
     ) -> None:
         self.root = root.absolute()
+        self.frozen = frozen
         folders = [folder.absolute() for folder in below]
         self.stats = StatCache(self.root / "stat", frozen=frozen)
         self.blobs = Blobs(self.root, self.stats, folders)
@@ -51,7 +52,8 @@ class Store:
         """The result of an action whose blobs are all at hand and intact; else None, a miss."""
         for result in self.actions.candidates(key):
             if all(self.blobs.holds(content) for content in result.outputs.values()):
-                self.actions.touch(key)
+                if not self.frozen:
+                    self.actions.touch(key)
                 return result
         return None
 
