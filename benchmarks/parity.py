@@ -111,15 +111,15 @@ def _opened(work: Path) -> tuple[Any, Any]:
 
 
 def _reference(work: Path, length: int) -> None:
-    from megaport.parity.reference import Reference
+    from megaport.parity.subject import Subject
 
     ids = np.random.default_rng(0).integers(ARCHITECTURE["vocab_size"], size=(1, length))
-    Reference(*_opened(work)).logits(ids)
+    Subject(*_opened(work)).reference().logits(ids)
 
 
 def _parity(work: Path) -> None:
+    from megaport.parity.inputs import ParityOptions
     from megaport.parity.parity import run_parity
-    from megaport.parity.subject import ParityOptions
 
     options = ParityOptions(text=ROOT / "resources" / "parity" / "text.txt", device="cpu")
     run_parity(*_opened(work), work / "model", work / "parity", options=options)

@@ -51,6 +51,18 @@ def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
         assert all(f"{m['quantity']}: {m['seen']}" in text for m in check["measures"])
 
 
+def test_a_run_says_where_it_is_and_draws_no_bars_where_nobody_watches(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subject = random_subject()
+    with caplog.at_level("INFO", logger="megaport"):
+        run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "parity: comparing configuration and bytes"
+    assert said[-1] == "parity: 6 passed, 0 failed, 4 not applicable"
+    assert "it/s" not in "".join(capfd.readouterr())
+
+
 def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path) -> None:
     subject = random_subject()
     swap("h.1.", "h.2.")(subject, tmp_path / "model")

@@ -11,6 +11,9 @@ from megaport.tensors import Array
 
 # Enough of the text for a stable perplexity, little enough for two cores and 345M parameters.
 TEXT_TOKENS = 2048
+# Positions of the longest input: all that a GPT-2 has; rotary positions have no end of their own,
+# and attention over 100,000 of them would take what no machine has.
+LONGEST = 2048
 # Long enough to attend over, short enough to repeat for every hypothesis of the diagnosis.
 SHORT = 32
 
@@ -33,9 +36,9 @@ class ParityOptions:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Integer ids: `random` [1, n_positions], seeded and uniform over the vocabulary; `short`
-    [1, up to 32], the same less its first and last entry; `text` windows [k, up to n_positions],
-    None without a tokenizer."""
+    """Integer ids: `random` [1, up to 2,048], seeded and uniform over the vocabulary; `short`
+    [1, up to 32], the same less its first and last entry; `text` windows [k, up to 2,048], None
+    without a tokenizer."""
 
     random: Array
     short: Array
@@ -55,8 +58,11 @@ class Inputs:
 
 
 def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: int) -> Inputs:
-    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context."""
-    length = architecture.n_positions
+    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context.
+
+    Full means 2,048 positions where the model has more.
+    """
+    length = min(architecture.n_positions, LONGEST)
     rng = np.random.default_rng(seed)
     random = rng.integers(architecture.vocab_size, size=(1, length))
     # A vocabulary off by one takes the rows at its ends from anywhere: no token of the diagnosis.
