@@ -15,6 +15,7 @@ rule export_model:
     input:
         unpack(before("export")),
     output:
+        directory("results/{model}/export"),
         receipt="results/{model}/export.json",
     log:
         "results/{model}/run/export.log",

@@ -1,7 +1,7 @@
 """One step for one model: find its result by action key, or compute it, then name it."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -159,7 +159,7 @@ def _compute(job: Job, compute: Compute, promised: tuple[str, ...]) -> Result:
 
 
 def _check_promises(job: Job, promised: tuple[str, ...], files: Mapping[str, Path]) -> None:
-    missing = sorted(set(promised) - set(files))
+    missing = [name for name in promised if not _holds(files, name)]
     if missing:
         raise OutputError(
             f"rule {job.step}",
@@ -167,6 +167,11 @@ def _check_promises(job: Job, promised: tuple[str, ...], files: Mapping[str, Pat
             expected="every output the rule declares",
             remedy="This is a bug of the workflow: please report it with the log.",
         )
+
+
+def _holds(files: Iterable[str], name: str) -> bool:
+    """Whether a file, or one below a folder of that name, is there."""
+    return any(file == name or file.startswith(f"{name}/") for file in files)
 
 
 def _check_code(job: Job) -> None:
