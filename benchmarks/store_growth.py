@@ -32,8 +32,8 @@ def growth(work: Path, ours: Path, model: str, counts: list[int], empty_jobs: in
         print(_row(count, pair[0].name, nothing, restored), flush=True)
         print(_row(count, pair[1].name, empty, jobs), flush=True)
         verdicts.append(
-            f"- {count} models: nothing to do, {nothing.wall / empty.wall:.2f} of an empty Snakemake's "
-            f"wall time (CPU {nothing.cpu / empty.cpu:.2f}; asked 1.3); restored in "
+            f"- {count} models: nothing to do, {nothing.wall / empty.wall:.2f} of an empty "
+            f"Snakemake's wall time (CPU {nothing.cpu / empty.cpu:.2f}; asked 1.3); restored in "
             f"{restored.wall - nothing.wall:.1f} s beyond that (asked {0.06 * count:.1f})"
         )
     print("\n" + "\n".join(verdicts))
