@@ -1,11 +1,14 @@
 """Numbers in names, args and metadata that claim absurd sizes end in an error, at once."""
 
+import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from megaport.checkpoint.inspect import inspect
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
@@ -83,3 +86,70 @@ def test_a_chunk_that_claims_an_absurd_tensor(shape: tuple[int, ...], tmp_path: 
             content[key] = [(tuple(max(0, size - 1) for size in shape), piece)]
 
     assert "linear_fc2.bias" in refused(tmp_path, layout="torch_dist", edit=grow)
+
+
+ODD = {
+    "huge": 1 << 250,
+    "negative": -1,
+    "zero": 0,
+    "no number": float("nan"),
+    "infinite": float("inf"),
+    "text": "x",
+    "digits": "9" * 5000,
+    "surrogate": "\udcff",
+    "escape": "\x1b[2J",
+    "bytes": b"\xff",
+    "nothing": None,
+    "list": [],
+    "dict": {},
+    "true": True,
+}
+PLACES = ("checkpoint_version", "iteration", "args", "model", "num_layers", "hidden_size")
+PLACES += ("num_attention_heads", "padded_vocab_size", "layernorm_epsilon", "params_dtype")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist", "bigscience"])
+def test_no_value_of_a_file_is_a_traceback(layout: str, place: str, tmp_path: Path) -> None:
+    for name, value in ODD.items():
+
+        def odd(_: str, content: dict[str, Any], value: Any = value) -> None:
+            if place in content:
+                content[place] = value
+            elif isinstance(content.get("args"), argparse.Namespace):
+                setattr(content["args"], place, value)
+
+        path = write_checkpoint(tmp_path / name, Model(), layout=layout, edit=odd)
+        try:
+            found = inspect(path, {}, spool=tmp_path / "spool")
+        except MegaportError as error:
+            assert error.remedy
+            assert str(error).replace("\n", "").isprintable()
+            assert len(str(error)) < 5000
+        else:
+            assert json.dumps(found, ensure_ascii=False).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[2Jw", "\udcff", "a\u202eb", "x" * 10_000, "layers.\u00b2.w"]
+)
+@pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist"])
+def test_odd_names_of_tensors_are_shown_escaped_and_cut(layout, name, tmp_path: Path) -> None:
+    def add(file: str, content: dict[str, Any]) -> None:
+        if file == "entries":
+            content[name] = [((0,), torch.ones(3))]
+        elif "model" in content:
+            content["model"][name] = torch.ones(3)
+
+    message = refused(tmp_path, layout=layout, edit=add)
+    assert message.replace("\n", "").isprintable()
+    assert len(message) < 5000
+
+
+@pytest.mark.parametrize("name", ["mp_rank_" + "9" * 200, "mp_rank_\u00b2", "mp_rank_00_\u0663"])
+def test_a_rank_whose_number_is_none_is_no_rank(name: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder")
+    rank = path / "iter_0000007" / "mp_rank_00"
+    rank.rename(rank.with_name(name))
+    with pytest.raises(MegaportError):
+        open_checkpoint(path, spool=tmp_path)

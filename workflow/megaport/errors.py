@@ -1,18 +1,22 @@
 """The one base of every error a user can meet; subclasses live beside the code that raises them."""
 
+_LONGEST_LINE = 1000  # a path and a sentence have fewer characters
+
 
 class MegaportError(Exception):
     """A named failure: the thing, what was seen, what was expected, what to do next.
 
     Scripts print it without a traceback; anything that is not a MegaportError is a bug of ours.
+    Its text is printable, and no line of it longer than people read.
     """
 
     def __init__(self, thing: str, *, seen: object, expected: object, remedy: str) -> None:
-        self.thing = printable(thing)
+        self.thing = thing
         self.seen = seen
         self.expected = expected
         self.remedy = remedy
-        super().__init__(printable(f"{thing}: found {seen}; expected {expected}. {remedy}"))
+        parts = (_lines(str(part)) for part in (thing, seen, expected))
+        super().__init__("{}: found {}; expected {}. {}".format(*parts, printable(remedy)))
 
 
 def printable(text: str) -> str:
@@ -33,8 +37,15 @@ def shown_text(value: object, limit: int = 80) -> str:
         value = repr(value[:limit] if isinstance(value, bytes) else value)
     elif not isinstance(value, str):
         value = f"a {type(value).__name__}"
-    line = printable(value[: limit + 1]).replace("\n", "\\n")
-    return line if len(line) <= limit else line[: limit - 1] + "\u2026"
+    return _cut(printable(value[: limit + 1]).replace("\n", "\\n"), limit)
+
+
+def _lines(text: str) -> str:
+    return "\n".join(shown_text(line, _LONGEST_LINE) for line in text.split("\n"))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
 
 
 def _escaped(character: str) -> str:
