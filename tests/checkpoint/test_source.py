@@ -155,10 +155,10 @@ def test_nemos_folder_of_weights_is_entered_and_what_states_it_is_kept(
     )
     files = open_files(tmp_path, spool=tmp_path)
     assert (files.folder, sorted(files)) == (f"{folder}/", [".metadata", "common.pt"])
-    assert sorted(files.statements) == ["context/model.yaml", "ds_config.json"]
+    assert sorted(files.facts) == ["context/model.yaml", "ds_config.json"]
     assert files.ignored == ("context/io.json",)
     assert {*source_files(tmp_path)} == {*digest_files(tmp_path, spool=tmp_path)}
-    assert {*source_files(tmp_path)} == {*files, *files.statements}
+    assert {*source_files(tmp_path)} == {*files, *files.facts}
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "step=1000-last.ckpt", "model.pth"])

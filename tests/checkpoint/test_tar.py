@@ -51,8 +51,8 @@ def test_a_tar_is_read_in_place(form: int, name: str, tmp_path: Path) -> None:
     assert {name: bytes(part.view) for name, part in files.items()} == {
         "model_weights.ckpt": CONTENT
     }
-    assert bytes(files.statements["model_config.yaml"].view) == FACTS
-    assert list(files.statements) == ["a_merges.txt", "model_config.yaml"]
+    assert bytes(files.facts["model_config.yaml"].view) == FACTS
+    assert list(files.facts) == ["a_merges.txt", "model_config.yaml"]
     assert files.ignored == ("notes.txt",)
     assert not (tmp_path / "spool").exists()
 

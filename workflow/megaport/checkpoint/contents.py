@@ -26,13 +26,13 @@ class UnknownLayoutError(MegaportError):
 class Contents:
     """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files.
 
-    `statements` are files beside the model that say what it is, such as `deepspeed_config.json`.
+    `facts` are files beside the model that say what it is, such as `deepspeed_config.json`.
     """
 
     source: str
     files: Mapping[str, Region]
     spool: Path
-    statements: Mapping[str, Region] = field(default_factory=dict)
+    facts: Mapping[str, Region] = field(default_factory=dict)
     _trees: dict[str, Any] = field(default_factory=dict)
     _inflated: int = 0
 

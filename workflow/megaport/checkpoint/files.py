@@ -36,21 +36,21 @@ _CHUNK = 1 << 22
 class Files(dict[str, Region]):
     """Name relative to the iteration's directory -> bytes, of the files that carry the model.
 
-    `folder` is that directory within the path ("" or ending in "/"), `statements` the files that
-    say what the model is (see `statement_files`), `ignored` the others, `unchecked` the members of
+    `folder` is that directory within the path ("" or ending in "/"), `facts` the files that
+    say what the model is (see `fact_files`), `ignored` the others, `unchecked` the members of
     an archive whose CRC-32 has not been compared yet.
     """
 
     def __init__(
         self,
         files: Mapping[str, Region],
-        statements: Mapping[str, Region] = MappingProxyType({}),
+        facts: Mapping[str, Region] = MappingProxyType({}),
         folder: str = "",
         ignored: Iterable[str] = (),
         unchecked: Iterable[Member] = (),
     ) -> None:
         super().__init__(files)
-        self.statements = statements
+        self.facts = facts
         self.folder = folder
         self.ignored = tuple(ignored)
         self.unchecked = tuple(unchecked)
@@ -63,7 +63,7 @@ def source_files(path: Path) -> dict[str, Path]:
     """
     if path.is_dir():
         paths, chosen = _on_disk(path)
-        return {name: paths[full] for name, full in {**chosen.statements, **chosen.content}.items()}
+        return {name: paths[full] for name, full in {**chosen.facts, **chosen.content}.items()}
     map_file(path)
     return {"checkpoint": path}
 
@@ -89,7 +89,7 @@ def digest_files(path: Path, *, spool: Path) -> dict[str, tuple[str, int]]:
     checked here as well, on a second thread. Raises what `open_files` does.
     """
     files = _open(path, spool)
-    regions = dict(sorted({**files.statements, **files}.items()))
+    regions = dict(sorted({**files.facts, **files}.items()))
     with ThreadPoolExecutor(2) as pool:
         digests = {name: pool.submit(_sha256, region) for name, region in regions.items()}
         for check in [pool.submit(check) for check in _checks(files)]:
@@ -120,11 +120,11 @@ def _is_zip(region: Region) -> bool:
 def _open(path: Path, spool: Path) -> Files:
     if path.is_dir():
         paths, chosen = _on_disk(path)
-        content, statements = (
+        content, facts = (
             {name: map_file(paths[full], name) for name, full in kind.items()}
-            for kind in (chosen.content, chosen.statements)
+            for kind in (chosen.content, chosen.facts)
         )
-        return Files(content, statements, chosen.folder, chosen.ignored)
+        return Files(content, facts, chosen.folder, chosen.ignored)
     region = map_file(path)
     if _is_zip(region):
         members = read_members(region)
@@ -153,7 +153,7 @@ def _unknown(region: Region) -> NoCheckpointError:
 
 def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Files:
     chosen = select(region.name, members, lambda name: _tracker(members[name], spool))
-    wanted = [members[full] for full in (*chosen.content.values(), *chosen.statements.values())]
+    wanted = [members[full] for full in (*chosen.content.values(), *chosen.facts.values())]
     for member in wanted:
         if member.method not in (STORED, DEFLATED):
             seen = f"{member.name[:80]!r} compressed by method {member.method}"
@@ -161,12 +161,12 @@ def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Fil
     deflated = [member.size for member in wanted if member.method == DEFLATED]
     if deflated:
         check_budget(region.name, sum(deflated), region.size, spool)
-    content, statements = (
+    content, facts = (
         {name: _bytes(members[full], spool) for name, full in kind.items()}
-        for kind in (chosen.content, chosen.statements)
+        for kind in (chosen.content, chosen.facts)
     )
     stored = [member for member in wanted if member.method == STORED]
-    return Files(content, statements, chosen.folder, chosen.ignored, stored)
+    return Files(content, facts, chosen.folder, chosen.ignored, stored)
 
 
 def _bytes(member: Member, spool: Path) -> Region:

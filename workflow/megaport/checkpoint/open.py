@@ -28,7 +28,7 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     order nothing tells, and the errors of archives, pickles and torch files.
     """
     files = open_files(path, spool=spool)
-    contents = Contents(str(path), files, spool, files.statements)
+    contents = Contents(str(path), files, spool, files.facts)
     family, reason = recognise(contents)
     parts = family.read(contents, Findings(str(path)))
     every = (tensor for stage in parts.stages for s in stage.tensors.values() for tensor in s)

@@ -28,9 +28,7 @@ _CONTENT = re.compile(
 )
 _LONE = re.compile(r"(?!.*(optim|rng|scheduler|training_args))[^/]+\.(pt|pth|bin|ckpt)")
 # Files beside a model that say what it is.
-_STATEMENTS = re.compile(
-    r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams)\.yaml"
-)
+_FACTS = re.compile(r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams)\.yaml")
 _NEMO = re.compile(r"model_config\.yaml|[^/]*(vocab\.json|merges\.txt)")
 
 
@@ -40,14 +38,14 @@ class NoCheckpointError(MegaportError):
 
 @dataclass(frozen=True)
 class Selection:
-    """What counts: `content` carries the model, `statements` say what it is; the rest is `ignored`.
+    """What counts: `content` carries the model, `facts` say what it is; the rest is `ignored`.
 
     Both map the name relative to `folder` ("" or ending in "/") to the name as it was given.
     """
 
     folder: str
     content: Mapping[str, str]
-    statements: Mapping[str, str]
+    facts: Mapping[str, str]
     ignored: tuple[str, ...]
 
 
@@ -68,10 +66,10 @@ def select(where: str, names: Iterable[str], read: Callable[[str], bytes]) -> Se
             expected="rank files, .distcp, zarr or layer files",
             remedy="Complete the checkpoint, or set checkpoint.path to another.",
         )
-    statements = statement_files(files, folder)
-    others = files.difference(content.values(), statements.values())
+    facts = fact_files(files, folder)
+    others = files.difference(content.values(), facts.values())
     ignored = (name for name in sorted(others) if name.rsplit("/", 1)[-1] not in _TRACKERS)
-    return Selection(folder, content, statements, tuple(ignored))
+    return Selection(folder, content, facts, tuple(ignored))
 
 
 def _folder(where: str, files: frozenset[str], read: Callable[[str], bytes]) -> str:
@@ -172,7 +170,7 @@ def content_files(names: Iterable[str]) -> list[str]:
     return known or (lone if len(lone) == 1 else [])
 
 
-def statement_files(names: Collection[str], folder: str) -> dict[str, str]:
+def fact_files(names: Collection[str], folder: str) -> dict[str, str]:
     """Name -> full name of the files that say what the model in `folder` is: configurations.
 
     They lie in that folder or one above it, the nearest of each name counts. The vocabulary and
@@ -182,7 +180,7 @@ def statement_files(names: Collection[str], folder: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in above:
         inside = {name[len(place) :] for name in names if name.startswith(place)}
-        kinds = (_STATEMENTS, _NEMO) if "model_config.yaml" in inside else (_STATEMENTS,)
+        kinds = (_FACTS, _NEMO) if "model_config.yaml" in inside else (_FACTS,)
         for name in sorted(inside):
             if name.isprintable() and any(kind.fullmatch(name) for kind in kinds):
                 found.setdefault(name, place + name)
