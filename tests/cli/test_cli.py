@@ -17,7 +17,7 @@ ZIP = str(ROOT / "resources/austen-tiny/megatron_austen_tiny_v0.0.zip")
 def test_inspect_prints_one_screen_that_ends_with_the_yaml_to_paste(capsys):
     assert main(["inspect", ZIP, "--n-head", "4", "--vocab-size", "50257"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("A GPT-2 of 4 layers, 4 heads, width 160")
+    assert shown.startswith("A gpt2 of 4 layers, 4 heads, width 160")
     assert "layers.3." not in shown
     assert len(shown.splitlines()) <= 40
     assert shown.endswith(
@@ -27,6 +27,18 @@ def test_inspect_prints_one_screen_that_ends_with_the_yaml_to_paste(capsys):
         "    architecture: {n_head: 4, vocab_size: 50257}\n"
         "    tokenizer: gpt2\n"
     )
+
+
+def test_inspect_reads_paths_as_a_shell_would_and_tells_all_of_them(capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(ROOT))
+    monkeypatch.chdir(ROOT / "resources")
+    for path in (
+        ZIP.replace(str(ROOT), "~"),
+        ZIP.replace(str(ROOT), "$HOME"),
+        ZIP[len(str(ROOT)) + 11 :],
+    ):
+        assert main(["inspect", path]) == 0
+        assert f'path: "{ZIP}"' in capsys.readouterr().out
 
 
 def test_inspect_lists_tensors_where_asked(capsys):

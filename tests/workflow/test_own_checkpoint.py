@@ -29,7 +29,7 @@ def test_the_target_inspect_shows_one_screen_whatever_is_known(built, snakemake,
     for _ in range(2):  # the second time nothing is to be done but to show it
         ran = snakemake(built, "inspect", "--config", f"checkpoint={mine}")
         assert ran.status == 0
-        assert "A GPT-2 of 4 layers, an unknown number of heads" in ran.text
+        assert "A gpt2 of 4 layers, an unknown number of heads" in ran.text
         assert "n_head=NUMBER behind" in " ".join(ran.text.split())
         assert f'    checkpoint: {{path: "{mine}"}}\n    architecture: {{n_head: ?}}' in ran.text
         assert "Traceback" not in ran.text

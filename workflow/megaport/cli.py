@@ -8,7 +8,7 @@ from pathlib import Path
 
 from megaport.checkpoint.screen import screen
 from megaport.config.load import load_config
-from megaport.config.model import Architecture
+from megaport.config.model import Architecture, expanded
 from megaport.config.paste import to_paste
 from megaport.errors import MegaportError
 from megaport.store.tool import add_commands
@@ -52,13 +52,14 @@ def _inspect(given: argparse.Namespace) -> int:
     from megaport.checkpoint.inspect import inspect  # numpy: not for those who look after a store
 
     said = {key: value for key in SAID if (value := getattr(given, key)) is not None}
-    config = load_config({"models": {}, "checkpoint": str(Path(given.path)), **said})
+    path = str(Path(expanded(given.path)).absolute())
+    config = load_config({"models": {}, "checkpoint": path, **said})
     (name,) = config.names
     model = config.models[name]
     architecture = model.architecture.model_dump(exclude_none=True)
     with tempfile.TemporaryDirectory() as spool:
-        path, version = Path(str(model.checkpoint.path)), model.checkpoint.version
-        found = inspect(path, architecture, version=version, spool=Path(spool))
+        version = model.checkpoint.version
+        found = inspect(Path(path), architecture, version=version, spool=Path(spool))
     if given.json:
         print(json.dumps(found, indent=1, sort_keys=True))
         return 0

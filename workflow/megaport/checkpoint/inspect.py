@@ -23,6 +23,7 @@ _FACTS = (
     "iteration",
 )
 _NUMBERS = (
+    "model_type",
     "n_layer",
     "n_head",
     "n_embd",

@@ -13,7 +13,11 @@ WIDTH = 100
 LONGEST = 90  # characters of a value
 IGNORED = 6  # names shown of what is ignored
 # What a checkpoint may leave open, as decisions call it: its key, and its flag on a command line.
-OPEN = {"n_head": ("n_head", "--n-head"), "qkv_order": ("version", "--version")}
+OPEN = {
+    "n_head": ("n_head", "--n-head"),
+    "num_attention_heads": ("num_attention_heads", "--num-attention-heads"),
+    "qkv_order": ("version", "--version"),
+}
 
 Inspection = Mapping[str, Any]
 
@@ -45,9 +49,10 @@ def _headline(found: Inspection) -> str:
     model = found["architecture"]
     heads = model["n_head"] or "an unknown number of"
     return _wrapped(
-        f"A GPT-2 of {model['n_layer']} layers, {heads} heads, width {model['n_embd']}, "
-        f"{model['n_positions']} positions, {model['vocab_size']:,} tokens: "
-        f"{found['parameters']:,} parameters, {found['bytes']:,} bytes of {model['dtype']}",
+        f"A {model['model_type']} of {model['n_layer']} layers, {heads} heads, "
+        f"width {model['n_embd']}, {model['n_positions']} positions, "
+        f"{model['vocab_size']:,} tokens: {found['parameters']:,} parameters, "
+        f"{found['bytes']:,} bytes of {model['dtype']}",
         indent="",
     )
 

@@ -28,6 +28,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^(https?|file)://")]
 Device = Literal["auto", "cuda", "cpu"]
 Dtype = Literal["auto", "float16", "bfloat16", "float32"]
 Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu"]
+Epsilon = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -51,14 +52,24 @@ class Checkpoint(Strict):
 
 
 class Architecture(Strict):
-    """GPT2Config's names; overrides what the checkpoint says."""
+    """Overrides what the checkpoint says, in the words of GPT2Config, or of LlamaConfig and kin.
+
+    Which of them a model has is known once it is read: the reader refuses the others.
+    """
 
     n_head: Positive | None = None
     n_positions: Positive | None = None
     vocab_size: Positive | None = None
     activation_function: Activation | None = None
-    layer_norm_epsilon: Annotated[float, Field(gt=0, lt=1)] | None = None
+    layer_norm_epsilon: Epsilon | None = None
     tie_word_embeddings: bool | None = None
+    model_type: Literal["llama", "mistral", "qwen2", "qwen3"] | None = None
+    num_attention_heads: Positive | None = None
+    num_key_value_heads: Positive | None = None
+    head_dim: Positive | None = None
+    max_position_embeddings: Positive | None = None
+    rope_theta: Annotated[float, Field(gt=1)] | None = None
+    rms_norm_eps: Epsilon | None = None
 
 
 class Prompt(Strict):
