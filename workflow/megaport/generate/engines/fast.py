@@ -93,7 +93,8 @@ class FastEngine:
         """Decode by torch's own kernels from now on, unless there is no reason to."""
         self._kernels = not why
         if self.placement.device == "cpu":
-            self.note = "packed weights, no graphs"
+            tried = self.network.tried
+            self.note = f"weights {self.network.kind.name}{tried and f' (tried, GB/s: {tried})'}"
         else:
             self.note = (
                 f"CUDA graphs, {f'without Triton kernels: {why}' if why else 'Triton kernels'}"

@@ -1,30 +1,79 @@
 """Linear layers packed once at load, for the one shape that decoding has: few rows, all weights.
 
 GPT-2 stores (in, out), which costs a strided walk over the weights at every token; these take
-(out, in), as Megatron has it. On a CPU oneDNN's own blocked layout is used (the operators
-that torch's Inductor calls): it reads weights at memory speed for one row and for many.
+(out, in), as Megatron has it. On a CPU what reads them fastest differs by processor and dtype, so
+what there is is tried at load and the best is taken.
 """
 
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from megaport.generate.engines import native
+
+# Bytes of weights in a trial: beyond the caches, read in milliseconds.
+TRIAL_BYTES, TRIAL_ROWS, TRIAL_REPEATS = 48 * 2**20, (1, 16), 3
+# A model below it lies in the caches: nothing to gain, and its texts hang on no measurement.
+TRIED_FROM = 64 * 2**20
+# More rows than decoding has are a prompt's, which torch multiplies best.
+FEW_ROWS = 32
+
 
 class Linear(Protocol):
     """x [..., in] -> [..., out]: a product, its bias, then GELU or `residual` added."""
 
+    name: str
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
+        """`weight` [out, in]; `gelu` is "" or torch's `approximate`, and then takes no residual."""
+
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor: ...
 
 
-def pack(weight: Tensor, bias: Tensor | None, gelu: str = "") -> Linear:
-    """A Linear of `weight` [out, in], on its device and in its dtype.
+def usual(device: str, dtype: torch.dtype) -> type[Linear]:
+    """The kind of Linear that is taken untried."""
+    return Packed if device == "cpu" and one_dnn_takes(dtype) else Plain
 
-    `gelu` is "" or torch's `approximate` ("tanh", "none"); such a layer takes no residual.
-    """
-    kind = _OneDnn if weight.device.type == "cpu" and one_dnn_takes(weight.dtype) else Plain
-    return kind(weight.contiguous(), bias, gelu)
+
+def candidates(dtype: torch.dtype) -> list[type[Linear]]:
+    """The kinds of Linear that can run on this CPU."""
+    kinds = [usual("cpu", dtype), Plain, *([Native] if native_takes(dtype) else [])]
+    return list(dict.fromkeys(kinds))
+
+
+def fastest(kinds: list[type[Linear]], weight: Tensor) -> tuple[type[Linear], str]:
+    """The kind that is best for one row and for many, tried on rows of `weight` [out, in], and what
+    each of them read, in GB/s, for the record."""
+    rows = max(1, TRIAL_BYTES // (weight.shape[1] * weight.itemsize))
+    sample = weight[:rows].contiguous()
+    seconds = {kind: _times(kind(sample, None, ""), sample) for kind in kinds}
+    best = min(kinds, key=lambda kind: seconds[kind][0] * seconds[kind][1])
+    rates = {k.name: [f"{sample.nbytes / s / 1e9:.1f}" for s in seconds[k]] for k in kinds}
+    return best, ", ".join(f"{name} {one} and {many}" for name, (one, many) in rates.items())
+
+
+def _times(layer: Linear, sample: Tensor) -> list[float]:
+    """Seconds of the layer for one row and for many; the best of a few, the first left out."""
+    given = [torch.ones(rows, sample.shape[1], dtype=sample.dtype) for rows in TRIAL_ROWS]
+    return [min([_time(layer, x) for _ in range(TRIAL_REPEATS + 1)][1:]) for x in given]
+
+
+def _time(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    start = time.perf_counter()
+    layer(x)
+    return time.perf_counter() - start
+
+
+def native_takes(dtype: torch.dtype) -> bool:
+    """Whether a compiler made product.cpp here, and it knows the dtype."""
+    try:
+        return dtype in native.FUNCTIONS and bool(native.library())
+    except native.NativeError:
+        return False
 
 
 def one_dnn_takes(dtype: torch.dtype) -> bool:
@@ -45,8 +94,10 @@ def one_dnn_takes(dtype: torch.dtype) -> bool:
 class Plain:
     """torch's own linear layer over `weight` [out, in]."""
 
+    name = "torch's linear"
+
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
-        self.weight, self.bias, self.gelu = weight, bias, gelu
+        self.weight, self.bias, self.gelu = weight.contiguous(), bias, gelu
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         out = functional.linear(x, self.weight, self.bias)
@@ -55,9 +106,25 @@ class Plain:
         return out if residual is None else out.add_(residual)
 
 
-class _OneDnn:
+class Native(Plain):
+    """product.cpp for few rows, torch's own layer for a prompt's."""
+
+    name = "compiled here"
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if x.numel() > FEW_ROWS * x.shape[-1]:
+            return super().__call__(x, residual)
+        out = native.product(self.weight, self.bias, x, residual)
+        return functional.gelu(out, approximate=self.gelu) if self.gelu else out
+
+
+class Packed:
+    """oneDNN's blocked layout, by the operators that torch's Inductor calls."""
+
+    name = "packed by oneDNN"
+
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
         self.bias = bias
         self.post: tuple[Any, ...] = ("gelu", [], gelu) if gelu else ("none", [], "")
 

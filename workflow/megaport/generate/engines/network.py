@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megaport.generate.engines.linear import Linear, pack
+from megaport.generate.engines.linear import TRIED_FROM, Linear, candidates, fastest, usual
 from megaport.generate.model_files import Shape
 
 # Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
@@ -36,10 +36,13 @@ class Network:
         rows = -shape.vocabulary % VOCABULARY_MULTIPLE if device == "cuda" else 0
         self.tokens = functional.pad(self._take("wte.weight"), (0, 0, 0, rows))
         self.positions = self._take("wpe.weight")
+        head = self.tokens if shape.tied else self._take("lm_head.weight")
+        self.kind, self.tried = usual(device, dtype), ""
+        if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= TRIED_FROM:
+            self.kind, self.tried = fastest(candidates(dtype), head)
+        self.head = self.kind(head, None, "")
         self.layers = [self._layer(f"h.{number}.") for number in range(shape.layers)]
         self.norm = self._norm("ln_f")
-        head = self.tokens if shape.tied else self._take("lm_head.weight")
-        self.head = pack(head, None)
 
     def cache(self, rows: int, slots: int) -> list[Tensor]:
         """Keys and values of each layer: [rows, 2, heads, slots, head size], zeros."""
@@ -107,7 +110,7 @@ class Network:
         )
 
     def _linear(self, name: str, gelu: str = "") -> Linear:
-        return pack(self._take(f"{name}.weight").t(), self._take(f"{name}.bias"), gelu)
+        return self.kind(self._take(f"{name}.weight").t(), self._take(f"{name}.bias"), gelu)
 
     def _norm(self, name: str) -> tuple[Tensor, Tensor]:
         return self._take(f"{name}.weight"), self._take(f"{name}.bias")

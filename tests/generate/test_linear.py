@@ -1,0 +1,120 @@
+"""Kinds of linear layer: all the same function; the fastest is taken where it matters."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from megaport.generate.device import Placement
+from megaport.generate.engines import linear, native, network, open_engine
+from megaport.generate.engines.base import Batch
+
+DTYPES = [torch.float32, torch.bfloat16]
+CLOSE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of compiled code of its own, and none loaded."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library.cache_clear()
+    yield tmp_path / "megaport"
+    native.library.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("rows", [1, 2, 5, 40])
+@pytest.mark.parametrize(("size", "outs"), [(160, 77), (7, 24), (515, 13)])
+@pytest.mark.parametrize("gelu", ["", "tanh"])
+def test_every_kind_is_the_same_function(
+    dtype: torch.dtype, rows: int, size: int, outs: int, gelu: str
+) -> None:
+    seeded = torch.Generator().manual_seed(rows)
+    x, bias = torch.randn(rows, 1, size, generator=seeded), torch.randn(outs, generator=seeded)
+    weight = torch.randn(outs, size, generator=seeded) / size**0.5
+    residual = None if gelu else torch.randn(rows, 1, outs, generator=seeded).to(dtype)
+    x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+    wanted = torch.nn.functional.linear(x.double(), weight.double(), bias.double())
+    if gelu:
+        wanted = torch.nn.functional.gelu(wanted, approximate=gelu)
+    elif residual is not None:
+        wanted = wanted + residual.double()
+    kinds = linear.candidates(dtype)
+    assert linear.Native in kinds or not _compiler()
+    for kind in kinds:
+        given = None if residual is None else residual.clone()
+        found = kind(weight, bias, gelu)(x, given)
+        torch.testing.assert_close(found.double(), wanted, rtol=CLOSE[dtype], atol=CLOSE[dtype])
+
+
+def _compiler() -> bool:
+    return any(map(native.shutil.which, ("g++", "clang++")))
+
+
+def test_without_a_compiler_the_others_are_there(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(native.NativeError, match=r"no g\+\+"):
+        native.library()
+    assert linear.Native not in linear.candidates(torch.float32)
+    assert linear.Plain in linear.candidates(torch.float32)
+
+
+@pytest.mark.parametrize("failure", [subprocess.CalledProcessError(1, "g++"), OSError("full")])
+def test_a_compiler_that_fails_is_none(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(native.subprocess, "run", fail)
+    assert linear.Native not in linear.candidates(torch.float32)
+
+
+@pytest.mark.skipif(not _compiler(), reason="no C++ compiler here")
+def test_it_is_compiled_once_and_again_where_the_cache_is_gone(fresh: Path) -> None:
+    native.library()
+    (made,) = fresh.iterdir()
+    time = made.stat().st_mtime_ns
+    native.library.cache_clear()
+    native.library()
+    assert made.stat().st_mtime_ns == time
+    made.unlink()
+    native.library.cache_clear()
+    native.library()
+    assert made.is_file()
+
+
+class Slow(linear.Plain):
+    """Never the fastest."""
+
+    name = "slow"
+
+    def __call__(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        for _ in range(30):
+            super().__call__(x)
+        return super().__call__(x, residual)
+
+
+def test_the_fastest_is_taken_and_each_ones_speed_said() -> None:
+    best, said = linear.fastest([Slow, linear.Plain], torch.ones(4000, 512))
+    assert best is linear.Plain
+    assert said.startswith("slow ")
+    assert "torch's linear " in said
+
+
+def test_a_large_model_is_tried_and_its_tokens_are_the_same(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placement, batch = Placement("cpu", "float32", "a test"), Batch([[1, 2], [3]], 40)
+    expected = open_engine("fast", tiny, placement)
+    assert "tried" not in expected.note
+    monkeypatch.setattr(network, "TRIED_FROM", 0)
+    for kind in linear.candidates(torch.float32):
+        monkeypatch.setattr(network, "candidates", lambda dtype, kind=kind: [kind])
+        engine = open_engine("fast", tiny, placement)
+        assert engine.note.startswith(f"weights {kind.name} (tried, GB/s: {kind.name} ")
+        assert engine.generate(batch) == expected.generate(batch)
