@@ -127,7 +127,8 @@ def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argument", ["norm_epsilon", "layernorm_epsilon"])
 def test_epsilon_comes_from_either_argument(argument: str, tmp_path: Path) -> None:
-    checkpoint = opened(tmp_path, layout="encoder", args={argument: 1e-6})
+    args = {"layernorm_epsilon": None, argument: 1e-6}
+    checkpoint = opened(tmp_path, layout="encoder", args=args)
     assert describe_architecture(checkpoint, {}).layer_norm_epsilon == 1e-6
     assert describe_architecture(checkpoint, {"layer_norm_epsilon": 1e-4}).layer_norm_epsilon == (
         1e-4

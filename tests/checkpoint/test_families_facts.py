@@ -133,9 +133,9 @@ def _later_version(name: str, state: dict[str, Any]) -> None:
 
 def test_deepspeed_ranks_of_different_versions_are_named(tmp_path: Path) -> None:
     form = {"layout": "deepspeedai", "tp": 2, "edit": _later_version}
-    message = refused(tmp_path, Model(), RankFilesError, **form)
-    assert "mp_rank_01_model_states.pt: found checkpoint_version 2.0" in message
-    assert "expected 3.0, as in mp_rank_00_model_states.pt" in message
+    message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
+    said = "checkpoint_version (in mp_rank_01_model_states.pt: 2.0, but 3.0 in mp_rank_00_model"
+    assert said in message
 
 
 def test_two_files_for_one_module_are_refused(tmp_path: Path) -> None:

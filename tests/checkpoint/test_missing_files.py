@@ -111,14 +111,17 @@ def _later(name: str, state: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("form", [{"tp": 2}, {"pp": 2}])
 def test_ranks_of_different_iterations_are_named(form: dict[str, int], tmp_path: Path) -> None:
-    message = refused(tmp_path, Model(), RankFilesError, layout="encoder", edit=_later, **form)
-    assert "mp_rank_0" in message
-    assert "iteration 8" in message
+    message = refused(
+        tmp_path, Model(), CheckpointMismatchError, layout="encoder", edit=_later, **form
+    )
+    assert "ranks disagree: iteration (in mp_rank_0" in message
+    assert ": 8, but 7 in mp_rank_00" in message
 
 
 def test_deepspeed_ranks_of_different_iterations_are_named(tmp_path: Path) -> None:
-    message = refused(tmp_path, Model(), RankFilesError, layout="deepspeedai", tp=2, edit=_later)
-    assert "mp_rank_01_model_states.pt: found iteration 8" in message
+    form = {"layout": "deepspeedai", "tp": 2, "edit": _later}
+    message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
+    assert "iteration (in mp_rank_01_model_states.pt: 8, but 7 in" in message
 
 
 def test_rank_files_of_experts_are_refused_as_moe(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def forms(draw: st.DrawFn) -> dict[str, Any]:
     version = {
         "flat": st.just(None),
         "transformer": st.sampled_from((None, 1, 2, 3)),
-        "encoder": st.sampled_from((1, 2, 3)),
+        "encoder": st.sampled_from((2, 3)),
     }.get(layout, st.just(3))
     return {
         "layout": layout,

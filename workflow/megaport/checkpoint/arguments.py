@@ -157,7 +157,28 @@ def _completed(args: Args) -> dict[str, Any]:
     return whole
 
 
-def unknown_mathematics(table: Table, args: Args) -> Decision | None:
+# What every rank of one save states alike, beside the arguments of mathematics.
+_SHARED = re.compile(
+    r"num_layers|hidden_size|ffn_hidden_size|num_attention_heads|kv_channels|(padded_)?vocab_size"
+    r"|max_position_embeddings|(tensor_|pipeline_)?model_parallel_size|(layer)?norm_epsilon"
+    r"|pipeline_model_parallel_size|consumed_train_samples|params_dtype"
+)
+
+
+def mathematical(table: Table, args: Args) -> dict[str, Any]:
+    """Those of the arguments that say what the model is, or how far it was trained."""
+    known = {*_ASKS, *table.arguments}
+    return {
+        name: value
+        for name, value in args.items()
+        if name in known
+        or _READ.fullmatch(name)
+        or _SHARED.fullmatch(name)
+        or (_SOUNDS.search(name) and not _BESIDE.search(name))
+    }
+
+
+def unknown_mathematics(table: Table, args: Args) -> list[Decision]:
     """The arguments nobody here knows whose names sound like mathematics, with their values."""
     known = {*_ASKS, *table.arguments}
     found = {
@@ -169,7 +190,7 @@ def unknown_mathematics(table: Table, args: Args) -> Decision | None:
         and not _BESIDE.search(name)
         and not any(value == off for off in _OFF)
     }
-    if not found:
-        return None
-    reason = "no Megatron known here has these arguments, whose names sound like mathematics"
-    return Decision("unknown arguments", found, f"{reason}: taken as changing nothing", None)
+    reason = "ATTENTION: their names sound like mathematics, and no Megatron known here has them"
+    return [Decision("unknown arguments", found, f"{reason}: taken as changing nothing")][
+        : len(found)
+    ]

@@ -26,13 +26,16 @@ class UnknownLayoutError(MegaportError):
 class Contents:
     """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files.
 
-    `facts` are files beside the model that say what it is, such as `deepspeed_config.json`.
+    `facts` are files beside the model that say what it is, such as `deepspeed_config.json`;
+    `folders` are called after the iteration, `ignored` the other files.
     """
 
     source: str
     files: Mapping[str, Region]
     spool: Path
     facts: Mapping[str, Region] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     _trees: dict[str, Any] = field(default_factory=dict)
     _inflated: int = 0
 

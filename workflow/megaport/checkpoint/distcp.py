@@ -14,8 +14,8 @@ from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import Tensor
 
-# Class names of torch.distributed.checkpoint (metadata.py, filesystem.py), by last part.
-_TENSOR, _BYTES = "TensorStorageMetadata", "BytesStorageMetadata"
+# The class name of torch.distributed.checkpoint (metadata.py, filesystem.py), by last part.
+_TENSOR = "TensorStorageMetadata"
 Place = tuple[int, ...]
 
 
@@ -93,11 +93,7 @@ def read_index(contents: Contents, name: str) -> Index:
         contents=contents,
         shapes={key: _place(value.get("size"), key) for key, value in tensors.items()},
         chunks={key: _chunks(value, key) for key, value in tensors.items()},
-        objects=tuple(
-            str(key)
-            for key, value in described.items()
-            if isinstance(value, Record) and value.name.endswith(_BYTES)
-        ),
+        objects=tuple(str(key) for key in described if str(key) not in tensors),
         stored=_stored(stored, name),
     )
 

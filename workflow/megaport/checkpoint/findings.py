@@ -26,6 +26,6 @@ class Findings:
             raise CheckpointMismatchError(
                 self.source,
                 seen="\n  " + "\n  ".join(self.found) + "\n",
-                expected="exactly the tensors of one GPT-2 model",
+                expected="the files of one save of one model, each in its place",
                 remedy="Get the whole checkpoint again, or use one that was saved complete.",
             )

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
+from megaport.checkpoint.arguments import unknown_mathematics
 from megaport.checkpoint.copies import alike, collapse_copies, settle_head
+from megaport.checkpoint.evidence import check_shards, check_stages, check_statements
 from megaport.checkpoint.features import refuse_features
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import Checkpoint, joined_shape
@@ -23,12 +25,16 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     errors.
     """
     table, findings, copies = parts.table, parts.findings, list[str]()
+    check_stages(parts)
     tensors, layers = _numbered_through(parts.stages, findings, copies)
     unknown = {name: stage.source for stage in parts.stages for name in stage.unknown}
     shapes = {name: joined_shape(table, name, shards) for name, shards in tensors.items()}
-    refuse_features(parts.source, table, parts.args, shapes, unknown)
+    said = {**(parts.args or {}), **parts.beside}
+    refuse_features(parts.source, table, said, shapes, unknown)
     for name, source in unknown.items():
         findings.report("extra", name, f"in {source}")
+    check_shards(table, tensors, findings)
+    check_statements(parts, tensors, overridden=version is not None)
     collapse_copies(table, tensors, findings)
     tied = settle_head(tensors, parts.args, findings, copies)
     leaves = {place[1] for place in map(split_layer, tensors) if place}
@@ -57,7 +63,7 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
         layers=layers,
         tensors={row.megatron: tensors[row.megatron] for row in rows},
         ignored=(*parts.ignored, *ignored, *copies),
-        decisions=(*parts.decisions, order, tied),
+        decisions=(*unknown_mathematics(table, said), *parts.decisions, order, tied),
     )
 
 
@@ -137,6 +143,10 @@ def _check_shapes(table: Table, tensors: Mapping[str, Shards], findings: Finding
 
 def _check_dtypes(tensors: Mapping[str, Shards], findings: Findings) -> None:
     # Tensors may differ from each other (--embedding-weights-in-fp32): converting settles that.
+    every = Counter(shards[0].dtype for shards in tensors.values())
+    if every["F16"] and every["BF16"]:
+        counts = f"F16 {every['F16']} times, BF16 {every['BF16']} times"
+        findings.report("wrong dtype", "float16 beside bfloat16", f"{counts}: one is mistaken")
     for name, shards in tensors.items():
         dtypes = sorted({shard.dtype for shard in shards})
         if len(dtypes) > 1 or dtypes[0] not in FLOATS:

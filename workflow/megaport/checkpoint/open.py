@@ -1,10 +1,13 @@
 """The one way in: a path, and out comes a checked Checkpoint."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.evidence import check_iteration
 from megaport.checkpoint.files import open_files
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.merge import merge
@@ -14,7 +17,7 @@ from megaport.errors import shown_text
 from megaport.table import Decision
 from megaport.tensors import total_bytes
 
-_MOST_NAMED = 20
+_MOST_NAMED, _MOST_JSON = 20, 1 << 20
 
 
 def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) -> Checkpoint:
@@ -28,15 +31,40 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     order nothing tells, and the errors of archives, pickles and torch files.
     """
     files = open_files(path, spool=spool)
-    contents = Contents(str(path), files, spool, files.facts)
+    folders = (path.name, PurePath(files.folder).name)
+    ignored = tuple(_shortened(files.ignored))
+    contents = Contents(str(path), files, spool, files.facts, folders, ignored)
+    return read_checkpoint(contents, version=version)
+
+
+def read_checkpoint(contents: Contents, *, version: float | None = None) -> Checkpoint:
+    """The checkpoint that opened files are, as `open_checkpoint`."""
     family, reason = recognise(contents)
-    parts = family.read(contents, Findings(str(path)))
+    parts = family.read(contents, Findings(contents.source))
     every = (tensor for stage in parts.stages for s in stage.tensors.values() for tensor in s)
     contents.check_volume(total_bytes(every))
-    found = Decision("family", family.name, reason)
-    ignored = tuple(shown_text(name, 200) for name in (*_shortened(files.ignored), *parts.ignored))
-    decided = replace(parts, decisions=(found, *parts.decisions), ignored=ignored)
+    check_iteration(contents.folders, parts)
+    decided = replace(
+        parts,
+        decisions=(Decision("family", family.name, reason), *parts.decisions),
+        ignored=tuple(shown_text(name, 200) for name in (*contents.ignored, *parts.ignored)),
+        beside=_beside(contents),
+    )
     return merge(decided, version=version)
+
+
+def _beside(contents: Contents) -> dict[str, Any]:
+    """What DeepSpeed's configuration says of the mathematics: sparse attention, or nothing."""
+    said: dict[str, Any] = {}
+    for name, region in contents.facts.items():
+        if name.endswith("_config.json"):
+            try:
+                content = json.loads(bytes(region.view[:_MOST_JSON]))
+            except ValueError:
+                continue
+            if isinstance(content, dict) and content.get("sparse_attention"):
+                said["sparse_attention"] = f"in {name}"
+    return said
 
 
 def _shortened(names: Sequence[str]) -> Iterator[str]:

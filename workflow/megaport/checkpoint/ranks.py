@@ -16,16 +16,6 @@ _RANK = re.compile(
     r"(?:/(?:model_optim_rng|model_rng)|_model_states)\.pt"
 )
 _MOST_NAMED = 8
-# Args that describe the whole model or run, so that all ranks of one checkpoint agree on them.
-_SHARED = (
-    "num_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "padded_vocab_size",
-    "tensor_model_parallel_size",
-    "model_parallel_size",
-    "pipeline_model_parallel_size",
-)
 
 
 class RankFilesError(MegaportError):
@@ -87,7 +77,6 @@ def load_ranks(contents: Contents, table: Table) -> Ranks:
     )
     pipeline = _size(stated.get("pipeline_model_parallel_size"), max(pp for _, pp in grid))
     _refuse_gaps(contents, grid, tensor, pipeline)
-    _refuse_strangers(contents, grid, first)
     return Ranks(grid, tensor, pipeline, args)
 
 
@@ -121,21 +110,6 @@ def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeli
     if "mp_rank_" not in like:
         return f"{number} (there is only {like})"
     return re.sub(r"mp_rank_\d+(_\d+)?", number, like, count=1)
-
-
-def _refuse_strangers(contents: Contents, grid: Mapping[tuple[int, int], str], first: str) -> None:
-    ours = _identity(contents.state(first))
-    for name in (grid[place] for place in sorted(grid)):
-        theirs = _identity(contents.state(name))
-        for key in ours:
-            if ours[key] != theirs[key]:
-                raise _wrong(name, f"{key} {theirs[key]}", f"{ours[key]}, as in {first}")
-
-
-def _identity(state: Mapping[str, Any]) -> dict[str, Any]:
-    args = plain_args(state.get("args")) or {}
-    facts = {key: state.get(key) for key in ("iteration", "checkpoint_version")}
-    return facts | {f"args.{key}": args.get(key) for key in _SHARED}
 
 
 def _wrong(name: str, seen: str, expected: str) -> RankFilesError:

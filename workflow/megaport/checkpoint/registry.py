@@ -8,7 +8,6 @@ from megaport.checkpoint.families import (
     core_ranks,
     deepspeed_layers,
     legacy_ranks,
-    torch_dcp,
     torch_dist,
     zarr_arrays,
 )
@@ -39,7 +38,7 @@ FAMILIES = (
     Family(DEEPSPEED_LAYERS, deepspeed_layers.recognise, deepspeed_layers.read),
     Family(ZARR, zarr_arrays.recognise, zarr_arrays.read),
     Family(TORCH_DIST, torch_dist.recognise, torch_dist.read),
-    Family(TORCH_DCP, torch_dcp.recognise, torch_dcp.read),
+    Family(TORCH_DCP, torch_dist.recognise_dcp, torch_dist.read),
     Family(CORE_RANKS, core_ranks.recognise, core_ranks.read),
     Family(LEGACY_RANKS, legacy_ranks.recognise, legacy_ranks.read),
 )

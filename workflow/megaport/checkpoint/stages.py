@@ -1,7 +1,7 @@
 """What a family hands over: named tensors and facts, not yet checked against each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megaport.checkpoint.findings import Findings
@@ -31,7 +31,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Parts:
-    """A whole checkpoint as a family read it: `stages` in the order the layers run."""
+    """A whole checkpoint as a family read it: `stages` in the order the layers run.
+
+    `beside` are arguments that files beside the model state, such as deepspeed_config.json.
+    """
 
     source: str
     family: str
@@ -49,3 +52,4 @@ class Parts:
     findings: Findings
     ignored: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)

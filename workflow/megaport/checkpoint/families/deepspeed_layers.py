@@ -11,7 +11,8 @@ from typing import Any
 
 from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten, plain_args
-from megaport.checkpoint.families.names import stage_of, unwrapped
+from megaport.checkpoint.evidence import check_agreement
+from megaport.checkpoint.families.names import stage_of, unwrapped, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import DEEPSPEED_LAYERS
 from megaport.checkpoint.ranks import RankFilesError
@@ -35,12 +36,16 @@ def read(contents: Contents, findings: Findings) -> Parts:
     """The layer files as one stage, in file order; args from mp_rank_00_model_states.pt."""
     grid = _grid(contents)
     states = sorted(name for name in contents.files if _STATES.fullmatch(name))
-    common = _common(contents, states)
+    common = contents.state(states[0]) if states else {}
     args = plain_args(common.get("args"))
     ranks = range(max(tp for _, tp in grid) + 1)
     _refuse_missing(grid, len(ranks), args)
     names = {n: list(dict(_leaves(contents.state(grid[n, 0])))) for n, tp in grid if tp == 0}
     table = table_of(leaf for leaves in names.values() for leaf in leaves)
+    if states:
+        check_agreement(states, contents.state, table, findings)
+    for name in weights_beside(common, ()):
+        findings.report("extra", name, f"beside the layers in {states[0]}")
     layers = [n for n in sorted(names) if any(map(table.leaf, names[n]))]
     _refuse_gaps(grid, layers, args)
     trees = [_tree(contents, grid, layers, tp, table, findings) for tp in ranks]
@@ -76,19 +81,6 @@ def _grid(contents: Contents) -> Grid:
             raise _wrong(name, f"{grid[place]} as well", "one file a module and rank")
         grid[place] = name
     return grid
-
-
-def _common(contents: Contents, states: list[str]) -> Mapping[str, Any]:
-    """What the first mp_rank file says beside the model; `{}` where there is none."""
-    if not states:
-        return {}
-    first = contents.state(states[0])
-    for name in states[1:]:
-        for key in ("iteration", "checkpoint_version"):
-            ours, theirs = first.get(key), contents.state(name).get(key)
-            if ours != theirs:
-                raise _wrong(name, f"{key} {theirs}", f"{ours}, as in {states[0]}")
-    return first
 
 
 def _leaves(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import filterfalse, zip_longest
 from typing import Any
 
 from megaport.architectures import table_of
@@ -16,7 +16,7 @@ from megaport.checkpoint.chunks import (
     unstack,
 )
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
-from megaport.checkpoint.families.names import is_ignorable, resolver
+from megaport.checkpoint.families.names import is_training_state, resolver, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.stages import Parts, Shards, Stage
 from megaport.checkpoint.version import Layout
@@ -26,26 +26,7 @@ from megaport.tensors import Tensor
 _STACK = "decoder.layers."
 # What core adds to the key of each part that it stores as a tensor of its own.
 _PARTS = ("_w", "_v")
-# What training keeps beside the model under the same roof.
-_TRAINING = (
-    "optimizer",
-    "chained_",
-    "rng_state",
-    "rerun_state_machine",
-    "opt_param_scheduler",
-    "lr_scheduler",
-    "num_floating_point_operations_so_far",
-    "content_metadata",
-    "args",
-    "checkpoint_version",
-    "iteration",
-    "ft_state",
-)
 Load = Callable[[str], Whole]
-
-
-def is_training_state(key: str) -> bool:
-    return key.startswith(_TRAINING) or is_ignorable(key)
 
 
 @dataclass(frozen=True)
@@ -122,12 +103,15 @@ def parts_of_keys(
     keys: Collection[str],
     load: Load,
     ignored: Iterable[str],
+    objects: Collection[str] = (),
 ) -> Parts:
     """Parts from `common` (args, checkpoint_version, iteration; any may be absent) and one stage.
 
     `keys` are those of the model, without prefix; `load` gives one's chunks; `described` is the
-    file that lists them.
+    file that lists them; `objects` are all that is no tensor.
     """
+    for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
+        findings.report("extra", name, "nobody knows whose it is")
     args = plain_args(common.get("args"))
     sizes = [(args or {}).get(f"{kind}_model_parallel_size") for kind in ("tensor", "pipeline")]
     tensor, pipeline = (n if isinstance(n, int) and n > 0 else 1 for n in sizes)
@@ -151,7 +135,7 @@ def parts_of_keys(
         stated_version=common.get("checkpoint_version"),
         iteration=iteration if isinstance(iteration, int) else None,
         findings=findings,
-        ignored=tuple(sorted(ignored)),
+        ignored=tuple(sorted({*ignored, *objects})),
     )
 
 

@@ -1,18 +1,30 @@
 """From the names a family stores to canonical ones, and the tensors of one stage by them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from megaport.checkpoint.contents import flatten
 from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.records import Unreadable
 from megaport.checkpoint.stages import Shards, Stage
 from megaport.table import Table
 from megaport.tensors import Tensor
 
 Resolve = Callable[[str], str | None]
-# Buffers that hold no parameter: Transformer Engine's FP8 state.
-_NO_PARAMETER = "_extra_state"
+# Values that no weight has.
+_PLAIN = (type(None), bool, int, float, str, bytes)
+# All of a model that may be ignored: Transformer Engine's FP8 state, masks, what rotary positions
+# are computed from, which follows from their base.
+_NO_PARAMETER = re.compile(
+    r"(.*\.)?(_extra_state(/.*|\.pt)?|attention_mask|causal_mask|masked_bias|rotary_pos_emb\.inv_freq)"
+)
+# And all beside it: what training keeps under the same roof.
+_TRAINING = re.compile(
+    r"(optimizer|chained_|(.*_)?rng_|random_|rerun_state_machine|(.*_)?scheduler|ft_state|tokens"
+    r"|num_floating_point_operations_so_far|content_metadata|args|checkpoint_version|iteration"
+    r"|grad_scaler|loss_scaler|dataloader|data_iterator|callbacks|loops|global_step|epoch).*"
+)
 
 
 def resolver(table: Table, *stacks: str) -> Resolve:
@@ -38,7 +50,21 @@ def unwrapped(native: str) -> str:
 
 def is_ignorable(native: str) -> bool:
     """Whether the name is known to carry nothing of the model."""
-    return native.endswith(_NO_PARAMETER) or f"{_NO_PARAMETER}/" in native
+    return bool(_NO_PARAMETER.fullmatch(native))
+
+
+def is_training_state(key: str) -> bool:
+    """Whether what stands under this key beside the model, or among its keys, is not of it."""
+    return bool(_TRAINING.fullmatch(key)) or is_ignorable(key)
+
+
+def weights_beside(state: Mapping[str, Any], used: Collection[str]) -> Iterator[str]:
+    """Names of tensors outside `used` keys and training's state: nobody knows whose they are."""
+    for key, value in state.items():
+        if key in used or is_training_state(str(key)):
+            continue
+        held = flatten(value, f"{key}.") if isinstance(value, dict) else [(str(key), value)]
+        yield from (name for name, leaf in held if isinstance(leaf, Tensor | Unreadable))
 
 
 def stage_of(
@@ -61,8 +87,11 @@ def stage_of(
         named: dict[str, Tensor] = {}
         for native, leaf in flatten(tree):
             name = resolve(native)
-            if is_ignorable(native) or not isinstance(leaf, Tensor):
+            if is_ignorable(native) or isinstance(leaf, _PLAIN):
                 ignored[native] = None
+            elif not isinstance(leaf, Tensor):
+                why = leaf.reason if isinstance(leaf, Unreadable) else f"a {type(leaf).__name__}"
+                findings.report("unreadable", native, f"{why} in {file}")
             elif name is None:
                 unknown[native] = None
             elif name in named:

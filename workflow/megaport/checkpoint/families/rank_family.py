@@ -6,7 +6,8 @@ from typing import Any
 
 from megaport.architectures import table_of
 from megaport.checkpoint.contents import Contents, flatten
-from megaport.checkpoint.families.names import stage_of
+from megaport.checkpoint.evidence import check_ranks
+from megaport.checkpoint.families.names import stage_of, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.ranks import RankFilesError, Ranks, load_ranks, rank_names
 from megaport.checkpoint.stages import Parts, Stage
@@ -36,8 +37,12 @@ def parts_of_ranks(
     keys = model_keys(state)
     table = table_of(name for key in keys for name, _ in flatten(state[key]))
     ranks = load_ranks(contents, table)
+    check_ranks(ranks.files, contents.state, table, findings)
     _refuse_uneven_chunks(contents, ranks, keys)
     stages = tuple(_stages(contents, ranks, keys, table, stacks, findings))
+    for name in ranks.files.values():
+        for beside in weights_beside(contents.state(name), keys):
+            findings.report("extra", beside, f"beside the model in {name}")
     used = set(ranks.files.values())
     others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
     return Parts(

@@ -3,10 +3,10 @@
 from megaport.checkpoint.chunks import Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.families.dist_family import (
-    is_training_state,
     one_named,
     parts_of_keys,
 )
+from megaport.checkpoint.families.names import is_training_state
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import ZARR
 from megaport.checkpoint.stages import Parts

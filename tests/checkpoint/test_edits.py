@@ -1,0 +1,242 @@
+"""Any single edit of any real checkpoint is refused, said, harmless, or on the list of what no file
+can tell (docs/formats.md, "What cannot be told").
+
+Edits are made on what was read of the files, so no pickle is ever loaded or written for them.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.files import open_files
+from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.open import read_checkpoint
+from megaport.checkpoint.records import Unreadable
+from megaport.errors import MegaportError
+from megaport.table import Architecture
+from megaport.tensors import Tensor
+from support.oracles import ORACLES
+
+LLAMA = Path(os.environ.get("MEGAPORT_LLAMA", ORACLES.parent / "llama"))
+CASES = [path.parent for root in (ORACLES, LLAMA) for path in sorted(root.glob("*/config.json"))]
+SPOOL = Path(tempfile.gettempdir())
+MATHEMATICS = (
+    "add_bias_linear", "alibi_slopes", "apply_layernorm_1p",
+    "apply_residual_connection_post_layernorm", "attention_of_a_fork", "bias_gelu_fusion",
+    "ffn_hidden_size", "hidden_size", "kv_channels", "layernorm_epsilon",
+    "multi_latent_attention", "norm_epsilon", "normalization", "num_attention_heads",
+    "num_experts", "num_layers", "num_query_groups", "openai_gelu", "padded_vocab_size",
+    "params_dtype", "pipeline_model_parallel_size", "position_embedding_type", "qk_layernorm",
+    "rank", "residual_of_a_fork", "rotary_base", "rotary_interleaved", "rotary_percent",
+    "softmax_scale", "squared_relu", "swiglu", "tensor_model_parallel_size",
+    "untie_embeddings_and_output_weights", "use_rope_scaling",
+    "virtual_pipeline_model_parallel_size", "window_size",
+)  # fmt: skip
+# What args alone say: nothing in the tensors contradicts another value of these.
+ONLY_ARGS = (
+    "apply_layernorm_1p", "bias_gelu_fusion", "layernorm_epsilon", "norm_epsilon",
+    "num_attention_heads", "openai_gelu", "rotary_base", "use_rope_scaling", "vocab_size",
+)  # fmt: skip
+VALUES = (None, True, False, 0, 1, 2, 3, 8, 0.5, 1e-3, "rope", "none", "RMSNorm", "torch.float16")
+
+
+@dataclass
+class Edit:
+    """One change of `contents`; `hidden` says that no file can tell, and why."""
+
+    said: str
+    hidden: str = ""
+
+
+def files_of(contents: Contents) -> dict[str, Any]:
+    return dict(contents.files)
+
+
+def opened(case: Path) -> Contents:
+    files = open_files(case, spool=SPOOL)
+    return Contents(str(case), dict(files), SPOOL, files.facts, (Path(files.folder).name,))
+
+
+def torch_files(contents: Contents) -> list[str]:
+    return [name for name in contents.files if name.endswith(".pt")]
+
+
+def alike(contents: Contents, first: str) -> list[str]:
+    """The other files of the same kind."""
+    tail = first.rsplit(".", 1)[-1]
+    return [name for name in contents.files if name != first and name.rsplit(".", 1)[-1] == tail]
+
+
+# Files whose tensors say nothing of their place: a module or a chunk and no more.
+BARE = ("layer_", ".distcp")
+
+
+def swap(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    one = draw(st.sampled_from(sorted(contents.files)))
+    others = sorted(alike(contents, one))
+    if not others:
+        return None
+    other = draw(st.sampled_from(others))
+    files = files_of(contents)
+    files[one], files[other] = files[other], files[one]
+    contents.files = files
+    return Edit(f"swap {one} and {other}", "bare files" if any(b in one for b in BARE) else "")
+
+
+def copy(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    one = draw(st.sampled_from(sorted(contents.files)))
+    others = sorted(alike(contents, one))
+    if not others:
+        return None
+    other = draw(st.sampled_from(others))
+    files = files_of(contents)
+    files[other] = files[one]
+    contents.files = files
+    return Edit(f"copy {one} over {other}", "bare files" if any(b in one for b in BARE) else "")
+
+
+def delete(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    one = draw(st.sampled_from(sorted(contents.files)))
+    if len(contents.files) == 1:
+        return None
+    contents.files = {name: region for name, region in contents.files.items() if name != one}
+    bare = one.endswith(("common.pt", "mp_rank_00_model_states.pt"))
+    return Edit(f"delete {one}", "the file with the args" if bare else "")
+
+
+def argument(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    states = [contents.state(name) for name in torch_files(contents)]
+    records = [state["args"] for state in states if getattr(state.get("args"), "state", None)]
+    if not records:
+        return None
+    which = draw(st.integers(0, len(records) - 1))
+    name, value = draw(st.sampled_from(MATHEMATICS)), draw(st.sampled_from(VALUES))
+    records[which].state[name] = value
+    return Edit(f"args.{name} = {value!r}", "only args say" if name in ONLY_ARGS else "")
+
+
+def fact(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    names = [name for name in torch_files(contents) if "layer_" not in name]
+    if not names:
+        return None
+    state = contents.state(draw(st.sampled_from(names)))
+    key = draw(st.sampled_from(("checkpoint_version", "iteration")))
+    value = draw(st.sampled_from((None, 0, 1, 1.0, 2.0, 3.0, 8)))
+    state[key] = value
+    only = key == "checkpoint_version" and len(names) == 1
+    return Edit(f"{key} = {value!r}", "the version of old names" if only else "")
+
+
+def chunk(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    names = [name for name in torch_files(contents) if "model1" in contents.state(name)]
+    if not names:
+        return None
+    name = draw(st.sampled_from(names))
+    state = contents.state(name)
+    state["model0"], state["model1"] = state["model1"], state["model0"]
+    ends = ("_000/", "_003/")
+    return Edit(f"swap chunks in {name}", "" if any(e in name for e in ends) else "middle ranks")
+
+
+def tensors(contents: Contents) -> list[tuple[dict[str, Any], str]]:
+    """(dictionary, key) of every tensor of a model in a torch file."""
+    found: list[tuple[dict[str, Any], str]] = []
+
+    def walk(tree: dict[str, Any]) -> None:
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                walk(value)
+            elif isinstance(value, Tensor):
+                found.append((tree, key))
+
+    for name in torch_files(contents):
+        state = contents.state(name)
+        walk({k: v for k, v in state.items() if str(k).startswith(("model", "module", "layer"))})
+        walk(state if "layer_" in name else {})
+    return found
+
+
+def tensor(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
+    every = tensors(contents)
+    if not every:
+        return None
+    tree, key = draw(st.sampled_from(every))
+    how = draw(st.sampled_from(("drop", "rename", "half", "whole", "unreadable", "cut", "adapter")))
+    old = tree[key]
+    if how == "drop":
+        del tree[key]
+    elif how == "rename":
+        tree[f"{key}_of_a_fork"] = tree.pop(key)
+    elif how == "half":
+        other = {"F16": "BF16", "BF16": "F16"}.get(old.dtype)
+        if other is None:
+            return None
+        tree[key] = Tensor(other, old.array.view("<u2" if other == "BF16" else "<f2"))
+    elif how == "whole":
+        tree[key] = Tensor("I32", np.zeros(old.shape, "<i4"))
+    elif how == "unreadable":
+        tree[key] = Unreadable("torch.float8_e4m3fn", reason="values of FP8", shape=old.shape)
+    elif how == "cut":
+        tree[key] = Tensor(old.dtype, old.array[:-1])
+    else:
+        tree[f"{key}_adapter"] = Unreadable("torch.float8_e4m3fn", reason="values of FP8")
+    return Edit(f"{how} {key}", "a lost head, without args" if how == "drop" else "")
+
+
+EDITS = (swap, copy, delete, argument, fact, chunk, tensor)
+
+
+def model_of(contents: Contents, version: float | None) -> tuple[Checkpoint, Architecture]:
+    checkpoint = read_checkpoint(contents, version=version)
+    heads = {} if checkpoint.args else {"n_head": 4}
+    return checkpoint, describe_architecture(checkpoint, heads)
+
+
+def same(one: tuple[Checkpoint, Architecture], other: tuple[Checkpoint, Architecture]) -> bool:
+    numbers = [f.name for f in fields(Architecture) if f.name not in ("decisions", "dtype")]
+    if any(getattr(one[1], name) != getattr(other[1], name) for name in numbers):
+        return False
+    ours, theirs = one[0], other[0]
+    return (
+        ours.qkv_order == theirs.qkv_order
+        and list(ours.tensors) == list(theirs.tensors)
+        and all(
+            len(shards) == len(theirs.tensors[name])
+            and all(
+                np.array_equal(a.array, b.array)
+                for a, b in zip(shards, theirs.tensors[name], strict=True)
+            )
+            for name, shards in ours.tensors.items()
+        )
+    )
+
+
+def is_said(checkpoint: Checkpoint) -> bool:
+    return any(decision.subject == "unknown arguments" for decision in checkpoint.decisions)
+
+
+@pytest.mark.skipif(not CASES, reason="no folder of real checkpoints")
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_single_edit_is_refused_said_harmless_or_on_the_list(data: st.DataObject) -> None:
+    case = data.draw(st.sampled_from(CASES), "case")
+    version = 2.0 if "nover" in case.name else None
+    contents = opened(case)
+    edit = data.draw(st.sampled_from(EDITS))(contents, data.draw)
+    if edit is None or edit.hidden:
+        return
+    try:
+        found = model_of(contents, version)
+    except MegaportError:
+        return
+    assert is_said(found[0]) or same(found, model_of(opened(case), version)), (case.name, edit)

@@ -1,0 +1,170 @@
+"""What args, names and bytes say of where a tensor belongs, held against each other.
+
+Nothing here is needed to read a checkpoint of which every file is in its place: it finds those of
+which one is not, and reports it. What no file can tell stands in docs/formats.md.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from megaport.checkpoint.arguments import mathematical
+from megaport.checkpoint.contents import plain_args
+from megaport.checkpoint.copies import alike, same_bits
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.model import TORCH_DCP
+from megaport.checkpoint.stages import Parts, Shards, Stage
+from megaport.table import HEAD_COPY, WORD, Table, split_layer
+from megaport.tensors import STORAGE, Tensor
+
+Place = tuple[int, int]  # (tensor rank, pipeline rank)
+_TORCH = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16"}
+_DTYPES = _TORCH | {"torch.bfloat16": "BF16", "torch.half": "F16", "torch.float": "F32"}
+
+
+def check_ranks(
+    files: Mapping[Place, str],
+    state: Callable[[str], Mapping[str, Any]],
+    table: Table,
+    findings: Findings,
+) -> None:
+    """Report what ranks of one save say differently, and files that another rank wrote."""
+    check_agreement(files.values(), state, table, findings)
+    args = {place: plain_args(state(name).get("args")) or {} for place, name in files.items()}
+    _check_order({place: said.get("rank") for place, said in args.items()}, files, findings)
+
+
+def check_agreement(
+    files: Iterable[str],
+    state: Callable[[str], Mapping[str, Any]],
+    table: Table,
+    findings: Findings,
+) -> None:
+    """Report what files of one save say of the model or its training that the first does not."""
+    first, *others = files
+    ours = _facts(state(first), table)
+    for name in others:
+        theirs = _facts(state(name), table)
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key):
+                seen = f"{theirs.get(key)}, but {ours.get(key)} in {first}"
+                findings.report("ranks disagree", key, f"in {name}: {seen}")
+
+
+def _facts(state: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    args = plain_args(state.get("args")) or {}
+    facts = {key: state.get(key) for key in ("iteration", "checkpoint_version")}
+    return facts | {f"args.{key}": value for key, value in mathematical(table, args).items()}
+
+
+def _check_order(
+    stated: Mapping[Place, Any], files: Mapping[Place, str], findings: Findings
+) -> None:
+    """Report files whose `args.rank` is another's: tensor ranks count fastest, then data's.
+
+    Converters leave the same rank in all files, which says nothing.
+    """
+    ranks = [rank for rank in stated.values() if type(rank) is int]
+    if len(ranks) < len(stated) or len(set(ranks)) == 1:
+        return
+    size = max(tp for tp, _ in stated) + 1
+    for place, name in files.items():
+        tensor, pipeline = place
+        before = stated.get((tensor, pipeline - 1), -1)
+        if stated[place] % size != tensor or stated[place] <= before:
+            said = f"args.rank is {stated[place]}"
+            findings.report("another rank's file", name, f"{said}, unlike its place {place}")
+
+
+def check_stages(parts: Parts) -> None:
+    """Report tensors of the first pipeline stage in a later one, and of the last in an earlier."""
+    stages, table, findings = parts.stages, parts.table, parts.findings
+    first = {row.megatron for row in table.first}
+    last = {row.megatron for row in (*table.last, table.head)} | {HEAD_COPY}
+    for stage in stages:
+        for name in stage.tensors:
+            # The last stage may keep a copy of the word embedding.
+            copied = name == WORD and stage is stages[-1] and name in stages[0].tensors
+            if name in first and stage is not stages[0] and not copied:
+                findings.report("out of place", name, f"in {stage.source}, not the first stage")
+            if name in last and stage is not stages[-1]:
+                findings.report("out of place", name, f"in {stage.source}, not the last stage")
+    for one, other in combinations([stage for stage in stages if stage.layers()], 2):
+        if _same_layers(one, other):
+            findings.report("the same layers twice", one.source, f"bit-equal in {other.source}")
+
+
+def _same_layers(one: Stage, other: Stage) -> bool:
+    names = [name for name in one.tensors if split_layer(name)]
+    others = {name for name in other.tensors if split_layer(name)}
+    return set(names) == others and all(alike(one.tensors[n], other.tensors[n]) for n in names)
+
+
+def check_shards(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
+    """Report matrices of which two ranks hold the same slice: one's file was copied over."""
+    for name, shards in tensors.items():
+        row = table.row(name)
+        if row.axis is None or len(row.megatron_shape) < 2:
+            continue
+        for (a, one), (b, other) in combinations(enumerate(shards), 2):
+            if _same_slice(one, other):
+                ranks = f"tensor-parallel ranks {a // row.parts} and {b // row.parts}"
+                findings.report("the same on two ranks", name, ranks)
+
+
+def _same_slice(one: Tensor, other: Tensor) -> bool:
+    """Bit-equal, and not one number all over, which is what zeros and ones are."""
+    if one.shape != other.shape or 0 in one.shape or one.dtype != other.dtype:
+        return False
+    word = np.dtype(f"u{STORAGE[one.dtype].itemsize}")
+    head, tail = (np.ascontiguousarray(t.array[0]).view(word) for t in (one, other))
+    return (
+        bool((head == tail).all()) and bool((head != head.flat[0]).any()) and same_bits(one, other)
+    )
+
+
+def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden: bool) -> None:
+    """Report what args and names say of the tensors that is not so."""
+    args, findings = parts.args or {}, parts.findings
+    version = parts.stated_version
+    if parts.layout.since_2021 and not overridden and version in (0, 1):
+        seen = "names from 2021 on, whose rows are always [heads, 3, head size]: version 2 or 3"
+        findings.report("names disagree", f"checkpoint_version {version}", seen)
+    norm, layernorm = args.get("norm_epsilon"), args.get("layernorm_epsilon")
+    if norm != layernorm and None not in (norm, layernorm):
+        findings.report("args disagree", "norm_epsilon", f"{norm}, layernorm_epsilon {layernorm}")
+    _check_dtype(parts, args.get("params_dtype"), tensors)
+    virtual = args.get("virtual_pipeline_model_parallel_size") or 1
+    if parts.virtual_pipeline != virtual and type(virtual) is int:
+        seen = f"{virtual}, but files hold {parts.virtual_pipeline}"
+        findings.report("args disagree", "virtual_pipeline_model_parallel_size", seen)
+
+
+def _check_dtype(parts: Parts, stated: Any, tensors: Mapping[str, Shards]) -> None:
+    """Of the layers' matrices, in two bytes: float16 and bfloat16 are taken for one another.
+
+    That people rounded to BF16 or widened afterwards is seen; FSDP keeps the optimizer's copy.
+    """
+    dtype = _DTYPES.get(str(stated))
+    held = {
+        shard.dtype
+        for name, shards in tensors.items()
+        if split_layer(name) and len(parts.table.row(name).megatron_shape) > 1
+        for shard in shards
+    }
+    if dtype is None or parts.family == TORCH_DCP:
+        return
+    if ("F16" in held and dtype != "F16") or ("BF16" in held and dtype == "F16"):
+        seen = f"{stated}, but matrices of the layers are {', '.join(sorted(held))}"
+        parts.findings.report("args disagree", "params_dtype", seen)
+
+
+def check_iteration(names: Iterable[str], parts: Parts) -> None:
+    """Report a folder that is called after another iteration than the file's."""
+    for name in names:
+        digits = name.removeprefix("iter_").removeprefix("global_step")
+        named = digits.isascii() and digits.isdigit() and digits != name
+        if named and parts.iteration is not None and int(digits[:12]) != parts.iteration:
+            parts.findings.report("folder disagrees", name, f"iteration {parts.iteration} inside")
