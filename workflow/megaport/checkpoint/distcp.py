@@ -9,7 +9,7 @@ from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.regions import Region
-from megaport.checkpoint.tensor_views import MOST_DIMENSIONS, MOST_ELEMENTS
+from megaport.checkpoint.storages import MOST_DIMENSIONS, MOST_ELEMENTS
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import Tensor

@@ -9,8 +9,12 @@ import numpy as np
 from megaport.checkpoint.names import may_be_called
 from megaport.checkpoint.pickle_errors import damaged, forbidden
 from megaport.checkpoint.records import Name, Record, Unreadable
-from megaport.checkpoint.storages import Storage
-from megaport.checkpoint.tensor_views import rebuild_npu_tensor, rebuild_tensor, rebuild_tensor_v3
+from megaport.checkpoint.storages import (
+    Storage,
+    rebuild_npu_tensor,
+    rebuild_tensor,
+    rebuild_tensor_v3,
+)
 from megaport.errors import shown_text
 from megaport.tensors import Tensor
 

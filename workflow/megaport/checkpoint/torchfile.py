@@ -7,12 +7,13 @@ keys), then for each key its number of elements in 8 bytes and its elements (`_l
 """
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 from megaport.checkpoint.archive import STORED, Member, pickle_name, read_members
 from megaport.checkpoint.pickle import read_stream, refuse_more, skip_stream
 from megaport.checkpoint.regions import Region
-from megaport.checkpoint.storages import Storage, StorageId, storage_id
+from megaport.checkpoint.storages import Storage, storage_of
 from megaport.errors import MegaportError
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -56,8 +57,9 @@ def _read_zipped(region: Region) -> Any:
         raise _bad(region, "data that is not little-endian", "little-endian data")
 
     def load(persistent_id: Any) -> Storage:
-        found = storage_id(region.name, persistent_id)
-        return found.over(_record(region, members.get(f"{prefix}data/{found.key}"), found))
+        found = storage_of(region.name, persistent_id)
+        body = _record(region, members.get(f"{prefix}data/{found.key}"), found)
+        return replace(found, body=body)
 
     body = members[name].body
     value, end = read_stream(body, 0, load)
@@ -65,7 +67,7 @@ def _read_zipped(region: Region) -> Any:
     return value
 
 
-def _record(region: Region, member: Member | None, storage: StorageId) -> memoryview:
+def _record(region: Region, member: Member | None, storage: Storage) -> memoryview:
     called = f"storage {storage.key[:40]!r}"
     if member is None:
         raise _bad(region, f"no record for {called}", "a record for every storage")
@@ -107,24 +109,24 @@ class _Storages:
 
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.ids: dict[str, StorageId] = {}
+        self.known: dict[str, Storage] = {}
         self.bodies: dict[str, memoryview] = {}
 
     def load(self, persistent_id: Any) -> Storage:
-        found = storage_id(self.region.name, persistent_id)
-        known = self.ids.setdefault(found.key, found)
-        if (known.kind, known.numel) != (found.kind, found.numel):
+        found = storage_of(self.region.name, persistent_id)
+        known = self.known.setdefault(found.key, found)
+        if (known.name, known.numel) != (found.name, found.numel):
             raise _bad(self.region, "one storage of two kinds", "one kind each")
-        return found.over(self.bodies.get(found.key))
+        return replace(found, body=self.bodies.get(found.key))
 
     def locate(self, keys: Any, position: int) -> None:
         """Find the bodies that follow the list of keys; they must be all, and end the file."""
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise _bad(self.region, "no list of storage keys", "a list of text")
-        if len(set(keys)) != len(keys) or set(keys) != set(self.ids):
+        if len(set(keys)) != len(keys) or set(keys) != set(self.known):
             raise _bad(self.region, "other storages than used", "each one once")
         for key in keys:
-            storage = self.ids[key]
+            storage = self.known[key]
             count = self.region.sub(position, 8).view
             if struct.unpack("<q", count)[0] != storage.numel:
                 seen = f"storage {key[:40]!r} of another size than its pickle says"

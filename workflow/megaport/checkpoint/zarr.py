@@ -12,7 +12,7 @@ from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import GZIP, ZLIB
-from megaport.checkpoint.tensor_views import MOST_DIMENSIONS, MOST_ELEMENTS
+from megaport.checkpoint.storages import MOST_DIMENSIONS, MOST_ELEMENTS
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import STORAGE, Tensor
 
