@@ -1,7 +1,8 @@
 """Build the old converter's environment: `python tests/parity/build_old_environment.py FOLDER`.
 
 transformers 4.47.1 is the last release with convert_megatron_gpt2_checkpoint.py. Prints the
-interpreter to name in MEGAPORT_OLD_TRANSFORMERS; then `pytest -m slow tests/parity/test_old_script.py`.
+interpreter to name in MEGAPORT_OLD_TRANSFORMERS; then
+`pytest -m slow tests/parity/test_old_script.py`.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from support.parity_models import (
     Size,
     convert,
     random_subject,
+    with_tensors,
     with_tokenizer,
 )
 
@@ -127,7 +128,7 @@ def test_one_flipped_bit_is_counted_and_named(tmp_path: Path) -> None:
 def test_a_flipped_sign_of_zero_counts(subject: Subject, tmp_path: Path) -> None:
     name, converted = "layers.0.mlp.dense_h_to_4h.bias", "transformer.h.0.mlp.c_fc.bias"
     zeros = replace(subject.checkpoint.tensors[name][0], array=np.zeros(128, "f4"))
-    subject = subject.with_tensors({name: (zeros,)})
+    subject = with_tensors(subject, {name: (zeros,)})
     model = convert(subject, tmp_path)
     edit_weights(model, lambda w: np.negative(w[converted], out=w[converted]))
     assert tensors(subject, model).note.startswith(f"{converted}: 128 of 128 elements")

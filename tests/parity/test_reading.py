@@ -12,7 +12,7 @@ from megaport.parity.inputs import windows
 from megaport.parity.reading import check_reading, likeliest_heads, permutations
 from megaport.parity.subject import Subject
 from megaport.tensors import Array, Tensor
-from support.parity_models import GPT2, ROOT, TEXT, Size, random_subject
+from support.parity_models import GPT2, ROOT, TEXT, Size, random_subject, with_tensors
 
 BUNDLED = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 WORD = "word_embeddings.weight"
@@ -49,7 +49,7 @@ def test_the_right_reading_passes_with_the_texts_own_limit(bundled: Subject, tex
 def test_a_row_order_wrong_on_both_sides_is_caught(
     bundled: Subject, text: Array, order: str
 ) -> None:
-    assert_reads_better(bundled.with_tensors({}, qkv_order=order), text, "rows [3,np,hn]")
+    assert_reads_better(with_tensors(bundled, {}, qkv_order=order), text, "rows [3,np,hn]")
 
 
 @pytest.mark.parametrize("heads", [2, pytest.param(20, marks=pytest.mark.slow)])
@@ -78,7 +78,7 @@ def test_pipeline_stages_in_the_wrong_order_are_caught(bundled: Subject, text: A
         return f"layers.{(int(layer) + half) % (2 * half)}.{part}"
 
     swapped = {name: held[moved(name)] for name in held}
-    subject = bundled.with_tensors(swapped, pipeline_parallel=2)
+    subject = with_tensors(bundled, swapped, pipeline_parallel=2)
     assert_reads_better(subject, text, "pipeline stages 0 and 1 swapped")
 
 
@@ -86,7 +86,7 @@ def test_tensor_parallel_ranks_in_the_wrong_order_are_caught(bundled: Subject, t
     """Of everything that ranks hold, only the vocabulary feels it when all are exchanged."""
     (whole,) = bundled.checkpoint.tensors[WORD]
     first, second = (Tensor(whole.dtype, half) for half in np.split(whole.array, 2))
-    subject = bundled.with_tensors({WORD: (second, first)}, tensor_parallel=2)
+    subject = with_tensors(bundled, {WORD: (second, first)}, tensor_parallel=2)
     assert_reads_better(subject, text, "tensor-parallel ranks 0 and 1 swapped")
 
 

@@ -12,7 +12,7 @@ from megaport.parity.reference import TokenIdError
 from megaport.parity.rounding import add_one, cast
 from megaport.parity.subject import Subject
 from megaport.tensors import Tensor
-from support.parity_models import layernorm_1p, random_subject
+from support.parity_models import layernorm_1p, random_subject, with_tensors
 
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [100, 0, 50, 99, 7, 7, 8, 31]])
 
@@ -50,7 +50,7 @@ def joined(subject: Subject) -> Subject:
                 np.concatenate(arrays, axis) if axis == 0 or len(arrays) > 1 else arrays[0],
             ),
         )
-    return subject.with_tensors(one)
+    return with_tensors(subject, one)
 
 
 @pytest.mark.parametrize("order", ["3,np,hn", "np,hn,3", "np,3,hn"])
@@ -97,7 +97,7 @@ def test_padding_rows_of_the_vocabulary_do_not_count() -> None:
     first, second = subject.checkpoint.tensors["word_embeddings.weight"]
     spoilt = second.array.copy()
     spoilt[101 - 64 :] = 1e9
-    other = subject.with_tensors({"word_embeddings.weight": (first, Tensor("F32", spoilt))})
+    other = with_tensors(subject, {"word_embeddings.weight": (first, Tensor("F32", spoilt))})
     np.testing.assert_array_equal(other.reference().logits(IDS), subject.reference().logits(IDS))
 
 
@@ -107,7 +107,7 @@ def test_float16_weights_are_widened_exactly() -> None:
         name: tuple(Tensor("F32", shard.array.astype(np.float32)) for shard in shards)
         for name, shards in half.checkpoint.tensors.items()
     }
-    same = half.with_tensors(wide).reference().logits(IDS)
+    same = with_tensors(half, wide).reference().logits(IDS)
     np.testing.assert_array_equal(half.reference().logits(IDS), same)
 
 
@@ -117,7 +117,7 @@ def test_an_asked_for_dtype_rounds_the_weights_first() -> None:
         name: tuple(cast(shard, "BF16") for shard in shards)
         for name, shards in subject.checkpoint.tensors.items()
     }
-    expected = subject.with_tensors(rounded).reference().logits(IDS)
+    expected = with_tensors(subject, rounded).reference().logits(IDS)
     asked = replace(subject, stored="BF16").reference().logits(IDS)
     np.testing.assert_array_equal(asked, expected)
     assert np.abs(asked - subject.reference().logits(IDS)).max() > 1e-3
@@ -130,7 +130,7 @@ def test_layernorm_1p_adds_one_to_every_norm() -> None:
         for name, shards in subject.checkpoint.tensors.items()
         if name.endswith("layernorm.weight")
     }
-    expected = subject.with_tensors(added).reference().logits(IDS)
+    expected = with_tensors(subject, added).reference().logits(IDS)
     np.testing.assert_array_equal(layernorm_1p(subject).reference().logits(IDS), expected)
 
 

@@ -1,6 +1,7 @@
 """Random GPT-2s as checkpoints read from Megatron, of every row order and number of ranks."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,6 +109,14 @@ def shapes(size: Size, *, untied: bool) -> dict[str, tuple[int, ...]]:
         "final_layernorm.bias": (h,),
         **({"output_layer.weight": (size.padded, h)} if untied else {}),
     }
+
+
+def with_tensors(
+    subject: Subject, changes: Mapping[str, tuple[Tensor, ...]], **fields: object
+) -> Subject:
+    """The same with some tensors, and fields of the checkpoint, replaced."""
+    tensors = {**subject.checkpoint.tensors, **changes}
+    return replace(subject, checkpoint=replace(subject.checkpoint, tensors=tensors, **fields))
 
 
 def layernorm_1p(subject: Subject) -> Subject:

@@ -29,6 +29,7 @@ QUESTION = "Is the text likeliest as the checkpoint was read: heads, row order, 
 FIRST = (64, 256)
 # Standard errors that a difference must exceed: some thirty readings are tried, on one text.
 SIGMAS = 5.0
+UNLIKELY = 1e4
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def check_reading(subject: Subject, text: Array | None) -> Verdict:
         return not_applicable(NAME, QUESTION, "the files can be read in one way only")
     better = [trial for trial in trials if trial.gain.better]
     best = max(better or trials, key=lambda trial: trial.gain.nats)
-    advice = f"the text reads better with {best.name}; " if best.gain.better else ""
+    advice = f"the text reads better with {best.name}; " if better else ""
     closest = sorted(trials, key=lambda trial: -trial.gain.nats)[:3]
     said = ", ".join(f"{trial.name} ({-trial.gain.nats:+.2g})" for trial in closest)
     what = f"gain of another reading ({best.name})"
@@ -176,7 +177,9 @@ def nats(reference: Reference, windows: Array) -> Array:
             logits -= logits.max(axis=-1, keepdims=True)
             chosen = logits[np.arange(len(following)), following]
             found.append(np.log(np.exp(logits, out=logits).sum(axis=-1)) - chosen)
-    return np.concatenate(found).reshape(len(windows), -1)
+    # A wrong reading may overflow: such a text is as unlikely as can be.
+    likelihoods: Array = np.nan_to_num(np.concatenate(found), nan=UNLIKELY, posinf=UNLIKELY)
+    return likelihoods.reshape(len(windows), -1)
 
 
 def _growing(windows: Array) -> Iterator[Array]:

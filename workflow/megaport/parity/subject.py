@@ -1,6 +1,5 @@
 """What parity is about: one reading of a checkpoint, and the dtype asked for."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +8,6 @@ from megaport.parity.gpt2 import Gpt2Reference
 from megaport.parity.llama import LlamaReference
 from megaport.parity.reference import Precision, Reference
 from megaport.table import Architecture
-from megaport.tensors import Tensor
 
 # transformers' name of an architecture -> the model of it in NumPy.
 REFERENCES: dict[str, type[Reference]] = {
@@ -30,11 +28,6 @@ class Subject:
     def reference(self, precision: Precision = "float32") -> Reference:
         kind = REFERENCES[self.architecture.model_type]
         return kind(self.checkpoint, self.architecture, precision, self.stored)
-
-    def with_tensors(self, changes: Mapping[str, tuple[Tensor, ...]], **fields: Any) -> "Subject":
-        """The same with some tensors, and fields of the checkpoint, replaced."""
-        tensors = {**self.checkpoint.tensors, **changes}
-        return replace(self, checkpoint=replace(self.checkpoint, tensors=tensors, **fields))
 
     def with_architecture(self, **fields: Any) -> "Subject":
         return replace(self, architecture=replace(self.architecture, **fields))
