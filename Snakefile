@@ -19,10 +19,6 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/report.smk"
 
 
-onsuccess:
-    say_where_things_lie()
-
-
 rule all:
     """Everything for every model named by `model:`, and the report over all of it."""
     input:

@@ -16,7 +16,6 @@ from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
 from megaport.plan import ANY_MODEL, Plan, models_shaped
-from megaport.report.summary import summary
 from megaport.restore import Restorer, is_locked, makes_one_of
 from megaport.steps import BUILT, PAGE, REPORT, SHOWN, STEPS
 
@@ -136,12 +135,33 @@ def fingerprint(step):
     return told
 
 
-def say_where_things_lie():
-    """The last lines of a run: models, how to load one, whether parity holds, the report."""
-    folders = [receipt_of("assemble", model).parent for model in CONFIG.names]
-    print(
-        *summary(folders, receipt_of("report", "").with_suffix(".html")), sep="\n", file=sys.stderr
-    )
+def facts(names):
+    """What there is of the models."""
+    from megaport.report.model import found
+
+    return [found(name, receipt_of("download", name).parent) for name in names]
+
+
+def say_what_came_of_it():
+    """The end of a run that went well."""
+    from megaport.report.words import ending
+
+    if workflow.is_main_process:
+        told, others = CONFIG.names[:3], CONFIG.names[3:]
+        page = receipt_of("report", "").with_suffix(".html")
+        for line in ending(facts(told), len(others), page):
+            print(line, file=sys.stderr)
+
+
+def show_what_failed():
+    """A parity that failed stops the run before its report: the page says so all the same."""
+    from megaport.report.page import render_page
+
+    models = facts(CONFIG.names) if workflow.is_main_process else []
+    if any(model.outcome == "failed" for model in models):
+        page = receipt_of("report", "").with_suffix(".html")
+        page.write_text(render_page(models, ROOT / PAGE), encoding="utf-8")
+        print(f"report: {page}", file=sys.stderr)
 
 
 # What each job asks for where something else than this machine runs it: `need` in steps.py. Without an
