@@ -273,8 +273,8 @@ STEPS = {
             reads={"assemble": loadable},
             parameters=lambda given: given.config.benchmark.model_dump(mode="json"),
             files=("benchmark/*",),
-            code=("benchmark", "generate"),
-            software=(*TORCH, "llama_cpp", "gguf"),
+            code=("benchmark", "generate", "figures.py"),
+            software=(*TORCH, "llama_cpp", "gguf", "matplotlib"),
             need=RUNS_TORCH,
         ),
         Step(

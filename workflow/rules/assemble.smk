@@ -3,9 +3,11 @@
 #   out: results/<model>/model/, receipt assemble.json
 
 
-COMMON = multiext(
-    "results/{model}/model/", "config.json", "generation_config.json", "README.md", "SHA256SUMS"
-)
+CARD = report("results/{model}/model/README.md", caption="../report/card.rst", category="{model}")
+COMMON = [
+    *multiext("results/{model}/model/", "config.json", "generation_config.json", "SHA256SUMS"),
+    CARD,
+]
 TOKENIZER = multiext(
     "results/{model}/model/",
     "tokenizer.json",

@@ -28,11 +28,6 @@ rule benchmark_model:
             caption="../report/throughput.rst",
             category="{model}",
         ),
-        latency=report(
-            "results/{model}/benchmark/latency.svg",
-            caption="../report/latency.rst",
-            category="{model}",
-        ),
         engines=report(
             "results/{model}/benchmark/engines.svg",
             caption="../report/engines.rst",

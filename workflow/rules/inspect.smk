@@ -23,7 +23,11 @@ rule inspect_model:
     output:
         receipt="results/{model}/inspect.json",
         inspection="results/{model}/inspection/inspection.json",
-        table="results/{model}/inspection/inspection.txt",
+        table=report(
+            "results/{model}/inspection/inspection.txt",
+            caption="../report/inspection.rst",
+            category="{model}",
+        ),
     log:
         "results/{model}/run/inspect.log",
     group:

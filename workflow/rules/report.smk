@@ -9,7 +9,7 @@ rule report:
         shown,
     output:
         receipt="results/report.json",
-        page="results/report.html",
+        page=report("results/report.html", caption="../report/page.rst", category="all models"),
     log:
         "results/run/report.log",
     localrule: True

@@ -1,33 +1,24 @@
-"""Three pictures of a benchmark, each readable alone: what was run, where, and the limit."""
+"""Two pictures of a benchmark, each with its finding as title, the limit and where it was run."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from megaport.benchmark.benchmark import BenchmarkError
+from megaport.figures import INK, draw
 
-STYLE: Any = {
-    "svg.hashsalt": "megaport",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "figure.figsize": (7.2, 4.4),
-    "figure.constrained_layout.use": True,
-}
 Row = dict[str, Any]
+Paint = Callable[[Axes], None]
 
 
-def draw_plots(result: dict[str, Any], out: Path) -> list[Path]:
-    """Write {throughput,latency,engines}.svg from a benchmark's JSON.
+def draw_plots(result: dict[str, Any], out: Path) -> None:
+    """Write out/throughput.svg and out/engines.svg from a benchmark's JSON: always the same.
 
-    The same JSON gives the same bytes. Raises BenchmarkError where there is no row to show.
+    Raises BenchmarkError where there is no row to show.
     """
     rows = [r for r in result["rows"] if r["status"] == "measured" and r["decode_tokens_per_s"]]
     if not rows:
@@ -37,89 +28,77 @@ def draw_plots(result: dict[str, Any], out: Path) -> list[Path]:
             expected="at least one",
             remedy="benchmark.txt says of each why; the log of the rule shows it.",
         )
-    return [_picture(result, rows, draw, out / f"{name}.svg") for name, draw in PICTURES.items()]
+    for name, picture in (("throughput", _throughput), ("engines", _engines)):
+        draw(out / f"{name}.svg", *picture(rows, result))
 
 
-def _picture(
-    result: dict[str, Any], rows: list[Row], draw: Callable[..., None], path: Path
-) -> Path:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure()
-        axes = figure.subplots()
-        draw(axes, rows, result)
-        where = f"{result['device']}: {result['environment']['machine']}"
-        axes.set_title(f"{axes.get_title()}\n{where}", fontsize=10)
-        figure.savefig(path, metadata={"Date": None})
-    return path
-
-
-def _throughput(axes: Axes, rows: list[Row], result: dict[str, Any]) -> None:
+def _throughput(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
     """Decode speed over batch size, under the roof of memory bandwidth."""
-    shown = [row for row in rows if row["workload"] == "batch"]
-    for label, group in _by_engine(shown).items():
-        rates = [row["decode_tokens_per_s"] for row in group]
-        middle = np.array([rate["median"] for rate in rates])
-        spread = [
-            middle - [rate["low"] for rate in rates],
-            [rate["high"] for rate in rates] - middle,
-        ]
-        batches = [row["batch"] for row in group]
-        axes.errorbar(batches, middle, yerr=np.array(spread), marker="o", capsize=3, label=label)
-    copy = result["copy_bytes_per_s"]["median"]
-    for dtype in sorted({row["dtype"] for row in shown}):
-        roof = {
-            row["batch"]: row["batch"] * copy / row["bytes_per_step"]
-            for row in shown
-            if row["dtype"] == dtype
-        }
-        axes.plot(
-            *zip(*sorted(roof.items()), strict=True),
-            "k--" if dtype != "float32" else "k:",
-            label=f"limit, {dtype}",
-        )
+    shown = [row for row in rows if row["workload"] == "batch"] or rows
+    best = max(shown, key=lambda row: float(row["decode_tokens_per_s"]["median"]))
+    share = best["decode_tokens_per_s"]["median"] / _limit(best, result)
+    title = (
+        f"{best['engine']} in {best['dtype']} gives most: {_speed(best):,.0f} tokens/s at batch "
+        f"{best['batch']}, {share:.0%} of memory's limit"
+    )
+    return title, partial(_paint_throughput, shown, result)
+
+
+def _paint_throughput(rows: list[Row], result: dict[str, Any], axes: Axes) -> None:
+    for label, group in _by_engine(rows).items():
+        axes.plot([row["batch"] for row in group], list(map(_speed, group)), "o-", label=label)
+    for dtype in sorted({row["dtype"] for row in rows}):
+        roof = {row["batch"]: _limit(row, result) for row in rows if row["dtype"] == dtype}
+        batches, speeds = zip(*sorted(roof.items()), strict=True)
+        axes.plot(batches, speeds, "--", color=INK, linewidth=1)
+        above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"limit, {dtype}", (batches[-1], speeds[-1]), **above)
     axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({row["batch"] for row in rows}))
     axes.set_yscale("log")
-    axes.set_xticks(sorted({row["batch"] for row in shown}))
-    axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_xlabel("batch (rows)")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.15)
+    axes.set_xlabel(f"batch (rows)\n{_where(result)}")
     axes.set_ylabel("tokens per second, all rows")
-    axes.set_title(f"Decode speed; limit = copy bandwidth, {copy / 1e9:.1f} GB/s")
-    axes.legend(fontsize=8)
+    axes.legend()
 
 
-def _latency(axes: Axes, rows: list[Row], result: dict[str, Any]) -> None:
-    """How long single tokens took, as the share of tokens that were at least as fast."""
-    for label, group in _by_engine(_card(rows)).items():
-        steps = np.sort([1e3 * s for row in group for x in row["samples"] for s in x["token_s"]])
-        axes.step(steps, np.arange(1, steps.size + 1) / steps.size, where="post", label=label)
-    axes.set_xscale("log")
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel("milliseconds per token, batch 1")
-    axes.set_ylabel("share of tokens")
-    axes.set_title("Latency of single tokens, one text of 32")
-    axes.legend(fontsize=8)
-
-
-def _engines(axes: Axes, rows: list[Row], result: dict[str, Any]) -> None:
+def _engines(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
     """The card's workload end to end, engine beside engine."""
-    groups = {label: group[0]["end_to_end_s"] for label, group in _by_engine(_card(rows)).items()}
-    places = np.arange(len(groups))
-    for place, time in zip(places, groups.values(), strict=True):
+    card = [row for row in rows if row["workload"] == "card"] or rows
+    times = {label: group[0]["end_to_end_s"] for label, group in _by_engine(card).items()}
+    first, last = (pick(times, key=lambda label: times[label]["median"]) for pick in (min, max))
+    gain = times[last]["median"] / times[first]["median"]
+    title = f"{first} writes the model card's text in {times[first]['median']:.2f} s"
+    title += f", {gain:.1f} times as fast as {last}" if first != last else ""
+    return title, partial(_paint_engines, times, result)
+
+
+def _paint_engines(times: dict[str, Any], result: dict[str, Any], axes: Axes) -> None:
+    for place, (label, time) in enumerate(times.items()):
         error = [[time["median"] - time["low"]], [time["high"] - time["median"]]]
-        axes.barh(place, time["median"], xerr=error, capsize=3)
-        axes.annotate(f" {time['median']:.3f} s", (time["high"], place), va="center", fontsize=9)
-    axes.set_yticks(places, list(groups))
+        axes.barh(place, time["median"], xerr=error, capsize=3, ecolor=INK, label=label)
+        axes.annotate(f" {time['median']:.2f} s", (time["high"], place), va="center")
+    axes.set_yticks(range(len(times)), list(times))
     axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlabel("seconds, median and 95 % interval")
-    axes.set_title("The model card's workload: one text, max_length=32")
+    axes.margins(x=0.2)
+    axes.set_xlabel(f"seconds for a text: shorter is faster\n{_where(result)}")
 
 
-PICTURES = {"throughput": _throughput, "latency": _latency, "engines": _engines}
+def _speed(row: Row) -> float:
+    return float(row["decode_tokens_per_s"]["median"])
 
 
-def _card(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["workload"] == "card"]
+def _limit(row: Row, result: dict[str, Any]) -> float:
+    """Tokens a second if memory were read at the speed it is copied at."""
+    return float(row["batch"] * result["copy_bytes_per_s"]["median"] / row["bytes_per_step"])
+
+
+def _where(result: dict[str, Any]) -> str:
+    return f"{result['device']}: {result['environment']['machine']}"
 
 
 def _by_engine(rows: list[Row]) -> dict[str, list[Row]]:
