@@ -51,7 +51,7 @@ def _paint_throughput(rows: list[Row], result: dict[str, Any], axes: Axes) -> No
         roof = {row["batch"]: _limit(row, result) for row in rows if row["dtype"] == dtype}
         batches, speeds = zip(*sorted(roof.items()), strict=True)
         axes.plot(batches, speeds, "--", color=INK, linewidth=1)
-        above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+        above: Any = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
         axes.annotate(f"limit, {dtype}", (batches[-1], speeds[-1]), **above)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({row["batch"] for row in rows}))
