@@ -42,11 +42,7 @@ def test_every_key_below_models_and_prompts_is_explained(section: type[BaseModel
         ),
         ({"model": "nobody"}, "nobody"),
         ({"model": []}, "`model` names nothing"),
-        (
-            {"models": {"m": {"checkpoint": {"path": "a", "urls": ["https://b"]}}}},
-            "models.m.checkpoint",
-        ),
-        ({"models": {"m": {"checkpoint": {}}}}, "either `path` or `urls`"),
+        ({"models": {"m": {"checkpoint": {}}}}, "give `path` or `urls`"),
         ({"models": {"m": {"checkpoint": {"path": "a", "sha256": "abc"}}}}, "checkpoint.sha256"),
         ({"models": {"m": {"checkpoint": {"urls": ["gopher://x"]}}}}, "checkpoint.urls.0"),
         ({"models": {"m": {"checkpoint": {"path": "a", "version": 4}}}}, "checkpoint.version"),
@@ -67,3 +63,9 @@ def test_refused_with_the_path_of_the_key(values, named):
 def test_a_list_of_models_keeps_its_order_and_drops_repeats():
     models = {name: MODELS["m"] for name in "abc"}
     assert load_config({"model": ["c", "a", "c"], "models": models}).names == ["c", "a"]
+
+
+def test_a_path_is_taken_before_urls_as_a_configfile_cannot_take_them_away():
+    checkpoint = {"path": "a", "urls": ["https://b"]}
+    config = load_config({"model": "m", "models": {"m": {"checkpoint": checkpoint}}})
+    assert config.models["m"].checkpoint.path == "a"

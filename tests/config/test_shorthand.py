@@ -5,7 +5,7 @@ import re
 import pytest
 
 from megaport.config.load import ConfigError, load_config
-from megaport.config.model import Architecture, Config, Model
+from megaport.config.model import Architecture, Checkpoint, Config, Model
 from megaport.config.shorthand import PLACES, SOURCE, name_of
 
 LISTED = {
@@ -18,7 +18,7 @@ LISTED = {
 
 
 def own(**said: object) -> tuple[str, Model]:
-    config = load_config(LISTED | said)
+    config = load_config(LISTED | said, "listed")
     (name,) = config.names
     return name, config.models[name]
 
@@ -65,7 +65,17 @@ def test_names_are_safe_and_readable(path, readable):
 
 def test_a_name_of_ones_own():
     assert own(checkpoint="/a/model.pt", model="mine")[0] == "mine"
-    assert own(checkpoint="/a/model.pt", model="other")[0].startswith("model-")
+    assert own(checkpoint="/a/model.pt", model="listed")[0].startswith("model-")
+
+
+def test_a_model_there_is_may_be_read_from_elsewhere():
+    digest = "0" * 64
+    other = {"checkpoint": {"urls": ["https://b"], "sha256": digest}, "golden": "g.json"}
+    said = {"models": LISTED["models"] | {"other": other}}  # type: ignore[operator]
+    name, model = own(checkpoint="/a/model.pt", model="other", **said)
+    assert name == "other"
+    assert model.checkpoint == Checkpoint(path="/a/model.pt", sha256=digest)
+    assert (model.golden, model.tokenizer) == ("g.json", "gpt2")
 
 
 def test_the_working_directory_names_relative_paths(tmp_path, monkeypatch):
@@ -171,7 +181,7 @@ def test_shorthand_is_no_key_of_the_configuration():
     [
         ({"models": "x", "n_head": 3}, "models = 'x'"),
         ({"model": 3, "n_head": 3}, r"`model` names \['3'\]"),
-        ({"checkpoint": None}, r"models\.checkpoint-\w+\.checkpoint = None"),
+        ({"checkpoint": None}, r"models\.listed\.checkpoint = None"),
         ({"architecture": "wide"}, r"models\.listed\.architecture = 'wide'"),
     ],
 )

@@ -88,3 +88,12 @@ def test_any_era_generates(built, snakemake, oracle):
     assert ran.status == 0, ran.text
     lines = (made(built) / "generations.jsonl").read_text().splitlines()
     assert len(json.loads(lines[0])["token_ids"]) == oracle.facts["positions"]
+
+
+@pytest.mark.parametrize(
+    ("said", "name"), [("megatron-gpt2-345m", "megatron-gpt2-345m"), ("new", "new")]
+)
+def test_a_name_that_is_asked_for_is_its_name(built, snakemake, mine, said, name):
+    ran = snakemake(built, "download", "--config", f"checkpoint={mine}", f"model={said}")
+    assert ran.status == 0, ran.text
+    assert made(built).name == name

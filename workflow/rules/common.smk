@@ -21,9 +21,10 @@ from megaport.steps import BUILT, PAGE, REPORT, SHOWN, STEPS
 
 # A module may be given a part of the configuration: the rest is as in config.yaml.
 settings = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+unasked = settings["model"]
 update_config(settings, config)
 try:
-    CONFIG = load_config(settings)
+    CONFIG = load_config(settings, unasked)
 except MegaportError as error:
     raise WorkflowError(str(error))
 config.update(CONFIG.plain())

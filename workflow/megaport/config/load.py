@@ -20,9 +20,12 @@ class ConfigError(MegaportError):
     """config.yaml, a --configfile or --config says something the workflow does not understand."""
 
 
-def load_config(values: Mapping[str, Any]) -> Config:
-    """Raises ConfigError with the path of every key that is unknown, mistyped or impossible."""
-    written = written_out(values)
+def load_config(values: Mapping[str, Any], unasked: str | list[str] | None = None) -> Config:
+    """Raises ConfigError with the path of every key that is unknown, mistyped or impossible.
+
+    `unasked` is what `model` is where nobody says it.
+    """
+    written = written_out(values, unasked)
     try:
         return Config.model_validate(written)
     except ValidationError as error:

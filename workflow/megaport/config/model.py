@@ -37,7 +37,10 @@ class Strict(BaseModel):
 
 
 class Checkpoint(Strict):
-    """Where a checkpoint comes from and how its bytes are known."""
+    """Where a checkpoint comes from and how its bytes are known.
+
+    A path is taken before URLs: a --configfile merges, and cannot take them away.
+    """
 
     path: NoFile = None
     urls: list[Url] = []
@@ -45,9 +48,9 @@ class Checkpoint(Strict):
     version: Literal[0, 1, 2, 3] | None = None
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if bool(self.path) == bool(self.urls):
-            raise ValueError("give either `path` or `urls`")
+    def _a_source(self) -> Self:
+        if not self.path and not self.urls:
+            raise ValueError("give `path` or `urls`")
         return self
 
 

@@ -1,7 +1,8 @@
 """A model said in one line: `--config checkpoint=PATH n_head=16`, keys that belong to no section.
 
-With `checkpoint` they make a model named after the file; without, they change the models that
-`model:` names.
+With `checkpoint` they make a model named after the file, or by a `model` that nobody has yet; where
+`model` names one there is, that model is read from there. Without, they change the models that
+`model` names.
 """
 
 import hashlib
@@ -25,8 +26,11 @@ SUFFIX = re.compile(r"(\.(pt|pth|bin|ckpt|zip|nemo|tar|tgz|gz))+$", re.IGNORECAS
 LONGEST = 64  # characters of a file's name that its model keeps
 
 
-def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same configuration without shorthand. What is of the wrong type stays as it is."""
+def written_out(values: Mapping[str, Any], unasked: Any = None) -> dict[str, Any]:
+    """The same configuration without shorthand. What is of the wrong type stays as it is.
+
+    `unasked` is what `model` is where nobody says it.
+    """
     rest = {key: value for key, value in values.items() if key not in {SOURCE, *PLACES}}
     said = {PLACES[key]: value for key, value in values.items() if key in PLACES}
     models = rest.get("models", {})
@@ -34,10 +38,10 @@ def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
         return rest
     rest["models"] = models = dict(models)
     if SOURCE in values:
-        checkpoint = _checkpoint(values[SOURCE])
-        name = _chosen_name(rest.get("model"), models) or name_of(checkpoint)
-        models[name] = {"checkpoint": checkpoint, "tokenizer": "auto"}
-        rest["model"] = name
+        checkpoint, chosen = _checkpoint(values[SOURCE]), rest.get("model")
+        asked = isinstance(chosen, str) and chosen != unasked
+        rest["model"] = name = chosen if asked else name_of(checkpoint)
+        models[name] = _moved(models.get(name, {"tokenizer": "auto"}), checkpoint)
     named = rest.get("model")
     for name in map(str, named if isinstance(named, list) else [named]):
         if said and isinstance(models.get(name), Mapping):
@@ -54,9 +58,14 @@ def _checkpoint(source: Any) -> Any:
     return {"urls": [source]} if "://" in source else {"path": source}
 
 
-def _chosen_name(model: Any, models: Mapping[str, Any]) -> str | None:
-    """What `--config model=NAME` calls it: a name that no model has yet."""
-    return model if isinstance(model, str) and model not in models else None
+def _moved(model: Any, checkpoint: Any) -> dict[str, Any]:
+    """The model with its bytes from elsewhere; a digest that is pinned still holds."""
+    before = model if isinstance(model, Mapping) else {}
+    kept = before.get(SOURCE)
+    if isinstance(kept, Mapping) and isinstance(checkpoint, Mapping):
+        said = {key: value for key, value in kept.items() if key not in ("path", "urls")}
+        checkpoint = {**said, **checkpoint}
+    return {**before, SOURCE: checkpoint}
 
 
 def name_of(checkpoint: Any) -> str:
