@@ -13,10 +13,9 @@ from megaport.config.model import Config, Model
 from megaport.errors import MegaportError
 from megaport.steps import REPORT, SHOWN, STEPS, Given, Step, find
 from megaport.store.canonical import canonical_json
-from megaport.store.code import Code
+from megaport.store.code import Code, versions
 from megaport.store.job import Job
 from megaport.store.receipts import Files, Receipt
-from megaport.store.software import versions
 from megaport.store.stat_cache import StatCache, sha256_file
 from megaport.store.store import Store, open_store
 

@@ -1,8 +1,9 @@
-"""Digest of the code that computes a step: the bytes of the source files that its row names."""
+"""What computes a step: the bytes of the source files that its row names, versions of packages."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[1]
@@ -30,3 +31,15 @@ class Code:
         for place in self.places:
             path = LIBRARY / place
             yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Version by name; a package that is not installed counts as "absent"."""
+    return {package: _version(package) for package in sorted(packages)}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
