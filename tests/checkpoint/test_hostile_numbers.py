@@ -153,3 +153,10 @@ def test_a_rank_whose_number_is_none_is_no_rank(name: str, tmp_path: Path) -> No
     rank.rename(rank.with_name(name))
     with pytest.raises(MegaportError):
         open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist", "zarr", "bigscience"])
+def test_a_model_without_layers_is_refused(layout: str, tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=0), layout=layout)
+    with pytest.raises(MegaportError, match="layer"):
+        open_checkpoint(path, spool=tmp_path)

@@ -27,6 +27,8 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     table, findings, copies = parts.table, parts.findings, list[str]()
     check_stages(parts)
     tensors, layers = _numbered_through(parts.stages, findings, copies)
+    if not layers:
+        findings.report("missing", "layers", "no stage has any")
     unknown = {name: stage.source for stage in parts.stages for name in stage.unknown}
     shapes = {name: joined_shape(table, name, shards) for name, shards in tensors.items()}
     said = {**(parts.args or {}), **parts.beside}
