@@ -45,6 +45,7 @@ def cluster(tmp_path):
     return arguments, jobs
 
 
+@pytest.mark.slow
 def test_two_models_through_an_executor(tmp_path, cluster):
     arguments, jobs = cluster
     folder = checkout(tmp_path / "checkout")
@@ -63,6 +64,7 @@ def test_two_models_through_an_executor(tmp_path, cluster):
     assert snakemake(folder, *asked, JOBS=str(jobs)).nothing
 
 
+@pytest.mark.slow
 def test_forcing_reaches_jobs_of_an_executor(tmp_path, cluster):
     arguments, jobs = cluster
     folder = checkout(tmp_path / "checkout")

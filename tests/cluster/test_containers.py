@@ -28,6 +28,7 @@ def instructions(name: str) -> list[str]:
     return re.findall(rf"^{name} (.+)$", DOCKERFILE, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_every_job_goes_through_the_image(tmp_path):
     engine = tmp_path / "bin" / "apptainer"
     engine.parent.mkdir()

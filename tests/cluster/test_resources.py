@@ -1,9 +1,9 @@
 """Every job that may leave the machine says what it needs."""
 
-from support.checkout import checkout, snakemake
+from support.checkout import checkout
 
 
-def test_every_job_that_may_leave_the_machine_says_what_it_needs(tmp_path):
+def test_every_job_that_may_leave_the_machine_says_what_it_needs(snakemake, tmp_path):
     folder = checkout(tmp_path / "checkout")
     assert snakemake(folder, "checksum").status == 0
     ran = snakemake(folder, "-n", "all")
@@ -14,7 +14,7 @@ def test_every_job_that_may_leave_the_machine_says_what_it_needs(tmp_path):
     assert "mem_mb=1010" in known and "runtime=3" in known
 
 
-def test_a_card_is_asked_for_only_where_one_is_used(tmp_path):
+def test_a_card_is_asked_for_only_where_one_is_used(snakemake, tmp_path):
     folder = checkout(tmp_path / "checkout")
     asked = {}
     for device in ("cuda", "cpu"):

@@ -47,6 +47,7 @@ if can_mount():
             assert content(folder) == content(pristine)
             assert verify(Store(disk / "store")).clean
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("left", "lost"), [(1_000_000, set()), (0, CHAIN - {"download"})], ids=["little", "nothing"]
     )

@@ -5,6 +5,8 @@ On real file systems, where they can be mounted; tests/store does the same to a 
 
 import shutil
 
+import pytest
+
 from support.checkout import checkout, content
 from support.mounts import bound, can_mount, make_read_only, make_writable, small_disk
 
@@ -19,6 +21,7 @@ def store_on(disk):
 
 if can_mount():
 
+    @pytest.mark.slow
     def test_a_run_on_a_store_without_space_is_a_clean_error_and_retry_works(
         snakemake, pristine, tmp_path
     ):
@@ -47,6 +50,7 @@ if can_mount():
             assert (ran.status, ran.computed) == (0, set()), ran.text
             assert content(folder) == content(pristine)
 
+    @pytest.mark.slow
     def test_read_only_results_are_a_clean_error_and_retry_works(snakemake, pristine, tmp_path):
         folder = checkout(tmp_path / "one", pristine)
         (folder / "results").mkdir()

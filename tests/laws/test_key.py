@@ -63,6 +63,7 @@ def run(folder: Path, server: MisbehavingServer, target: str, urls: list[str]) -
     return snakemake(folder, target, "--configfile", "mine.yaml", **environment)
 
 
+@pytest.mark.slow
 def test_ngc_api_key_in_logs_receipts_report_and_error_text_never(built, tmp_path, ngc):
     ngc.will(*ATTACKS)
     ngc.will_always(bad.status(403))

@@ -7,11 +7,12 @@ import pytest
 
 from megaport.cli import main
 from support.checkout import content
+from support.samples import slow
 
 RECEIPT = Path("results/austen-tiny/convert.json")
 
 
-@pytest.mark.parametrize("version", [0, None], ids=["older", "before there were versions"])
+@pytest.mark.parametrize("version", [0, slow(None)], ids=["older", "before there were versions"])
 def test_a_receipt_of_an_older_format_version_is_replaced(snakemake, built, version):
     before = content(built)
     receipt = json.loads((built / RECEIPT).read_text())

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from support.checkout import checkout, content
+from support.samples import slow
 
 MODEL = Path("results/austen-tiny")
 SHARDED = {"max_shard_size": 10_000_000}
@@ -38,7 +39,7 @@ def clean(snakemake, pristine, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [SHARDED, {"tokenizer": None}, {"tokenizer": None} | SHARDED],
+    [slow(SHARDED), slow({"tokenizer": None}), {"tokenizer": None} | SHARDED],
     ids=["sharded", "bare", "bare and sharded"],
 )
 def test_another_shape_and_back(snakemake, built, clean, settings):
@@ -56,12 +57,6 @@ def test_a_change_after_snakemake_lost_its_memory(snakemake, built, clean):
     ran = snakemake(built, "assemble", *configured(built, {"dtype": "float32"}))
     assert ran.computed == {"convert", "assemble"}, ran.text
     assert content(built) == clean({"dtype": "float32"})
-
-
-def test_a_dry_run_of_another_configuration_changes_nothing(snakemake, built):
-    told = snakemake(built, "-n", "assemble", *configured(built, {"dtype": "float32"}))
-    assert "rule convert_model" in told.text
-    assert snakemake(built, "assemble").nothing
 
 
 def test_times_that_hide_a_change(snakemake, built, clean):
@@ -91,6 +86,7 @@ def test_a_receipt_in_the_middle_comes_back(snakemake, built):
     assert content(built) == before
 
 
+@pytest.mark.slow
 def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
     two = {"export": {"form": "v3", "tensor_parallel": 2}}
     one = {"export": {"form": "v3", "tensor_parallel": 1}}
@@ -103,6 +99,7 @@ def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
     ] == []
 
 
+@pytest.mark.slow
 def test_an_export_has_nothing_of_the_tokenizer(snakemake, built):
     before = snakemake(built, "export")
     ran = snakemake(built, "export", *configured(built, {"tokenizer": None}))

@@ -13,6 +13,7 @@ import yaml
 from megaport.store.store import Store
 from megaport.store.verify import verify
 from support.checkout import ENVIRONMENT, SNAKEMAKE, Ran, checkout, content
+from support.samples import slow
 
 PRETENDING = Path(__file__).resolve().parents[1] / "support" / "pretending"
 CHAIN = ["assemble", "checksum", "convert", "download", "inspect"]
@@ -39,7 +40,7 @@ def settings(folder: Path, **keys) -> list[str]:
     return ["--configfile", "mine.yaml"]
 
 
-@pytest.mark.parametrize("locks", ["working", "missing"])
+@pytest.mark.parametrize("locks", ["working", slow("missing")])
 def test_two_runs_same_store_same_key_at_once(pristine, tmp_path, locks):
     """Two clones. With file locks the work is done once, without it may be done twice."""
     pretence = {"PYTHONPATH": str(PRETENDING), "PRETEND": "no-locks"} if locks == "missing" else {}
@@ -104,6 +105,7 @@ def test_a_store_below_makes_everything_a_hit(snakemake, built, tmp_path):
     assert again.nothing, again.text
 
 
+@pytest.mark.slow
 def test_a_colleagues_upload_is_a_hit_and_without_it_the_work_is_done(snakemake, built, tmp_path):
     far = {"store_remote": f"file://{tmp_path}/far", "store_upload": True}
     first = snakemake(built, "assemble", *settings(built, **far), "-F")

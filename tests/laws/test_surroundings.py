@@ -10,6 +10,7 @@ import pytest
 
 from support import checkout as shell
 from support.checkout import checkout, content
+from support.samples import slow
 
 PRETENDING = Path(__file__).resolve().parents[1] / "support" / "pretending"
 LATER = {"PYTHONPATH": str(PRETENDING), "PRETEND": "later"}
@@ -21,10 +22,8 @@ def started(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / ".snakemake" / "log").glob("*.log"))
 
 
-@pytest.mark.parametrize(
-    "targets",
-    [("pytorch_bin", "generate", "export"), pytest.param(("parity",), marks=[pytest.mark.slow])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("targets", [("pytorch_bin", "generate", "export"), ("parity",)])
 def test_same_bytes_at_another_path_time_and_locale_with_more_workers(
     snakemake, built, tmp_path, targets
 ):
@@ -38,10 +37,9 @@ def test_same_bytes_at_another_path_time_and_locale_with_more_workers(
     assert [name for name in here if here[name] != there[name]] == []
 
 
-@pytest.mark.parametrize(("umask", "locale"), [(0o000, "tr_TR.UTF-8"), (0o027, "ja_JP.SJIS")])
-def test_same_bytes_with_any_umask_locale_time_zone_and_hash_seed(
-    pristine, tmp_path, umask, locale
-):
+@pytest.mark.parametrize("surroundings", [(0o000, "tr_TR.UTF-8"), slow((0o027, "ja_JP.SJIS"))])
+def test_same_bytes_with_any_umask_locale_time_zone_and_hash_seed(pristine, tmp_path, surroundings):
+    umask, locale = surroundings
     folder = checkout(tmp_path / "one", pristine)
     ran = shell.snakemake(
         folder, "assemble", umask=umask, LC_ALL=locale, TZ="America/St_Johns", PYTHONHASHSEED="0"

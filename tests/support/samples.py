@@ -10,10 +10,14 @@ TIMES = int(os.environ.get("MEGAPORT_SAMPLE", "1"))
 GOLDEN = 0.6180339887498949  # its multiples, modulo 1, lie evenly whatever their number
 
 
-def samples(always: int, slow: int) -> list:
-    """Numbers of samples, for `parametrize`."""
-    more = range(always, always + slow * TIMES)
-    return [*range(always), *(pytest.param(number, marks=pytest.mark.slow) for number in more)]
+def slow(value: object) -> object:
+    """A parameter that `make test` leaves out."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+def samples(always: int, slowly: int) -> list:
+    """Numbers of samples, for `parametrize`: the latter only among the slow tests."""
+    return [*range(always), *map(slow, range(always, always + slowly * TIMES))]
 
 
 def point(points: Sequence[int], sample: int) -> int:

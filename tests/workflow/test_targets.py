@@ -35,16 +35,6 @@ def test_omit_from_leaves_out_a_rule_and_what_reads_it(snakemake, tmp_path, name
     assert (ran.status, ran.computed) == (0, CHAIN - {"inspect", "assemble"}), ran.text
 
 
-@pytest.mark.parametrize("lost", ["results", ".snakemake", "both"])
-def test_what_is_lost_comes_back_without_a_job(snakemake, built, lost):
-    before = content(built)
-    for name in ("results", ".snakemake") if lost == "both" else (lost,):
-        shutil.rmtree(built / name)
-    ran = snakemake(built, "assemble")
-    assert ran.nothing, ran.text
-    assert content(built) == before
-
-
 @pytest.mark.parametrize(
     ("name", "absent"),
     [
