@@ -1,12 +1,16 @@
 """Our conversion, transformers 4.47.1's script and the floor of the disk, on one synthetic 345M.
 
     python benchmarks/convert.py WORK_FOLDER [--repeats 3] [--without-script]
+    python benchmarks/convert.py WORK_FOLDER --llama [--repeats 3]
 
 The zip holds random FP16 weights in NGC's form (legacy serialization, stored, no args). Each
 contestant runs in a process of its own, in turn, in every repeat; the fastest time counts, and
 anonymous memory is sampled from /proc. Prints the Markdown of
 docs/maintainers/convert-benchmark.md. The script needs an environment of its own, which is built in
 WORK_FOLDER with pip (5 GB, once).
+
+`--llama`: Megatron core's torch_dist with a Llama 3's sizes, beside torch.distributed.checkpoint
+and save_file at 4 layers (4 GB), and alone at the 32 of an 8B (16 GB, in shards of 5 GB).
 """
 
 import argparse
@@ -59,8 +63,21 @@ source, out = Path(sys.argv[1]), Path(sys.argv[2])
 if sys.argv[3] == "checksum":
     digest_files(source, spool=out.parent)
 checkpoint = open_checkpoint(source, spool=out.parent)
-architecture = describe_architecture(checkpoint, {"n_head": 16, "vocab_size": 50257})
-convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
+said = {} if sys.argv[3] == "llama" else {"n_head": 16, "vocab_size": 50257}
+limit = 5 * 10**9 if sys.argv[3] == "llama" else None
+architecture = describe_architecture(checkpoint, said)
+convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=limit)
+"""
+DCP_SAVE_FILE = """
+import sys
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+reader = dcp.FileSystemReader(sys.argv[1])
+described = reader.read_metadata().state_dict_metadata
+state = {k: torch.empty(v.size, dtype=v.properties.dtype) for k, v in described.items()}
+dcp.load(state, storage_reader=reader, no_dist=True)
+save_file(state, sys.argv[2])
 """
 TORCH_SAVE_FILE = """
 import sys, argparse, time
@@ -137,11 +154,41 @@ def floor(cost: Cost, source: Path, out: Path) -> None:
     """`cp`, and SHA-256 of what was read and of what was written: one after the other."""
     out.unlink(missing_ok=True)
     started = time.perf_counter()
-    subprocess.run(["cp", source, out], check=True)
+    copy_and_hash(source, out)
+    cost.include(time.perf_counter() - started)
+
+
+def copy_and_hash(source: Path, out: Path) -> None:
+    subprocess.run(["cp", "--sparse=never", source, out], check=True)
     for path in (source, out):
         with path.open("rb") as file:
             hashlib.file_digest(file, "sha256")
-    cost.include(time.perf_counter() - started)
+
+
+def llama(work: Path, repeats: int) -> tuple[list[tuple[str, Cost]], float]:
+    """Rows of the table for torch_dist, and the seconds of its floor."""
+    from llama_checkpoint import make_llama
+
+    four, whole = (make_llama(work / f"llama-{n}", n) for n in (4, 32))
+    least, theirs, ours, tall = (Cost() for _ in range(4))
+    for _ in range(repeats):
+        started = time.perf_counter()
+        for file in sorted(four.glob("*/*.distcp")):
+            copy_and_hash(file, work / "copy")
+        least.include(time.perf_counter() - started)
+        folder = next(four.glob("iter_*"))
+        run(theirs, [sys.executable, "-c", DCP_SAVE_FILE, folder, work / "saved"])
+        convert(ours, four, work / "out", "llama")
+    for left in ("copy", "saved"):
+        (work / left).unlink()
+    convert(tall, whole, work / "out", "llama")
+    rows = [
+        ("floor: `cp`, SHA-256 of what is read and written, 4 layers", least),
+        ("convert, 4 layers", ours),
+        ("torch.distributed.checkpoint.load + save_file, 4 layers, no digest", theirs),
+        ("convert, 32 layers (8B, 16 GB)", tall),
+    ]
+    return rows, least.seconds
 
 
 def script_runner(work: Path) -> Callable[[Cost, Path, Path], None]:
@@ -201,9 +248,15 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--without-script", action="store_true")
+    parser.add_argument("--llama", action="store_true")
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    if options.llama:
+        bare = Cost()
+        run(bare, [sys.executable, "-c", "import time; time.sleep(0.1)"])
+        print(table(*llama(work, options.repeats), bare.memory))
+        return
     source = make_checkpoint(work / "345m.zip", LAYERS)
     script = None if options.without_script else script_runner(work)
     bare, least, ours, checked, old, tall = (Cost() for _ in range(6))

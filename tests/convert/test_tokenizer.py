@@ -1,48 +1,20 @@
 """Tokenizers of one's own: what is taken, what is made, what is refused."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from megaport.convert.tokenizer import (
     AUTO,
-    FILES,
     TokenizerError,
     TokenizerFiles,
     chosen_tokenizer,
     open_tokenizer,
     write_tokenizer,
 )
-
-TEXT = "It is a truth universally acknowledged, that a single man must be in want of a wife."
-
-
-def trained(special: str) -> Tokenizer:
-    """A byte-level BPE of 300 tokens, like GPT-2's but for its size."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=[AddedToken(special, special=True)],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([TEXT] * 9, trainer)
-    return tokenizer
-
-
-def files_of(folder: Path) -> TokenizerFiles:
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in FILES
-        if (folder / name).is_file()
-    }
-    return TokenizerFiles(folder, digests)
+from support.tokenizers import TEXT, files_of, trained
 
 
 def written(folder: Path, out: Path) -> dict[str, int]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,7 +69,7 @@ def convert_checkpoint(
     if len(files) > 1:
         write_index(out, files)
         digests[INDEX] = _digest(out / INDEX)
-    config = checkpoint.table.config(architecture)
+    config = checkpoint.table.config(replace(architecture, dtype=TORCH_NAME[target]))
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     digests["config.json"] = _digest(out / "config.json")
     return Converted(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))

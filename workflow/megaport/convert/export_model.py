@@ -1,6 +1,5 @@
 """A GPT-2 model directory seen as Megatron would hold it: one leaf a tensor and rank."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from megaport.convert.errors import ExportError, UnreadableModelError
 from megaport.convert.pickle_writer import Leaf
 from megaport.convert.transforms import pieces
-from megaport.convert.weights import read_weights
+from megaport.convert.weights import read_config, read_weights
 from megaport.gpt2 import GPT2, sizes_of
 from megaport.table import Row, Sizes
 from megaport.tensors import STORAGE, Array, Tensor
@@ -68,7 +67,7 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     The vocabulary is padded to a multiple of 128 x ranks, as Megatron's default does.
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
-    config = read_config(model_dir)
+    config = _read_config(model_dir)
     sizes = sizes_of(config, ranks)
     tied = config.get("tie_word_embeddings", True)
     tensors = _named(read_weights(model_dir), tied=tied)
@@ -77,16 +76,19 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     return Gpt2(config, sizes, config["n_layer"], tied, dtype, tensors)
 
 
-def read_config(model_dir: Path) -> dict[str, Any]:
-    """config.json of a GPT-2. Raises UnreadableModelError when it is missing or another model's."""
-    path = model_dir / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in NEEDED if key not in config]
-        if config.get("model_type") != "gpt2" or missing:
-            raise ValueError(f"model_type {config.get('model_type')}, without {missing}")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UnreadableModelError.of(path, error, "the config.json of a GPT-2") from error
+def _read_config(model_dir: Path) -> dict[str, Any]:
+    """config.json of a GPT-2. Raises ExportError for another model's."""
+    config = read_config(model_dir)
+    if config.get("model_type") != "gpt2":
+        raise ExportError(
+            str(model_dir),
+            seen=f"a model of type {config.get('model_type')}",
+            expected="a GPT-2: `export` knows no other architecture",
+            remedy="Hand on the model directory as it is.",
+        )
+    if missing := [key for key in NEEDED if key not in config]:
+        seen = KeyError(", ".join(missing))
+        raise UnreadableModelError.of(model_dir / "config.json", seen, "the config.json of a GPT-2")
     return config
 
 

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from megaport.convert.export_model import read_config
 from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.pickle_writer import Leaf
 from megaport.convert.torch_writer import write_torch_zip
-from megaport.convert.weights import read_weights
+from megaport.convert.weights import read_config, read_weights
 from megaport.gpt2 import GPT2
+from megaport.llama import LLAMA
+from megaport.table import LAYER, WORD
 from megaport.tensors import Array
 
 
 def write_pytorch_bin(converted: Path, out: Path) -> str:
-    """Write what `torch.save(GPT2LMHeadModel.state_dict())` holds, from `converted`'s safetensors.
+    """Write what `torch.save(model.state_dict())` holds, from `converted`'s safetensors.
 
     In the state dict's order; a tied `lm_head.weight` is a second name of the same storage and
     takes no bytes. `torch.load(weights_only=True)` reads it, memory-mapped too. Needs no torch;
@@ -27,11 +28,14 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
         name: Leaf(tensor.dtype, tensor.shape, partial(_chunks, tensor.array))
         for name, tensor in tensors.items()
     }
+    table = GPT2 if config["model_type"] == "gpt2" else LLAMA
     tied = config.get("tie_word_embeddings", True)
-    rows = GPT2.rows(config["n_layer"], tied=tied)
+    layers = config.get("n_layer") or config["num_hidden_layers"]
+    held = {row.megatron.removeprefix(LAYER) for row in table.layer if row.at(0).target in leaves}
+    rows = table.rows(layers, tied=tied, leaves=held)
     tree = {row.target: leaves[row.target] for row in rows}
     if tied:
-        tree[GPT2.head.target] = tree["transformer.wte.weight"]
+        tree[table.head.target] = leaves[table.row(WORD).target]
     with out.open("w+b") as file:
         write_torch_zip(tree, file, out.stem)
         file.seek(0)

@@ -1,8 +1,9 @@
-"""The weights of a model directory: one safetensors file, or shards named as Hugging Face does."""
+"""A model directory's config.json and weights: one safetensors file, or shards as on the Hub."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from megaport.convert.errors import UnreadableModelError
 from megaport.convert.safetensors_file import TensorInfo, read_safetensors
@@ -64,3 +65,13 @@ def read_weights(model_dir: Path) -> dict[str, Tensor]:
         raise UnreadableModelError.of(index, error, "an index of shards") from error
     shards = [read_safetensors(model_dir / name) for name in sorted(names)]
     return dict(sorted((name, tensor) for shard in shards for name, tensor in shard.items()))
+
+
+def read_config(model_dir: Path) -> dict[str, Any]:
+    """config.json. Raises UnreadableModelError when it is missing or no JSON object."""
+    path = model_dir / "config.json"
+    try:
+        config: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableModelError.of(path, error, "a config.json") from error
+    return config
