@@ -34,11 +34,10 @@ def _rows(found: dict[str, Any], engine: str) -> list[dict[str, Any]]:
     return [row for row in found["rows"] if row["engine"] == engine]
 
 
-def test_the_device_is_in_the_first_line_and_the_file_name(
+def test_the_device_is_in_the_first_line(
     result: tuple[Path, dict[str, Any]],
 ) -> None:
     path, found = result
-    assert path.name.startswith("cpu-")
     assert next(iter(found.items())) == ("device", "cpu")
     assert path.with_suffix(".txt").read_text().startswith("device cpu, ")
     assert found["summary"].startswith("device cpu, ")

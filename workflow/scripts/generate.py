@@ -13,7 +13,7 @@ HARDWARE = {"gpus": gpu_names()}
 def compute(work: Work, task: Task) -> None:
     from megaport.generate.device import resolve_device
     from megaport.generate.generate import generate_texts, open_tokenizer
-    from megaport.generate.model_files import read_shape
+    from megaport.generate.model_files import read_outline
     from megaport.generate.output import write_generations
     from megaport.generate.prompts import Takes, parse_prompts, read_prompts, takeable
 
@@ -23,7 +23,7 @@ def compute(work: Work, task: Task) -> None:
     else:
         wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
     model = work.folder("assemble", "model")
-    shape, tokenizer = read_shape(model), open_tokenizer(model)
+    shape, tokenizer = read_outline(model), open_tokenizer(model)
     if task.settings["prompts"] is None:
         takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
         wanted = takeable(wanted, takes)

@@ -15,7 +15,7 @@ import torch
 from megaport.benchmark.measure import prompt_ids
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, Engine
-from megaport.generate.model_files import Shape, read_shape
+from megaport.generate.model_files import Outline, read_outline
 
 # Bounds of the largest regret. A dtype's rounding moves a logit by about its epsilon (2^-8, 2^-11)
 # times a growth over layers; measured maxima are in docs/how-it-works/generation-benchmark.md.
@@ -23,14 +23,14 @@ REGRET = {"float32": 0.0, "float16": 0.05, "bfloat16": 0.3}
 PROMPTS, PROMPT_LENGTH, NEW_TOKENS = 3, 8, 24
 
 
-def judged_batches(shape: Shape, seed: int) -> list[Batch]:
+def judged_batches(shape: Outline, seed: int) -> list[Batch]:
     """What every contender continues for the judge, a prompt at a time."""
     length = min(PROMPT_LENGTH + NEW_TOKENS, shape.positions)
     ids = prompt_ids(shape, PROMPTS, min(PROMPT_LENGTH, length // 2), seed)
     return [Batch([prompt], length) for prompt in ids]
 
 
-def judged_texts(engine: Engine, shape: Shape, seed: int) -> list[list[int]]:
+def judged_texts(engine: Engine, shape: Outline, seed: int) -> list[list[int]]:
     """An engine's greedy texts for judged_batches."""
     return [engine.generate(batch)[0] for batch in judged_batches(shape, seed)]
 
@@ -56,7 +56,7 @@ class Judge:
         from megaport.generate.engines.eager import EagerEngine  # seconds of transformers
 
         self.engine = EagerEngine.load(model_dir, Placement(device, "float32", "the judge"))
-        shape = read_shape(model_dir)
+        shape = read_outline(model_dir)
         self.batches = judged_batches(shape, seed)
         self.texts = judged_texts(self.engine, shape, seed)
 

@@ -13,14 +13,14 @@ from megaport.benchmark.options import BenchmarkOptions, Point
 from megaport.benchmark.statistics import interval, percentiles
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, Engine, EngineError, OutOfMemoryError
-from megaport.generate.model_files import Shape
+from megaport.generate.model_files import Outline
 
 # The first run of a form compiles and warms up, the second records the graphs left to record.
 WARM_UPS = 2
 
 
 def measure(
-    engine: Engine, shape: Shape, placement: Placement, point: Point, options: BenchmarkOptions
+    engine: Engine, shape: Outline, placement: Placement, point: Point, options: BenchmarkOptions
 ) -> dict[str, Any]:
     """A row: the point, `status` ("measured", "out of memory", "refused") and, when measured, raw
     samples in seconds with medians, intervals, bytes and joules."""
@@ -45,7 +45,7 @@ def measure(
         return row | {"status": "refused", "reason": str(error)}
 
 
-def prompt_ids(shape: Shape, rows: int, length: int, seed: int) -> list[list[int]]:
+def prompt_ids(shape: Outline, rows: int, length: int, seed: int) -> list[list[int]]:
     """Seeded random token ids [rows][length]."""
     ids: list[list[int]] = (
         np.random.default_rng(seed).integers(0, shape.vocabulary, (rows, length)).tolist()
@@ -55,7 +55,7 @@ def prompt_ids(shape: Shape, rows: int, length: int, seed: int) -> list[list[int
 
 def _measured(
     engine: Engine,
-    shape: Shape,
+    shape: Outline,
     placement: Placement,
     point: Point,
     prompts: Sequence[Sequence[int]],
@@ -92,7 +92,7 @@ def _sample(
 
 
 def _by_token(
-    samples: list[dict[str, Any]], point: Point, shape: Shape, placement: Placement, seed: int
+    samples: list[dict[str, Any]], point: Point, shape: Outline, placement: Placement, seed: int
 ) -> dict[str, Any]:
     """What only engines that mark every token can tell."""
     if any(len(s["token_s"]) != point.new_tokens - 1 or not s["token_s"] for s in samples):

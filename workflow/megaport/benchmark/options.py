@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from megaport.generate.model_files import Shape
+from megaport.generate.model_files import Outline
 
 # The model card's own workload: one unconditional text with max_length=32.
 CARD_LENGTH = 32
@@ -35,7 +35,7 @@ class Point:
     prompt: int
     new_tokens: int
 
-    def bytes_per_step(self, shape: Shape, itemsize: int) -> int:
+    def bytes_per_step(self, shape: Outline, itemsize: int) -> int:
         """What one decode step reads at least: all weights, and the keys and values of every row at
         the middle of the run."""
         context = self.prompt + self.new_tokens // 2

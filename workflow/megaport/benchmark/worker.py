@@ -18,7 +18,7 @@ from megaport.benchmark.options import BenchmarkOptions, points
 from megaport.benchmark.peers import open_contender
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement
-from megaport.generate.model_files import read_shape
+from megaport.generate.model_files import read_outline
 
 Answer = dict[str, Any]
 
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 def contend(task: dict[str, Any]) -> Iterator[Answer]:
     """How it loaded, its texts for the judge, then a measurement of every point."""
     model_dir, options = Path(task["model"]), BenchmarkOptions(**task["options"])
-    placement, shape = Placement(**task["placement"]), read_shape(model_dir)
+    placement, shape = Placement(**task["placement"]), read_outline(model_dir)
     start = time.perf_counter()
     engine = open_contender(task["engine"], model_dir, placement)
     yield {"load": {"load_s": time.perf_counter() - start, "note": engine.note}}

@@ -15,7 +15,7 @@ from megaport.config.model import Prompt
 from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch, Engine
-from megaport.generate.model_files import Shape, read_shape
+from megaport.generate.model_files import Outline, read_outline
 from megaport.generate.prompts import Takes, token_ids
 from megaport.generate.sampling import Sampling
 
@@ -74,7 +74,7 @@ def generate_texts(
     dtypes a larger batch can turn a near tie, so 1 keeps prompts independent of each other.
     Raises PromptError, EngineError, NonFiniteLogitsError, OutOfMemoryError.
     """
-    shape = read_shape(model_dir)
+    shape = read_outline(model_dir)
     tokenizer = open_tokenizer(model_dir)
     takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
     rows = [row for prompt in prompts for row in _texts(prompt, takes)]
@@ -89,7 +89,7 @@ def generate_texts(
 
 
 @contextmanager
-def _threads(shape: Shape, placement: Placement) -> Iterator[None]:
+def _threads(shape: Outline, placement: Placement) -> Iterator[None]:
     """One thread for a small model: others' work then costs little where two threads would wait for
     each other at every layer, and the texts are the same on any number of cores."""
     threads = torch.get_num_threads()
@@ -119,7 +119,7 @@ def _batches(rows: list[_Text], size: int) -> Iterator[list[_Text]]:
         yield from (alike[start : start + size] for start in range(0, len(alike), size))
 
 
-def _run(engine: Engine, batch: list[_Text], shape: Shape) -> list[list[int]]:
+def _run(engine: Engine, batch: list[_Text], shape: Outline) -> list[list[int]]:
     max_length, sampling = batch[0].form
     return engine.generate(
         Batch(

@@ -1,4 +1,4 @@
-"""A GPT-2 model directory read without transformers: config.json and safetensors."""
+"""A model directory read without transformers: config.json, and GPT-2's safetensors."""
 
 import json
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from megaport.errors import MegaportError
 
 # GPT2Config activation -> torch's `approximate` argument; the three "new" ones are the tanh form.
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+# Models whose configuration has LlamaConfig's names.
+LLAMAS = ("llama", "mistral", "qwen2", "qwen3")
 UNSUPPORTED = ("scale_attn_by_inverse_layer_idx", "add_cross_attention")
 
 
@@ -20,49 +22,93 @@ class ModelFilesError(MegaportError):
     """A directory that is not a GPT-2 model our engines can run."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of one GPT-2, and the token ids it starts and ends with (None: it has none)."""
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What texts and measurements must know of any model: `positions` a text may have, the token
+    ids it begins and ends with (None: it has none), elements of `weights` that a decode step reads
+    at least, and of `keys` and values that a token of context adds."""
+
+    positions: int
+    vocabulary: int
+    bos: int | None
+    eos: int | None
+    weights: int
+    keys: int
+
+    def kv_bytes(self, itemsize: int) -> int:
+        """Bytes of keys and values for one token of context."""
+        return self.keys * itemsize
+
+    def weight_bytes(self, itemsize: int) -> int:
+        """Bytes of weights that one decode step must read: all but the lookups in embeddings."""
+        return self.weights * itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape(Outline):
+    """The sizes of one GPT-2."""
 
     layers: int
     heads: int
     hidden: int
     inner: int
-    positions: int
-    vocabulary: int
     gelu: str
     epsilon: float
     tied: bool
-    bos: int | None
-    eos: int | None
 
-    def kv_bytes(self, itemsize: int) -> int:
-        """Bytes of keys and values for one token of context."""
-        return 2 * self.layers * self.hidden * itemsize
 
-    def weight_bytes(self, itemsize: int) -> int:
-        """Bytes of weights that one decode step must read: all but the lookups in embeddings."""
-        h, i = self.hidden, self.inner
-        layer = 4 * h + (3 * h * h + 3 * h) + (h * h + h) + (2 * h * i + i + h)
-        return (self.layers * layer + 2 * h + self.vocabulary * h) * itemsize
+def read_outline(model_dir: Path) -> Outline:
+    """The Outline of any model the workflow makes. Raises ModelFilesError for others."""
+    config = _json(model_dir / "config.json")
+    if config.get("model_type") not in LLAMAS:
+        return read_shape(model_dir)
+    try:
+        return _llama(config)
+    except KeyError as error:
+        raise _unreadable(model_dir / "config.json", f"no {error.args[0]}") from error
+
+
+def _llama(c: dict[str, Any]) -> Outline:
+    """Of Llama and its kin, by LlamaConfig's names; biases and norms of heads are left out."""
+    hidden, layers, heads = c["hidden_size"], c["num_hidden_layers"], c["num_attention_heads"]
+    size = c.get("head_dim") or hidden // heads
+    groups = c.get("num_key_value_heads") or heads
+    layer = hidden * size * (2 * heads + 2 * groups) + 3 * hidden * c["intermediate_size"]
+    return Outline(
+        positions=c["max_position_embeddings"],
+        vocabulary=c["vocab_size"],
+        bos=c.get("bos_token_id"),
+        eos=_first(c.get("eos_token_id")),
+        weights=layers * (layer + 2 * hidden) + hidden + c["vocab_size"] * hidden,
+        keys=2 * layers * groups * size,
+    )
+
+
+def _first(ids: int | list[int] | None) -> int | None:
+    return ids[0] if isinstance(ids, list) else ids
 
 
 def read_shape(model_dir: Path) -> Shape:
     """The Shape in config.json. Raises ModelFilesError naming what GPT-2 it is not."""
     config = _json(model_dir / "config.json")
     _refuse_unsupported(config)
+    h, layers, rows = config["n_embd"], config["n_layer"], config["vocab_size"]
+    i = config.get("n_inner") or 4 * h
+    layer = 4 * h + (3 * h * h + 3 * h) + (h * h + h) + (2 * h * i + i + h)
     return Shape(
-        layers=config["n_layer"],
+        layers=layers,
         heads=config["n_head"],
-        hidden=config["n_embd"],
-        inner=config.get("n_inner") or 4 * config["n_embd"],
+        hidden=h,
+        inner=i,
         positions=config["n_positions"],
-        vocabulary=config["vocab_size"],
+        vocabulary=rows,
         gelu=GELU[config.get("activation_function", "gelu_new")],
         epsilon=config.get("layer_norm_epsilon", 1e-5),
         tied=config.get("tie_word_embeddings", True),
         bos=config.get("bos_token_id"),
         eos=config.get("eos_token_id"),
+        weights=layers * layer + 2 * h + rows * h,
+        keys=2 * layers * h,
     )
 
 
@@ -100,8 +146,8 @@ def _refuse_unsupported(config: dict[str, Any]) -> None:
         raise ModelFilesError(
             "config.json",
             seen=", ".join(f"{key} {value}" for key, value in seen.items()),
-            expected=f"a GPT-2 with one of {', '.join(GELU)}, no cross attention",
-            remedy="Use the model/ directory that `assemble` made, or `engine: eager`.",
+            expected=f"a GPT-2, which is all that `fast` knows, with one of {', '.join(GELU)}",
+            remedy="Use `engine: eager` or `engine: static`, which know what transformers knows.",
         )
 
 

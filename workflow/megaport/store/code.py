@@ -30,7 +30,11 @@ class Code:
     def _files(self) -> Iterator[Path]:
         for place in self.places:
             path = LIBRARY / place
-            yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            yield from sorted(_sources(path)) if path.is_dir() else [path]
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix in (".py", ".cpp"))
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

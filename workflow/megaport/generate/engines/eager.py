@@ -73,7 +73,7 @@ class EagerEngine:
         return finish(batch, whole[:, batch.width :].tolist())
 
     def _check(self, batch: Batch) -> None:
-        positions = self.model.config.n_positions
+        positions = self.model.config.max_position_embeddings
         check_length(batch, positions)
         # Its rows all run the same number of steps, the longest one past max_length.
         if batch.width + batch.steps > positions:
