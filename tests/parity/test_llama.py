@@ -12,11 +12,11 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.attention import rotate
 from megaport.parity.parity import examine
-from megaport.parity.reading import other_readings
+from megaport.parity.reading import check_reading, other_readings
 from megaport.parity.report import ParityReport
 from megaport.parity.subject import Subject
 from megaport.tensors import Array
-from support.llama_models import LLAMA3, Shape, random_llama
+from support.llama_models import LLAMA3, Shape, random_llama, trained_llama
 from support.oracles import ORACLES
 from support.parity_mistakes import Weights, edit_config, edit_weights, swap
 from support.parity_models import OPTIONS, convert
@@ -246,6 +246,32 @@ def test_other_readings_are_sizes_of_a_head_and_rotary_bases() -> None:
     said = [reading.name for reading in other_readings(normed)]
     assert not any("size" in name for name in said)
     assert "tensor-parallel ranks 0 and 1 swapped" in said
+
+
+def repeating(count: int) -> Array:
+    """Mostly the token seven places before: to know it takes rotary positions that are right."""
+    rng = np.random.default_rng(count)
+    ids = rng.integers(40, size=(count, 64))
+    for at in range(7, 64):
+        kept = rng.random(count) < 0.9
+        ids[kept, at] = ids[kept, at - 7]
+    return ids
+
+
+@pytest.mark.slow
+def test_a_size_of_heads_wrong_on_both_sides_is_caught_by_the_text() -> None:
+    shape = Shape(hidden=64, inner=96, head_size=16, vocab=40, padded=64, positions=64)
+    seeds = iter(range(100, 400))
+    right = trained_llama(shape, lambda n: repeating(n + next(seeds))[:n], steps=150)
+    text = repeating(8)
+    assert check_reading(right, text).outcome == "passed"
+    for fields, says in (
+        ({"head_size": 8, "n_head": 8, "n_group": 4}, "heads of size 16"),
+        ({"rope_theta": 1_000_000.0}, "rotary base 10,000"),
+    ):
+        verdict = check_reading(right.with_architecture(**fields), text)
+        assert verdict.outcome == "failed"
+        assert verdict.note.startswith(f"the text reads better with {says}; ")
 
 
 def caught(subject: Subject, model: Path) -> tuple[str, str | None]:

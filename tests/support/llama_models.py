@@ -1,8 +1,11 @@
-"""Random Llamas as checkpoints read from Megatron core, with any number of groups and ranks."""
+"""Random and trained Llamas as checkpoints read from Megatron core, of any groups and ranks."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.llama import LLAMA
@@ -39,8 +42,12 @@ class Shape:
 
 def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Subject:
     """Every part matters: norms and biases are as random as the matrices."""
-    rng = np.random.default_rng(seed)
-    tensors = {name: _shards(name, array, shape) for name, array in _whole(rng, shape).items()}
+    return as_read(_whole(np.random.default_rng(seed), shape), shape, **architecture)
+
+
+def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Subject:
+    """A model's joined tensors as the reader gives them."""
+    tensors = {name: _shards(name, array, shape) for name, array in whole.items()}
     checkpoint = Checkpoint(
         table=LLAMA,
         family="core_ranks",
@@ -80,6 +87,58 @@ def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: objec
             **said,
         ),
     )
+
+
+def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Subject:
+    """A LlamaForCausalLM after `steps` on batches `ids(n)` [n, S], as Megatron would hold it."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.groups,
+        head_dim=shape.head_size,
+        max_position_embeddings=shape.positions,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(steps):
+        batch = torch.from_numpy(ids(16))
+        model(batch, labels=batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    return as_read(dict(_of_megatron(weights, shape)), shape)
+
+
+def _of_megatron(weights: dict[str, Array], shape: Shape) -> Iterator[tuple[str, Array]]:
+    padding = np.zeros((shape.padded - shape.vocab, shape.hidden), "f4")
+    yield "word_embeddings.weight", np.concatenate([weights["model.embed_tokens.weight"], padding])
+    yield "final_layernorm.weight", weights["model.norm.weight"]
+    for n in range(shape.layers):
+        layer = {
+            name.removeprefix(f"model.layers.{n}.").removesuffix(".weight"): array
+            for name, array in weights.items()
+        }
+        groups = [
+            layer[f"self_attn.{part}_proj"].reshape(shape.groups, -1, shape.head_size, shape.hidden)
+            for part in "qkv"
+        ]
+        rows = np.concatenate(groups, axis=1).reshape(-1, shape.hidden)
+        yield f"layers.{n}.self_attention.linear_qkv.weight", rows
+        fc1 = np.concatenate([layer["mlp.gate_proj"], layer["mlp.up_proj"]])
+        yield f"layers.{n}.mlp.linear_fc1.weight", fc1
+        for name, source in (
+            ("input_layernorm", "input_layernorm"),
+            ("pre_mlp_layernorm", "post_attention_layernorm"),
+            ("self_attention.linear_proj", "self_attn.o_proj"),
+            ("mlp.linear_fc2", "mlp.down_proj"),
+        ):
+            yield f"layers.{n}.{name}.weight", layer[source]
 
 
 def _whole(rng: np.random.Generator, shape: Shape) -> dict[str, Array]:
