@@ -5,6 +5,7 @@ Edits are made on what was read of the files, so no pickle is ever loaded or wri
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -78,7 +79,10 @@ def alike(contents: Contents, first: str) -> list[str]:
 
 
 # Files whose tensors say nothing of their place: a module or a chunk and no more.
-BARE = ("layer_", ".distcp")
+BARE = re.compile(r".*layer_.*|.*\.distcp|.*/[0-9]+(\.[0-9]+)*")
+
+# Chunks of norms and biases, which may well be alike.
+NORMS = re.compile(r"norm|bias|position")
 
 
 def swap(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
@@ -90,7 +94,7 @@ def swap(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
     files = files_of(contents)
     files[one], files[other] = files[other], files[one]
     contents.files = files
-    return Edit(f"swap {one} and {other}", "bare files" if any(b in one for b in BARE) else "")
+    return Edit(f"swap {one} and {other}", "bare files" if BARE.fullmatch(one) else "")
 
 
 def copy(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
@@ -102,7 +106,7 @@ def copy(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
     files = files_of(contents)
     files[other] = files[one]
     contents.files = files
-    return Edit(f"copy {one} over {other}", "bare files" if any(b in one for b in BARE) else "")
+    return Edit(f"copy {one} over {other}", "a norm's chunk" if NORMS.search(one) else "")
 
 
 def delete(contents: Contents, draw: Callable[..., Any]) -> Edit | None:

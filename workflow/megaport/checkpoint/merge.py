@@ -7,7 +7,7 @@ from typing import Any
 
 from megaport.checkpoint.arguments import unknown_mathematics
 from megaport.checkpoint.copies import alike, collapse_copies, settle_head
-from megaport.checkpoint.evidence import check_shards, check_stages, check_statements
+from megaport.checkpoint.evidence import check_copies, check_stages, check_statements
 from megaport.checkpoint.features import refuse_features
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import Checkpoint, joined_shape
@@ -35,7 +35,7 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     refuse_features(parts.source, table, said, shapes, unknown)
     for name, source in unknown.items():
         findings.report("extra", name, f"in {source}")
-    check_shards(table, tensors, findings)
+    check_copies(table, tensors, findings)
     check_statements(parts, tensors, overridden=version is not None)
     collapse_copies(table, tensors, findings)
     tied = settle_head(tensors, parts.args, findings, copies)
