@@ -24,6 +24,7 @@ _NAMES = (
     (r"linear_(q|kv)(_|\.)", f"separate query and key projections or {MLA}"),
     (r"(^|\.)mtp\.", "multi-token prediction"),
     (r"mixer|conv1d|A_log", HYBRID),
+    (r"(^|\.)(norm|final_linear)\.(weight|bias)$", "GPT-NeoX's model, with rotary positions"),
 )
 
 

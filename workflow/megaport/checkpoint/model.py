@@ -9,7 +9,7 @@ from megaport.tensors import Tensor
 
 # Families whose model is Megatron core's: their names, MLP and args mean what core's mean.
 CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP = "core_ranks", "torch_dist", "zarr", "torch_dcp"
-LEGACY_RANKS, DEEPSPEED_LAYERS = "legacy_ranks", "deepspeed_layers"
+LEGACY_RANKS, DEEPSPEED_LAYERS, NEMO = "legacy_ranks", "deepspeed_layers", "nemo"
 CORE_FAMILIES = frozenset({CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP})
 
 # The orders in which query, key and value rows of one rank were ever stored (formats.md):

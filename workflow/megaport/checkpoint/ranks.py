@@ -12,8 +12,9 @@ from megaport.errors import MegaportError
 from megaport.table import Table
 
 _RANK = re.compile(
-    r"(?P<folder>|.*/)mp_rank_(?P<tp>\d+)(?:_(?P<pp>\d+))?(?P<ep>_\d+)?"
-    r"(?:/(?:model_optim_rng|model_rng)|_model_states)\.pt"
+    r"(?P<folder>|.*/)(?:tp_rank_(?P<nemo_tp>[0-9]+)_pp_rank_(?P<nemo_pp>[0-9]+)/[^/]+\.ckpt"
+    r"|mp_rank_(?P<tp>[0-9]+)(?:_(?P<pp>[0-9]+))?(?P<ep>_[0-9]+)?"
+    r"(?:/(?:model_optim_rng|model_rng)\.pt|_model_states\.pt|/[^/]+\.ckpt))"
 )
 _MOST_NAMED = 8
 
@@ -47,7 +48,7 @@ def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
         match = found[name]
         if match["ep"]:
             raise _wrong(name, "a third number, an expert's rank", "mixture of experts (MoE)")
-        place = (int(match["tp"]), int(match["pp"] or 0))
+        place = (int(match["tp"] or match["nemo_tp"]), int(match["pp"] or match["nemo_pp"] or 0))
         if place in grid:
             raise RankFilesError(
                 contents.source,
@@ -59,15 +60,15 @@ def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
     return grid
 
 
-def load_ranks(contents: Contents, table: Table) -> Ranks:
-    """The grid of rank files, which the args (or else the names) say the size of.
+def load_ranks(contents: Contents, table: Table, args: Mapping[str, Any] | None = None) -> Ranks:
+    """The grid of rank files, which `args`, the file's own or the names say the size of.
 
     `RankFilesError` names the file that is missing, one too many or of another run; a mixture of
     experts is refused as `UnsupportedModelError`.
     """
     grid = rank_names(contents)
     first = grid[min(grid)]
-    args = plain_args(contents.state(first).get("args"))
+    args = args or plain_args(contents.state(first).get("args"))
     if args:
         refuse_features(contents.source, table, args, {}, ())
     stated = args or {}

@@ -8,6 +8,7 @@ from megaport.checkpoint.families import (
     core_ranks,
     deepspeed_layers,
     legacy_ranks,
+    nemo,
     torch_dist,
     zarr_arrays,
 )
@@ -16,6 +17,7 @@ from megaport.checkpoint.model import (
     CORE_RANKS,
     DEEPSPEED_LAYERS,
     LEGACY_RANKS,
+    NEMO,
     TORCH_DCP,
     TORCH_DIST,
     ZARR,
@@ -39,6 +41,7 @@ FAMILIES = (
     Family(ZARR, zarr_arrays.recognise, zarr_arrays.read),
     Family(TORCH_DIST, torch_dist.recognise, torch_dist.read),
     Family(TORCH_DCP, torch_dist.recognise_dcp, torch_dist.read),
+    Family(NEMO, nemo.recognise, nemo.read),
     Family(CORE_RANKS, core_ranks.recognise, core_ranks.read),
     Family(LEGACY_RANKS, legacy_ranks.recognise, legacy_ranks.read),
 )

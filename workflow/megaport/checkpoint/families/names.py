@@ -44,8 +44,8 @@ def resolver(table: Table, *stacks: str) -> Resolve:
 
 
 def unwrapped(native: str) -> str:
-    """The name without what DistributedDataParallel and Float16Module put before it."""
-    return re.sub(r"^(module\.)+", "", native)
+    """The name without what DistributedDataParallel and Float16Module put before it, or NeMo."""
+    return re.sub(r"^((module|model)\.)+", "", native)
 
 
 def is_ignorable(native: str) -> bool:

@@ -1,0 +1,130 @@
+"""NeMo 1.x, imitated from its sources' layouts: archives, rank folders, Lightning's checkpoints."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.features import UnsupportedModelError
+from megaport.checkpoint.open import open_checkpoint
+from support import megatron_names
+from support.megatron_model import Model
+from support.read_back import assert_holds
+
+CONFIG = {
+    "num_layers": 2,
+    "hidden_size": 16,
+    "ffn_hidden_size": 64,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 8,
+    "layernorm_epsilon": 1e-5,
+    "activation": "gelu",
+    "normalization": "layernorm",
+    "transformer_block_type": "pre_ln",
+    "position_embedding_type": "learned_absolute",
+    "attention_type": "multihead",
+    "headscale": False,
+    "normalize_attention_scores": True,
+    "kv_channels": None,
+    "bias": True,
+    "share_embeddings_and_output_weights": True,
+    "native_amp_init_scale": 4294967296,
+    "use_scaled_init_method": True,
+    "apply_query_key_layer_scaling": True,
+    "fp32_residual_connection": False,
+    "megatron_amp_O2": False,
+    "tokenizer": {"library": "megatron", "type": "GPT2BPETokenizer"},
+}
+
+
+def state(model: Model, rank: int = 0, ranks: int = 1, names: str = "encoder") -> dict[str, Any]:
+    place = megatron_names.core if names == "core" else megatron_names.legacy
+    return {
+        f"model.{place(name, names, _layer(name))}": model.shard(name, rank, ranks, 3)
+        for name in model.tensors
+    }
+
+
+def _layer(name: str) -> int | None:
+    return int(name.split(".")[1]) if name.startswith("layers.") else None
+
+
+def saved(tree: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    torch.save(tree, file)
+    return file.getvalue()
+
+
+def archive(path: Path, config: dict[str, Any], **files: bytes) -> Path:
+    members = {"model_config.yaml": yaml.safe_dump(config).encode(), **files}
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("names", ["encoder", "core"])
+def test_an_archive_is_read_with_its_configuration(names: str, tmp_path: Path) -> None:
+    model = Model()
+    weights = {"model_weights.ckpt": saved(state(model, names=names))}
+    checkpoint = open_checkpoint(archive(tmp_path / "m.nemo", CONFIG, **weights), spool=tmp_path)
+    assert checkpoint.family == "nemo"
+    assert_holds(checkpoint, model)
+    architecture = describe_architecture(checkpoint, {})
+    assert (architecture.n_head, architecture.activation_function) == (4, "gelu_new")
+    assert not [d for d in checkpoint.decisions if d.subject == "unknown arguments"]
+
+
+@pytest.mark.parametrize("folder", ["mp_rank_{:02d}", "tp_rank_{:02d}_pp_rank_000"])
+def test_rank_folders_are_joined(folder: str, tmp_path: Path) -> None:
+    model = Model()
+    ranks = {
+        f"{folder.format(rank)}/model_weights.ckpt": saved(state(model, rank, 2))
+        for rank in range(2)
+    }
+    path = archive(tmp_path / "m.nemo", CONFIG | {"tensor_model_parallel_size": 2}, **ranks)
+    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+
+
+def test_a_lightning_checkpoint_says_its_sizes_itself(tmp_path: Path) -> None:
+    model = Model()
+    tree = {
+        "state_dict": state(model),
+        "hyper_parameters": {"cfg": CONFIG | {"normalization": "layernorm1p"}},
+        "global_step": 9,
+        "optimizer_states": [{"state": {0: torch.ones(3)}}],
+    }
+    path = tmp_path / "gpt.ckpt"
+    path.write_bytes(saved(tree))
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    assert_holds(checkpoint, model)
+    assert describe_architecture(checkpoint, {}).layernorm_1p
+    assert checkpoint.iteration == 9
+
+
+@pytest.mark.parametrize(
+    ("said", "feature"),
+    [
+        ({"normalization": "rmsnorm"}, "RMSNorm"),
+        ({"activation": "swiglu"}, "another activation"),
+        ({"transformer_block_type": "post_ln"}, "pre-LayerNorm"),
+        ({"headscale": True}, "scaled"),
+        ({"normalize_attention_scores": False}, "not normalised"),
+        ({"position_embedding_type": "rope"}, "rotary"),
+    ],
+    ids=str,
+)
+def test_what_the_configuration_asks_for_is_refused(
+    said: dict[str, Any], feature: str, tmp_path: Path
+) -> None:
+    weights = {"model_weights.ckpt": saved(state(Model()))}
+    path = archive(tmp_path / "m.nemo", CONFIG | said, **weights)
+    with pytest.raises(UnsupportedModelError, match=feature):
+        open_checkpoint(path, spool=tmp_path)

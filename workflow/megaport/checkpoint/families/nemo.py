@@ -1,0 +1,137 @@
+"""NeMo 1.x: `.nemo` archives and Lightning's `.ckpt`, whose names are Megatron's below `model.`.
+
+The sizes stand in model_config.yaml, or in hyper_parameters of a `.ckpt`. Rows of query, key and
+value are [heads, 3, head size]. Read from the layouts that NeMo's sources write.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from megaport.architectures import table_of
+from megaport.checkpoint.contents import Contents, flatten
+from megaport.checkpoint.evidence import check_agreement
+from megaport.checkpoint.families.names import stage_of, weights_beside
+from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.model import NEMO
+from megaport.checkpoint.ranks import Ranks, load_ranks, rank_names
+from megaport.checkpoint.records import Record
+from megaport.checkpoint.stages import Parts, Stage
+from megaport.checkpoint.version import Layout
+from megaport.table import Table
+
+_NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)")
+_CONFIGS = ("model_config.yaml", "hparams.yaml")
+_MOST_YAML, _MOST_DEPTH = 1 << 20, 8
+STACKS = ("encoder", "decoder")
+# What NeMo calls otherwise, or takes where nothing is said (megatron_gpt_config.yaml).
+_RENAMED = {
+    "bias_activation_fusion": "bias_gelu_fusion",
+    "seq_len_interpolation_factor": "rotary_seq_len_interpolation_factor",
+    "rotary_percentage": "rotary_percent",
+}
+_DEFAULTS = {"bias_activation_fusion": True}
+
+
+def recognise(contents: Contents) -> str | None:
+    """Why these are NeMo's files, or None."""
+    files = rank_names(contents)
+    if not files:
+        return None
+    model = _model(contents.state(files[min(files)]))
+    if not any(_NAME.match(str(name)) for name in model):
+        return None
+    return "tensors stand below model.language_model, model.embedding or model.decoder"
+
+
+def read(contents: Contents, findings: Findings) -> Parts:
+    """The rank files' tensors, stage by stage."""
+    files = rank_names(contents)
+    first = contents.state(files[min(files)])
+    table = table_of(name for name, _ in flatten(_model(first)))
+    args = _args(contents, first)
+    ranks = load_ranks(contents, table, args)
+    check_agreement(files.values(), contents.state, table, findings)
+    for name in files.values():
+        state = contents.state(name)
+        beside = weights_beside(state, ("state_dict",)) if "state_dict" in state else ()
+        for tensor in beside:
+            findings.report("extra", tensor, f"beside the model in {name}")
+    iteration = first.get("global_step")
+    core = any(".decoder." in str(name) for name in _model(first))
+    return Parts(
+        source=contents.source,
+        family=NEMO,
+        era=f"2021 to 2024: NeMo 1.x, {'Megatron core' if core else 'its own'} model",
+        serialization=contents.serialization(files[min(files)]),
+        layout=Layout(since_2021=True, deepspeed=False),
+        table=table,
+        stages=tuple(_stages(contents, ranks, table, findings)),
+        tensor_parallel=ranks.tensor,
+        pipeline_parallel=ranks.pipeline,
+        virtual_pipeline=1,
+        args=args or None,
+        stated_version=None,
+        iteration=iteration if type(iteration) is int else None,
+        findings=findings,
+        ignored=tuple(
+            sorted(str(key) for key in first if key != "state_dict" and _has_dict(first))
+        ),
+    )
+
+
+def _has_dict(state: Mapping[str, Any]) -> bool:
+    return isinstance(state.get("state_dict"), dict)
+
+
+def _model(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A Lightning checkpoint's model, or the file itself, which is one in an archive."""
+    return dict(state["state_dict"] if _has_dict(state) else state)
+
+
+def _stages(contents: Contents, ranks: Ranks, table: Table, findings: Findings) -> Iterator[Stage]:
+    for pipeline in range(ranks.pipeline):
+        files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
+        trees = [_model(contents.state(file)) for file in files]
+        yield stage_of(files, trees, table, STACKS, findings)
+
+
+def _args(contents: Contents, state: Mapping[str, Any]) -> dict[str, Any]:
+    """NeMo's configuration by Megatron's names; `{}` where there is none."""
+    said = [contents.facts[name] for name in _CONFIGS if name in contents.facts]
+    config: Any = _plain(state.get("hyper_parameters"))
+    if said and not config:
+        try:
+            config = yaml.safe_load(bytes(said[0].view[:_MOST_YAML]).decode("utf-8", "replace"))
+        except yaml.YAMLError:
+            config = None
+    if isinstance(config, dict) and isinstance(config.get("cfg"), dict):
+        config = config["cfg"]
+    if not isinstance(config, dict) or not config:
+        return {}
+    args = {str(k): v for k, v in {**_DEFAULTS, **config}.items() if not isinstance(v, dict)}
+    args |= {ours: args.pop(theirs) for theirs, ours in _RENAMED.items() if theirs in args}
+    args["apply_layernorm_1p"] = args.get("normalization") == "layernorm1p"
+    args["group_query_attention"] = args.get("num_query_groups") is not None
+    if "share_embeddings_and_output_weights" in args:
+        args["untie_embeddings_and_output_weights"] = not args[
+            "share_embeddings_and_output_weights"
+        ]
+    return args
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """OmegaConf's containers as plain ones, a few levels deep; what is no data becomes None."""
+    if depth > _MOST_DEPTH:
+        return None
+    if isinstance(value, Record):
+        held = value.state if isinstance(value.state, dict) else value.contents
+        inner = held.get("_content", held.get("_val", held)) if isinstance(held, dict) else held
+        return _plain(inner, depth + 1)
+    if isinstance(value, dict):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else None
