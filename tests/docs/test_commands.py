@@ -24,7 +24,7 @@ ELSEWHERE = {
     "profiles/gpu": "a card",
     "model_signing": "model-signing, which is no requirement",
 }
-SLOW = re.compile(r"snakemake .*\b(all|parity|benchmark|report)\b")
+SLOW = re.compile(r"snakemake .*\b(all|generate|parity|benchmark|report)\b")
 # What a reader would put in: the bundled checkpoint stands for the reader's.
 BUNDLED = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 OWN = {

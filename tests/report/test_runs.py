@@ -1,5 +1,9 @@
 """The end of a run, and pages that would not be true any more."""
 
+import re
+from pathlib import Path
+from zipfile import ZipFile
+
 import pytest
 
 from megaport.report.words import ending
@@ -41,3 +45,24 @@ def test_a_parity_that_failed_is_on_the_page(built, snakemake):
     assert again.status == 0, again.text
     assert "<strong>passed" in (built / "results" / "report.html").read_text()
     assert not list((built / "results" / "austen-tiny" / "run").glob("parity-failed/*"))
+
+
+def test_snakemakes_own_report_holds_what_people_look_at(built, snakemake):
+    ran = snakemake(built, "assemble", "--report", "made.zip")
+    assert ran.status == 0, ran.text
+    names = {Path(name).name for name in ZipFile(built / "made.zip").namelist()}
+    assert {"README.md", "inspection.txt"} <= names
+    rules = (built / "workflow" / "rules").glob("*.smk")
+    marked = re.findall(
+        r'report\(\s*"results/(?:{model}/)?([\w./]+)"', "".join(p.read_text() for p in rules)
+    )
+    assert set(marked) >= {
+        "inspection/inspection.txt", "model/README.md", "generations.txt", "parity/parity.txt",
+        "parity/layers.svg", "parity/positions.svg", "benchmark/benchmark.txt",
+        "benchmark/throughput.svg", "benchmark/engines.svg", "report.html",
+    }  # fmt: skip
+
+
+def test_the_graph_of_rules_can_be_drawn(built, snakemake):
+    ran = snakemake(built, "all", "--rulegraph")
+    assert ran.status == 0 and ran.text.count("parity_model") == 1
