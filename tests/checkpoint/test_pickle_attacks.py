@@ -2,6 +2,7 @@
 
 import pytest
 
+from megaport.checkpoint import names
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.pickle_errors import BadPickleError, ForbiddenGlobalError
 from megaport.checkpoint.records import Record
@@ -30,6 +31,12 @@ def test_code_refused_by_name_no_effect(path: str) -> None:
         with no_effect(), pytest.raises(ForbiddenGlobalError) as refusal:
             read_pickle(region(attack))
         assert name in str(refusal.value), route
+
+
+def test_what_later_pythons_removed_from_the_standard_library_is_still_refused() -> None:
+    """PEP 594: a reader on Python 3.13 sees `telnetlib` as anybody's package."""
+    removed = {"telnetlib", "cgi", "crypt", "nntplib", "imp", "asyncore", "distutils", "lib2to3"}
+    assert removed < names.FORMER
 
 
 @pytest.mark.parametrize("route", EXTENSIONS)

@@ -22,12 +22,14 @@ RENAMED = {
     "numpy._core": "numpy.core",
     "pathlib._local": "pathlib",  # what Python 3.13 writes of every path
 }
-_FORMER = _words(
+FORMER = _words(
     """
     _winreg anydbm asynchat asyncore cPickle cStringIO commands compiler dbhash distutils
     dummy_thread dumbdbm exceptions gdbm httplib idlelib imp imputil lib2to3 md5 mhlib mimetools
     multifile new nt os2 pipes popen2 posixfile rexec sgmllib sha smtpd SimpleHTTPServer
     SocketServer statvfs test thread urllib2 urlparse xmlrpclib
+    _bootsubprocess _crypt _msi _sha256 _sha512 aifc audioop cgi cgitb chunk crypt imghdr mailcap
+    msilib nis nntplib ossaudiodev sndhdr spwd sunau telnetlib uu xdrlib
     """
 )
 _LATER = _words(
@@ -38,7 +40,7 @@ _LATER = _words(
     compression profiling
     """
 )
-STANDARD_LIBRARY = sys.stdlib_module_names | _FORMER | _LATER
+STANDARD_LIBRARY = sys.stdlib_module_names | FORMER | _LATER
 
 # Packages whose functions run commands, open connections or load code; picklescan and fickling
 # name most of them. No checkpoint has a reason to mention any.
