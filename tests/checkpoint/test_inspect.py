@@ -89,3 +89,13 @@ def test_files_that_do_not_count_are_reported(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist")
     (path / "iter_0000007" / "notes.txt").write_text("")
     assert any("notes.txt" in name for name in open_checkpoint(path, spool=tmp_path).ignored)
+
+
+def test_arguments_that_nobody_knows_come_before_all_else(tmp_path: Path) -> None:
+    said = {"attention_temperature": 2, "softmax_twist": "x" * 200}
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)
+    text = screen(inspect(path, {}, spool=tmp_path))
+    doubts = text[text.index("Doubtful") : text.index("Checkpoint\n")]
+    assert "  attention_temperature: 2\n" in doubts
+    assert "sound like mathematics" in unwrapped(doubts)
+    assert text.count("softmax_twist") == 1

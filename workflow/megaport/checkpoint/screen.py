@@ -18,14 +18,17 @@ OPEN = {
     "num_attention_heads": ("num_attention_heads", "--num-attention-heads"),
     "qkv_order": ("version", "--version"),
 }
+DOUBTFUL = "unknown arguments"  # the decision that people are to look at first
 
 Inspection = Mapping[str, Any]
 
 
 def screen(found: Inspection, *, tensors: bool = False) -> str:
-    """What the checkpoint is and every decision made; first, what nobody states."""
-    decided = [decision for decision in found["decisions"] if not _is_open(decision)]
+    """What the checkpoint is and every decision made; first, what is in doubt or nobody states."""
+    doubtful = [d for d in found["decisions"] if d["subject"] == DOUBTFUL]
+    decided = [d for d in found["decisions"] if not _is_open(d) and d not in doubtful]
     sections = (
+        ("Doubtful", [line for decision in doubtful for line in _doubts(decision)]),
         ("Missing", [_missing(decision) for decision in filter(_is_open, found["decisions"])]),
         ("Checkpoint", [_facts(found["checkpoint"])]),
         ("Architecture", [_facts(found["architecture"])]),
@@ -63,6 +66,11 @@ def _missing(decision: Mapping[str, Any]) -> str:
         f"{key}: {printable(decision['reason'])}. Say {flag} NUMBER here, {key}=NUMBER behind "
         "Snakemake's --config."
     )
+
+
+def _doubts(decision: Mapping[str, Any]) -> list[str]:
+    said = (f"{_text(name)}: {_text(value)}" for name, value in decision["value"].items())
+    return [_wrapped(line) for line in (*said, printable(decision["reason"]))]
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
