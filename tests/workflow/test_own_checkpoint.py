@@ -45,6 +45,7 @@ def test_missing_heads_are_named_once_with_the_divisors(built, snakemake, mine):
     ]
     assert "2 (head size 80), 4 (head size 40)" in log
     assert "--config n_head=NUMBER" in log
+    assert re.search(r"Heads by how likely English text is: 4 \(4\.\d\d nats a token\), ", log)
     assert "<name>" not in ran.text
 
 

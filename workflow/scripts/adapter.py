@@ -16,7 +16,7 @@ sys.path.insert(0, str(WORKFLOW))
 
 from megaport.errors import MegaportError  # noqa: E402
 from megaport.plan import file_contents, job_of, planned_by  # noqa: E402
-from megaport.steps import contents, find  # noqa: E402
+from megaport.steps import PARITY_TEXT, contents, find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
 from megaport.store.job import Compute, Job, Work, run_job  # noqa: E402
@@ -82,12 +82,33 @@ class Task:
         """The checkpoint and what it is, as the job's parameters have it read."""
         from megaport.checkpoint.architecture import describe_architecture
         from megaport.checkpoint.open import open_checkpoint
+        from megaport.decide import ArchitectureError
 
         given = work.parameters
         checkpoint = open_checkpoint(
             self.checkpoint(), version=given["version"], spool=work.scratch
         )
-        return checkpoint, describe_architecture(checkpoint, given["architecture"])
+        try:
+            return checkpoint, describe_architecture(checkpoint, given["architecture"])
+        except ArchitectureError as error:
+            if advice := self.heads_by_text(checkpoint, given["architecture"]):
+                error = ArchitectureError(
+                    error.thing,
+                    seen=error.seen,
+                    expected=error.expected,
+                    remedy=f"{advice}. {error.remedy}",
+                )
+            raise error from None
+
+    def heads_by_text(self, checkpoint: Any, overrides: Mapping[str, Any]) -> str | None:
+        """Which number of heads makes text likeliest, where nobody states it (parity/heads.py)."""
+        from megaport.parity.heads import heads_by_text
+
+        named = self.settings["tokenizer"]
+        if named is None:
+            return None
+        tokenizer = self.find("resources/gpt2" if named in ("gpt2", "auto") else named)
+        return heads_by_text(checkpoint, overrides, tokenizer, self.find(PARITY_TEXT))
 
     def job(self, extra: Mapping[str, Any]) -> Job:
         receipt = Path(str(self.snakemake.output.receipt))

@@ -17,9 +17,8 @@ def compute(work: Work, task: Task) -> None:
         task.checkpoint(), given["architecture"], version=given["version"], spool=work.scratch
     )
     sizes, named = found["architecture"], task.settings["tokenizer"]
-    check_fit(
-        sizes, chosen_tokenizer(given["tokenizer"], task.find, named, sizes), given["prompts"]
-    )
+    tokenizer = chosen_tokenizer(given["tokenizer"], task.find, named, sizes)
+    check_fit(sizes, tokenizer, given["prompts"])
     out = work.out / "inspection"
     out.mkdir()
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
