@@ -17,8 +17,7 @@ _MOST_DEPTH = 4
 _CONTENT = re.compile(
     r"""
     (mp_rank_[0-9]+(_[0-9]+){0,2}/)?(model_optim_rng|model_rng)\.pt      # Megatron, one file a rank
-    | ((mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)/)?model_weights\.ckpt            # NeMo 1.x
-    | (mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)/[^/]+\.ckpt
+    | model_weights\.ckpt | (mp_rank_[0-9]+|tp_rank_[0-9]+_pp_rank_[0-9]+)/[^/]+\.ckpt   # NeMo 1.x
     | (\.metadata|[^/]+\.distcp|common\.pt|metadata\.json)             # torch_dist, torch_dcp
     | (?P<zarr>(?!optimizer\.)[^/]+/)(\.zarray|[0-9]+(\.[0-9]+)*)       # zarr: a directory a key
     | layer_[0-9]+-model_[0-9]+-model_states\.pt                        # DeepSpeed's pipeline
@@ -82,8 +81,7 @@ def _folder(where: str, files: frozenset[str], read: Callable[[str], bytes]) -> 
         if content_files(_within(files, folder)):
             return folder
         inside = _folders(files, folder)
-        chosen = [name for name in _WEIGHTS if name in inside]
-        chosen = chosen or sorted(name for name in inside if _ITERATION.fullmatch(name))
+        chosen = sorted(name for name in inside if name in _WEIGHTS or _ITERATION.fullmatch(name))
         if len(chosen) > 1:
             raise _ambiguous(where, chosen)
         if not chosen and len(inside) != 1:
