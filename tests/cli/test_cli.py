@@ -96,6 +96,28 @@ def test_no_command_is_a_usage_error(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["store", "du", "."], ["inspect", ZIP, "--json"]])
+def test_a_reader_that_leaves_is_no_error(command):
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "megaport", *command],
+        cwd=ROOT / "workflow",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert ran.stdout and ran.stderr
+    ran.stdout.close()
+    assert (ran.stderr.read(), ran.wait()) == (b"", 1)
+
+
+def test_a_store_that_cannot_be_read_is_said_so(tmp_path, monkeypatch, capsys):
+    def refuse(store):
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("megaport.store.tool.Store", refuse)
+    assert main(["store", "du", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{tmp_path}'\n"
+
+
 def test_it_runs_as_a_module(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-m", "megaport", "store", "du", str(tmp_path)],

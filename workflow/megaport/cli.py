@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         status: int = given.command(given)
+        sys.stdout.flush()
         return status
-    except MegaportError as error:
+    except BrokenPipeError:  # who reads has seen enough; Python would flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (MegaportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
