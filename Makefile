@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.requirements
 DEVELOPMENT := $(VENV)/.requirements-dev
 
-.PHONY: help generate test test-all test-conda test-slurm lint format mutants sbom audit coverage clean
+.PHONY: help generate test test-all test-clients test-conda test-slurm lint format mutants sbom audit coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -38,8 +38,23 @@ AXE := build/axe/node_modules/axe-core/axe.min.js
 $(AXE):
 	-npm install --silent --no-save --prefix build/axe axe-core@4.11.4
 
-test-all: $(DEVELOPMENT) $(AXE) ## run every test, the slow ones too
+test-all: $(DEVELOPMENT) $(AXE) test-clients ## run every test, the slow ones too
 	$(BIN)/python -m pytest -m ""
+
+# What the development environment has, and the clients beside it; llama.cpp's converter is a script
+# in the sources of llama-cpp-python.
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+LLAMA_CPP := llama_cpp_python-0.3.36
+build/clients/ready: tests/clients/requirements.txt $(DEVELOPMENT)
+	$(BIN)/python -m venv build/clients
+	$(BIN)/python $(PURELIB) > "$$(build/clients/bin/python $(PURELIB))/development.pth"
+	build/clients/bin/pip install --quiet -r $<
+	build/clients/bin/pip download --quiet --no-deps --no-binary :all: -d build/clients llama-cpp-python==0.3.36
+	tar -xzf build/clients/$(LLAMA_CPP).tar.gz -C build/clients --strip-components=2 $(LLAMA_CPP)/vendor/llama.cpp
+	touch $@
+
+test-clients: build/clients/ready ## model/ in peft, lm-eval, ONNX and llama.cpp (minutes)
+	build/clients/bin/python -m pytest -m "" tests/clients
 
 test-conda: $(DEVELOPMENT) ## snakemake --use-conda all, through conda or a stand-in (minutes)
 	PYTHONPATH=workflow:tests $(BIN)/python tests/conda/run.py

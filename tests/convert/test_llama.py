@@ -9,10 +9,8 @@ import torch
 from tokenizers import processors
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from megaport.convert.model_dir import assemble_model
 from megaport.convert.pytorch_bin import write_pytorch_bin
-from support.conversions import convert
-from support.llama_models import Shape, random_llama
+from support.llama_models import Shape, assembled_llama
 from support.tokenizers import TEXT, files_of, trained
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
@@ -21,17 +19,8 @@ CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 @pytest.fixture(params=["llama", "qwen2", "qwen3", "mistral"], scope="module")
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp(request.param)
-    subject = random_llama(Shape(model_type=request.param, vocab=320, padded=384))
-    convert(subject.checkpoint, subject.architecture, work / "converted", dtype="bfloat16")
-    inspection = {"parameters": 1, "architecture": {}, "checkpoint": {}, "decisions": []}
-    provenance: dict[str, Any] = {"name": "tiny", "content": "c", "inspection": inspection}
-    assemble_model(
-        work / "converted",
-        work / "model",
-        tokenizer=_tokenizer(work / "own"),
-        provenance=provenance,
-    )
-    return work / "model"
+    shape = Shape(model_type=request.param, vocab=320, padded=384)
+    return assembled_llama(shape, work, tokenizer=_tokenizer(work / "own"), dtype="bfloat16")
 
 
 def _tokenizer(folder: Path) -> Any:

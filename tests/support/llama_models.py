@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megaport.checkpoint.model import Checkpoint
+from megaport.convert.convert import convert_checkpoint
+from megaport.convert.model_dir import assemble_model
+from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.llama import LLAMA
 from megaport.parity.subject import Subject
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
 
+GPT2 = TokenizerFiles(Path(__file__).resolve().parents[2] / "resources" / "gpt2", PUBLISHED)
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -184,3 +189,17 @@ def _shards(name: str, array: Array, shape: Shape) -> tuple[Tensor, ...]:
     else:
         parts = [array]
     return tuple(Tensor("F32", part) for part in parts)
+
+
+def assembled_llama(
+    shape: Shape, work: Path, *, tokenizer: TokenizerFiles = GPT2, dtype: str | None = None
+) -> Path:
+    """The model directory of a random Llama, in folder `work`."""
+    subject = random_llama(shape)
+    convert_checkpoint(
+        subject.checkpoint, subject.architecture, work / "c", dtype=dtype, max_shard_size=None
+    )
+    inspection = {"parameters": 1, "architecture": {}, "checkpoint": {}, "decisions": []}
+    provenance = {"name": "tiny", "content": "c", "inspection": inspection}
+    assemble_model(work / "c", work / "model", tokenizer=tokenizer, provenance=provenance)
+    return work / "model"
