@@ -68,20 +68,30 @@ def write_synthetic(folder: Path) -> Path:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Decode speed at batch 1, prompt 1, and its ratio to `eager` of the same dtype."""
-    rows = [r for r in result["rows"] if (r["workload"], r["batch"]) == ("batch", 1)]
-    rates = {
-        (row["engine"], row["dtype"]): row["decode_tokens_per_s"] or row["end_to_end_tokens_per_s"]
-        for row in rows
-        if row["status"] == "measured"
-    }
-    lines = ["| engine | dtype | tokens/s | 95 % interval | times eager |", "|---|---|---|---|---|"]
-    for (engine, dtype), rate in rates.items():
-        eager = rates.get(("eager", dtype))
-        ratio = f"{rate['median'] / eager['median']:.2f}" if eager else "-"
-        span = f"{rate['low']:.1f} to {rate['high']:.1f}"
-        lines.append(f"| {engine} | {dtype} | {rate['median']:.1f} | {span} | {ratio} |")
+    """Every measured row, with its ratio to `eager` at the same work and its share of the limit."""
+    copy = result["copy_bytes_per_s"]["median"]
+    rows = [r for r in result["rows"] if r["status"] == "measured" and r["workload"] != "card"]
+    eagers = [row for row in rows if row["engine"] == "eager"]
+    rates = {_work(row): row["decode_tokens_per_s"]["median"] for row in eagers}
+    lines = [
+        "| engine | dtype | batch | prompt | tokens/s | times eager | first token, ms | of copy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        rate, eager = row["decode_tokens_per_s"]["median"], rates.get(_work(row))
+        first, read = row["first_token_s"]["median"], row["achieved_bytes_per_s"]["median"]
+        cells = [row["engine"], row["dtype"], row["batch"], row["prompt"], f"{rate:,.1f}"]
+        cells += [
+            f"{rate / eager:.2f}" if eager else "-",
+            f"{1e3 * first:.1f}",
+            f"{read / copy:.0%}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _work(row: dict[str, Any]) -> tuple[str, int, int]:
+    return row["dtype"], row["batch"], row["prompt"]
 
 
 def _arguments() -> argparse.Namespace:

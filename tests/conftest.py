@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # Read when Triton is imported, which torch may do: its kernels then run on a CPU.
-os.environ["TRITON_INTERPRET"] = "1"
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from support import browser, mounts, users
 from support.checkout import Server, checkout

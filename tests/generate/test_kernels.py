@@ -1,6 +1,11 @@
-"""Every kernel against float64, by Triton's interpreter, over sizes that no block divides."""
+"""Every kernel against float64, by Triton's interpreter, over sizes that no block divides.
+
+benchmarks/card.py runs it on a card: KERNELS_DEVICE=cuda TRITON_INTERPRET=0.
+"""
 
 import math
+import os
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +16,7 @@ from torch.nn import functional
 from megaport.generate.engines import kernels
 from megaport.generate.engines.fused import _power_of_two, tile
 
+DEVICE = os.environ.get("KERNELS_DEVICE", "cpu")
 CLOSE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 4e-2}
 DTYPES = list(CLOSE)
 ROWS = [1, 3, 17]
@@ -18,9 +24,15 @@ HEADS, LENGTH, SLOTS = 3, 10, 7
 HIDDEN = HEADS * LENGTH
 
 
+@pytest.fixture(autouse=True)
+def on_the_device() -> Iterator[None]:
+    with torch.device(DEVICE):
+        yield
+
+
 def noise(*size: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
-    made = torch.randn(size, generator=torch.Generator().manual_seed(seed + 31 * len(size)))
-    return made.to(dtype)
+    seeded = torch.Generator("cpu").manual_seed(seed + 31 * len(size))
+    return torch.randn(size, generator=seeded, device="cpu").to(DEVICE, dtype)
 
 
 def near(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> None:
