@@ -25,7 +25,7 @@ def test_inspect_prints_one_screen_that_ends_with_the_yaml_to_paste(capsys):
         "  megatron_austen_tiny_v0.0:\n"
         f'    checkpoint: {{path: "{ZIP}"}}\n'
         "    architecture: {n_head: 4, vocab_size: 50257}\n"
-        "    tokenizer: gpt2\n"
+        '    tokenizer: "gpt2"\n'
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from megaport.checkpoint.screen import Inspection, left_open
 from megaport.config.model import Model
 from megaport.fetch.sources import shown
-from megaport.gpt2 import is_gpt2_vocabulary
+from megaport.gpt2 import END_OF_TEXT, is_gpt2_vocabulary
+
+TOKENS = END_OF_TEXT + 1
 
 
 def to_paste(found: Inspection, name: str, model: Model) -> str:
@@ -18,6 +20,10 @@ def to_paste(found: Inspection, name: str, model: Model) -> str:
     needed = dict.fromkeys(left_open(found), "?") | model.architecture.model_dump(exclude_none=True)
     if "version" in needed:
         checkpoint["version"] = needed.pop("version")
+    if _fits(found) and found["architecture"]["vocab_size"] > TOKENS:
+        needed.setdefault("vocab_size", TOKENS)  # the rows above are Megatron's padding
+    rest = model.model_dump(exclude_defaults=True, exclude={"checkpoint", "architecture"})
+    rest["tokenizer"] = _tokenizer(model.tokenizer, found)
     lines = [
         "# In config.yaml, or a file of your own for --configfile",
         f"model: {name}",
@@ -25,17 +31,21 @@ def to_paste(found: Inspection, name: str, model: Model) -> str:
         f"  {name}:",
         f"    checkpoint: {_flow(checkpoint)}",
         *([f"    architecture: {_flow(needed)}"] if needed else []),
-        f"    tokenizer: {_tokenizer(model.tokenizer, found['architecture'])}",
+        *(f"    {key}: {json.dumps(value)}" for key, value in rest.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _tokenizer(said: str | None, sizes: Mapping[str, Any]) -> str:
-    if said not in (None, "gpt2", "auto"):
-        return json.dumps(said)
-    if is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
-        return "null" if said is None else "gpt2"
-    return "null  # not as many tokens as GPT-2; or a folder of tokenizer files"
+def _fits(found: Inspection) -> bool:
+    sizes = found["architecture"]
+    return is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"])
+
+
+def _tokenizer(said: str | None, found: Inspection) -> str | None:
+    """None stands for token ids, or for a folder of tokenizer files that only people know."""
+    if said in ("gpt2", "auto"):
+        return "gpt2" if _fits(found) else None
+    return said
 
 
 def _flow(values: Mapping[str, Any]) -> str:
