@@ -111,10 +111,10 @@ def _opened(work: Path) -> tuple[Any, Any]:
 
 
 def _reference(work: Path, length: int) -> None:
-    from megaport.parity.subject import Subject
+    from megaport.parity.references import reference_of
 
     ids = np.random.default_rng(0).integers(ARCHITECTURE["vocab_size"], size=(1, length))
-    Subject(*_opened(work)).reference().logits(ids)
+    reference_of(*_opened(work)).logits(ids)
 
 
 def _parity(work: Path) -> None:

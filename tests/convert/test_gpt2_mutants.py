@@ -15,7 +15,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from megaport.gpt2 import GPT2
 from megaport.parity.inverse import find_differences
-from megaport.parity.subject import Subject
+from megaport.parity.references import reference_of
 from megaport.table import Row, Table, Transform
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
@@ -63,7 +63,7 @@ def survives(monkeypatch: pytest.MonkeyPatch, table: Table, folder: Path, out: P
         patch.setattr(architectures, "GPT2", table)
         try:
             checkpoint = open_checkpoint(folder, spool=out)
-            subject = Subject(checkpoint, describe_architecture(checkpoint, {}))
+            subject = reference_of(checkpoint, describe_architecture(checkpoint, {}))
             return not find_differences(subject, convert(subject, out))
         except (MegaportError, AssertionError, ValueError, IndexError, KeyError):
             return False

@@ -20,7 +20,8 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.parity.parity import examine
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from support.parity_models import OPTIONS, ROOT, TEXT, convert
 
 BUNDLED = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
@@ -28,14 +29,14 @@ STEPS, BLOCK, BATCH = 6, 64, 4
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     checkpoint = open_checkpoint(BUNDLED, spool=tmp_path_factory.mktemp("spool"))
     said = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
-    return Subject(checkpoint, describe_architecture(checkpoint, said))
+    return reference_of(checkpoint, describe_architecture(checkpoint, said))
 
 
 @pytest.fixture(scope="module")
-def model_dir(bundled: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(bundled: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("bundled")
     provenance = {
         "name": "austen-tiny",
@@ -49,7 +50,7 @@ def model_dir(bundled: Subject, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_the_bundled_model_passes_every_check_that_applies(
-    bundled: Subject, model_dir: Path, tmp_path: Path
+    bundled: Reference, model_dir: Path, tmp_path: Path
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text(TEXT.read_text(encoding="utf-8")[:2400], encoding="utf-8")

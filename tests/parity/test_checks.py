@@ -13,8 +13,8 @@ from megaport.parity.converted import ModelUnreadableError, load_converted
 from megaport.parity.inputs import make_inputs
 from megaport.parity.inverse import check_tensors, find_differences
 from megaport.parity.parity import examine
+from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
-from megaport.parity.subject import Subject
 from megaport.parity.verdict import Verdict
 from support.parity_mistakes import edit_config, edit_weights
 from support.parity_models import (
@@ -23,8 +23,7 @@ from support.parity_models import (
     TEXT,
     Size,
     convert,
-    random_subject,
-    with_tensors,
+    random_gpt2,
     with_tokenizer,
 )
 
@@ -32,16 +31,16 @@ READS_TEXT = Size(layers=2, hidden=8, vocab=50257, padded=50304, positions=64)
 
 
 @pytest.fixture
-def subject() -> Subject:
-    return random_subject()
+def subject() -> Reference:
+    return random_gpt2()
 
 
 @pytest.fixture
-def model(subject: Subject, tmp_path: Path) -> Path:
+def model(subject: Reference, tmp_path: Path) -> Path:
     return convert(subject, tmp_path / "model")
 
 
-def examined(subject: Subject, out: Path, **options: object) -> ParityReport:
+def examined(subject: Reference, out: Path, **options: object) -> ParityReport:
     return examine(subject.checkpoint, subject.architecture, out, replace(OPTIONS, **options))
 
 
@@ -53,12 +52,12 @@ def named(report: ParityReport, name: str) -> Verdict:
     return next(verdict for verdict in report.verdicts if verdict.name == name)
 
 
-def tensors(subject: Subject, model: Path) -> Verdict:
+def tensors(subject: Reference, model: Path) -> Verdict:
     return check_tensors(find_differences(subject, model))
 
 
 def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(
-    subject: Subject, model: Path
+    subject: Reference, model: Path
 ) -> None:
     report = examined(subject, model, dtypes=("bfloat16", "float16"))
     assert report.outcome == "passed" and report.cause is None and report.first is None
@@ -70,7 +69,7 @@ def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(
 
 
 def test_a_model_that_reads_text_is_given_the_bundled_text(tmp_path: Path) -> None:
-    subject = random_subject(size=READS_TEXT, dtype="F16")
+    subject = random_gpt2(size=READS_TEXT, dtype="F16")
     text = tmp_path / "text.txt"
     text.write_text(TEXT.read_text(encoding="utf-8")[:1500], encoding="utf-8")
     model = with_tokenizer(convert(subject, tmp_path / "model"))
@@ -82,7 +81,7 @@ def test_a_model_that_reads_text_is_given_the_bundled_text(tmp_path: Path) -> No
     assert "no likelier than chance" in named(report, "reading").reason
 
 
-def test_the_full_context_is_always_among_the_inputs(subject: Subject) -> None:
+def test_the_full_context_is_always_among_the_inputs(subject: Reference) -> None:
     architecture = subject.architecture
     inputs = make_inputs(architecture, None, seed=3)
     assert inputs.random.shape == (1, architecture.n_positions)
@@ -93,7 +92,7 @@ def test_the_full_context_is_always_among_the_inputs(subject: Subject) -> None:
 
 @pytest.mark.parametrize(("length", "shape"), [(9, (1, 9)), (24, (1, 24)), (60, (2, 24))])
 def test_text_is_cut_into_windows_of_full_context(length: int, shape: tuple[int, int]) -> None:
-    inputs = make_inputs(random_subject().architecture, list(range(length)), seed=0)
+    inputs = make_inputs(random_gpt2().architecture, list(range(length)), seed=0)
     assert inputs.text is not None and inputs.text.shape == shape
 
 
@@ -102,20 +101,20 @@ def test_text_is_cut_into_windows_of_full_context(length: int, shape: tuple[int,
 def test_an_asked_for_dtype_is_rounded_once_and_passes(
     asked: str | None, one_p: bool, tmp_path: Path
 ) -> None:
-    subject = random_subject(ranks=2).with_architecture(layernorm_1p=one_p)
+    subject = random_gpt2(ranks=2).with_architecture(layernorm_1p=one_p)
     model = convert(subject, tmp_path, dtype=asked)
     stored = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", None: None}[asked]
     assert examined(subject, model, stored=stored).outcome == "passed"
 
 
-def test_a_dtype_nobody_asked_for_fails(subject: Subject, tmp_path: Path) -> None:
+def test_a_dtype_nobody_asked_for_fails(subject: Reference, tmp_path: Path) -> None:
     verdict = tensors(subject, convert(subject, tmp_path, dtype="float16"))
     assert verdict.outcome == "failed"
     assert "stored as F16, expected F32" in verdict.note
 
 
 def test_one_flipped_bit_is_counted_and_named(tmp_path: Path) -> None:
-    subject = random_subject(order="np,hn,3", ranks=4)
+    subject = random_gpt2(order="np,hn,3", ranks=4)
     model = convert(subject, tmp_path)
 
     def flip(weights: dict) -> None:
@@ -125,16 +124,16 @@ def test_one_flipped_bit_is_counted_and_named(tmp_path: Path) -> None:
     assert tensors(subject, model).note == "transformer.h.2.attn.c_attn.weight: 1 of 3072 elements"
 
 
-def test_a_flipped_sign_of_zero_counts(subject: Subject, tmp_path: Path) -> None:
+def test_a_flipped_sign_of_zero_counts(subject: Reference, tmp_path: Path) -> None:
     name, converted = "layers.0.mlp.dense_h_to_4h.bias", "transformer.h.0.mlp.c_fc.bias"
     zeros = replace(subject.checkpoint.tensors[name][0], array=np.zeros(128, "f4"))
-    subject = with_tensors(subject, {name: (zeros,)})
+    subject = subject.with_tensors({name: (zeros,)})
     model = convert(subject, tmp_path)
     edit_weights(model, lambda w: np.negative(w[converted], out=w[converted]))
     assert tensors(subject, model).note.startswith(f"{converted}: 128 of 128 elements")
 
 
-def test_missing_left_over_and_misshapen_tensors_are_named(subject: Subject, model: Path) -> None:
+def test_missing_left_over_and_misshapen_tensors_are_named(subject: Reference, model: Path) -> None:
     def change(weights: dict) -> None:
         del weights["transformer.ln_f.bias"]
         weights["transformer.h.0.attn.bias"] = np.ones((1, 1, 24, 24), np.float32)
@@ -148,7 +147,7 @@ def test_missing_left_over_and_misshapen_tensors_are_named(subject: Subject, mod
     assert "c_attn.bias: shape [95], expected [96]" in verdict.note
 
 
-def test_a_tensor_transformers_would_make_up_fails_the_load(subject: Subject, model: Path) -> None:
+def test_a_tensor_that_would_be_made_up_fails_the_load(subject: Reference, model: Path) -> None:
     edit_weights(model, lambda weights: weights.pop("transformer.ln_f.bias"))
     report = examined(subject, model)
     assert named(report, "load").outcome == "failed"
@@ -158,19 +157,19 @@ def test_a_tensor_transformers_would_make_up_fails_the_load(subject: Subject, mo
 
 @pytest.mark.parametrize("field", ["scale_attn_by_inverse_layer_idx", "scale_attn_weights"])
 def test_config_fields_that_change_the_mathematics_are_compared(
-    field: str, subject: Subject, model: Path
+    field: str, subject: Reference, model: Path
 ) -> None:
     edit_config(model, **{field: field != "scale_attn_weights"})
     found = outcomes(examined(subject, model))
     assert found["config"] == found["logits"] == "failed"
 
 
-def test_another_name_of_the_same_gelu_is_no_difference(subject: Subject, model: Path) -> None:
+def test_another_name_of_the_same_gelu_is_no_difference(subject: Reference, model: Path) -> None:
     edit_config(model, activation_function="gelu_pytorch_tanh")
     assert examined(subject, model).outcome == "passed"
 
 
-def test_no_directory_or_no_weights_is_a_clear_error(subject: Subject, model: Path) -> None:
+def test_no_directory_or_no_weights_is_a_clear_error(subject: Reference, model: Path) -> None:
     with pytest.raises(ModelUnreadableError, match=r"config\.json"):
         examined(subject, model / "nowhere")
     (model / "model.safetensors").unlink()
@@ -178,7 +177,7 @@ def test_no_directory_or_no_weights_is_a_clear_error(subject: Subject, model: Pa
         examined(subject, model)
 
 
-def test_not_a_number_fails_every_numeric_check(subject: Subject, model: Path) -> None:
+def test_not_a_number_fails_every_numeric_check(subject: Reference, model: Path) -> None:
     edit_weights(model, lambda weights: weights["transformer.ln_f.bias"].fill(np.nan))
     report = examined(subject, model, dtypes=("bfloat16",))
     found = outcomes(report)

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from megaport.parity.golden import Golden, GoldenError, check_golden, read_golden
-from megaport.parity.subject import Subject
-from support.parity_models import ROOT, random_subject
+from megaport.parity.reference import Reference
+from support.parity_models import ROOT, random_gpt2
 
 
-def golden_of(subject: Subject, error: float = 0.0) -> Golden:
+def golden_of(subject: Reference, error: float = 0.0) -> Golden:
     """Logits as a publisher's FP16 run would give them, at scattered places."""
     ids = (1, 5, 9, 33, 2, 8)
     rows, columns = tuple(range(6)), (0, 20, 40, 60, 80, 100)
-    logits = subject.reference("float64").logits(np.array([ids]))[0, list(rows), list(columns)]
+    logits = subject.at("float64").logits(np.array([ids]))[0, list(rows), list(columns)]
     return Golden("a test", ids, rows, columns, tuple(logits + error), tolerance=2e-4)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
 def test_published_logits_settle_the_activation(activation: str) -> None:
-    subject = random_subject(activation=activation)
+    subject = random_gpt2(activation=activation)
     other = {"gelu": "gelu_new", "gelu_new": "gelu"}[activation]
     golden = golden_of(subject)
     assert check_golden(subject, golden).outcome == "passed"
@@ -32,7 +32,7 @@ def test_published_logits_settle_the_activation(activation: str) -> None:
 
 
 def test_published_logits_too_coarse_to_settle_the_activation_say_so() -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     golden = golden_of(subject)
     coarse = replace(
         golden, logits=tuple(round(value, 1) for value in golden.logits), tolerance=0.1
@@ -51,16 +51,16 @@ def test_the_345ms_published_logits_are_where_the_source_says() -> None:
 
 
 def test_published_logits_that_no_activation_gives_fail() -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     verdict = check_golden(subject, golden_of(subject, error=0.5))
     assert verdict.outcome == "failed" and not verdict.measures[0].holds
 
 
 def test_published_logits_are_read_from_json(tmp_path: Path) -> None:
     path = tmp_path / "golden.json"
-    fields = golden_of(random_subject()).__dict__
+    fields = golden_of(random_gpt2()).__dict__
     path.write_text(json.dumps(fields))
-    assert read_golden(path) == golden_of(random_subject())
+    assert read_golden(path) == golden_of(random_gpt2())
     for broken in ({**fields, "rows": [0]}, {**fields, "rows": [99] * 6}, {"source": "x"}, []):
         path.write_text(json.dumps(broken))
         with pytest.raises(GoldenError, match="published logits"):

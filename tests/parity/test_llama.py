@@ -13,8 +13,9 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.attention import rotate
 from megaport.parity.parity import examine
 from megaport.parity.reading import check_reading, other_readings
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from megaport.parity.report import ParityReport
-from megaport.parity.subject import Subject
 from megaport.tensors import Array
 from support.llama_models import LLAMA3, Shape, random_llama, trained_llama
 from support.oracles import ORACLES
@@ -34,7 +35,7 @@ KINDS = {
 LAYER = "model.layers.{}.{}.weight"
 
 
-def examined(subject: Subject, out: Path) -> ParityReport:
+def examined(subject: Reference, out: Path) -> ParityReport:
     return examine(subject.checkpoint, subject.architecture, out, OPTIONS)
 
 
@@ -45,11 +46,13 @@ def test_the_reference_gives_megatron_cores_logits_and_the_converted_model_passe
 ) -> None:
     checkpoint = open_checkpoint(folder, version=None, spool=tmp_path)
     facts = json.loads((folder / "config.json").read_text())
-    subject = Subject(checkpoint, describe_architecture(checkpoint, {"vocab_size": facts["vocab"]}))
+    subject = reference_of(
+        checkpoint, describe_architecture(checkpoint, {"vocab_size": facts["vocab"]})
+    )
     expected = np.load(folder / "logits.npy")[..., : facts["vocab"]].astype(np.float32)
     allowed = 5e-2 if subject.architecture.dtype == "bfloat16" else 5e-5
     for precision in ("float32", "float64"):
-        logits = subject.reference(precision).logits(np.load(folder / "input_ids.npy"))
+        logits = subject.at(precision).logits(np.load(folder / "input_ids.npy"))
         np.testing.assert_allclose(logits, expected, rtol=0, atol=allowed)
     report = examined(subject, convert(subject, tmp_path / "model"))
     assert (report.failed, report.first) == ((), None)
@@ -91,12 +94,12 @@ def test_rotary_positions_depend_on_distances_alone() -> None:
 def test_ranks_give_what_one_rank_gives(ranks: int) -> None:
     one, several = (random_llama(Shape("qwen2", ranks=r), seed=3) for r in (1, ranks))
     ids = np.arange(24).reshape(2, 12)
-    expected = one.reference("float64").logits(ids)
-    found = several.reference("float64").logits(ids)
+    expected = one.at("float64").logits(ids)
+    found = several.at("float64").logits(ids)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
-def rows(subject: Subject, change: Callable[[Array], Array]) -> Callable[[Weights], None]:
+def rows(subject: Reference, change: Callable[[Array], Array]) -> Callable[[Weights], None]:
     """`change` done to the rows of queries and keys, as [heads, head size, hidden]."""
     size = subject.architecture.width
 
@@ -120,7 +123,7 @@ def halved(heads: Array) -> Array:
     return split.swapaxes(1, 2).reshape(heads.shape)
 
 
-def three_blocks(subject: Subject) -> Callable[[Weights], None]:
+def three_blocks(subject: Reference) -> Callable[[Weights], None]:
     """Rows of query, key and value cut as if the groups were not there."""
 
     def edit(weights: Weights) -> None:
@@ -135,7 +138,7 @@ def three_blocks(subject: Subject) -> Callable[[Weights], None]:
     return edit
 
 
-def joined_wrongly(subject: Subject) -> Callable[[Weights], None]:
+def joined_wrongly(subject: Reference) -> Callable[[Weights], None]:
     """The ranks' linear_fc1 behind each other, the first half taken for the gate."""
 
     def edit(weights: Weights) -> None:
@@ -182,7 +185,7 @@ def swapped(first: str, second: str) -> Callable[[Weights], None]:
 
 @pytest.mark.parametrize(("plant", "cause", "says"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_in_the_tensors_is_caught_and_named(
-    plant: Callable[[Subject], Callable[[Weights], None]], cause: str, says: str, tmp_path: Path
+    plant: Callable[[Reference], Callable[[Weights], None]], cause: str, says: str, tmp_path: Path
 ) -> None:
     subject = random_llama(Shape(ranks=2))
     edit_weights(convert(subject, tmp_path), plant(subject))
@@ -239,10 +242,10 @@ def test_layers_swapped_are_named(tmp_path: Path) -> None:
 
 
 def test_other_readings_are_sizes_of_a_head_and_rotary_bases() -> None:
-    names = [reading.name for reading in other_readings(random_llama().reference())]
+    names = [reading.name for reading in other_readings(random_llama())]
     assert "heads of size 4" in names and "rotary base 500,000" in names
     assert "heads of size 8" not in names and "rotary base 10,000" not in names
-    normed = random_llama(Shape("qwen3", ranks=2)).reference()
+    normed = random_llama(Shape("qwen3", ranks=2))
     said = [reading.name for reading in other_readings(normed)]
     assert not any("size" in name for name in said)
     assert "tensor-parallel ranks 0 and 1 swapped" in said
@@ -274,7 +277,7 @@ def test_a_size_of_heads_wrong_on_both_sides_is_caught_by_the_text() -> None:
         assert verdict.note.startswith(f"the text reads better with {says}; ")
 
 
-def caught(subject: Subject, model: Path) -> tuple[str, str | None]:
+def caught(subject: Reference, model: Path) -> tuple[str, str | None]:
     report = examined(subject, model)
     assert "logits" in {verdict.name for verdict in report.failed}
     assert report.cause is not None

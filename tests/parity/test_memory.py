@@ -7,7 +7,7 @@ import torch
 
 from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.parity import run_parity
-from support.parity_models import OPTIONS, convert, random_subject
+from support.parity_models import OPTIONS, convert, random_gpt2
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nand a table")
 
@@ -19,7 +19,7 @@ def test_cuda_out_of_memory_in_parity_names_the_key_to_set(
     def full(*_: object, **__: object) -> None:
         raise FULL
 
-    subject = random_subject()
+    subject = random_gpt2()
     model = convert(subject, tmp_path / "model")
     monkeypatch.setattr(f"megaport.parity.{at}", full)
     with pytest.raises(OutOfMemoryError, match=r"Tried to allocate 9 GiB\).*parity\.device: cpu"):

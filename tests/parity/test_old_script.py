@@ -18,9 +18,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from support.oracles import Oracle, oracle_cases
-from support.parity_models import ROOT, convert, random_subject
+from support.parity_models import ROOT, convert, random_gpt2
 
 pytestmark = pytest.mark.slow
 OLD_PYTHON = os.environ.get("MEGAPORT_OLD_TRANSFORMERS")
@@ -75,7 +76,7 @@ def test_ngcs_form_gives_the_same_tensors(tmp_path: Path) -> None:
     bundled = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
     checkpoint = open_checkpoint(bundled, spool=tmp_path)
     sizes = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
-    subject = Subject(checkpoint, describe_architecture(checkpoint, sizes))
+    subject = reference_of(checkpoint, describe_architecture(checkpoint, sizes))
     architecture = subject.architecture
     sizes |= {"n_positions": architecture.n_positions, "n_embd": architecture.n_embd}
     old = converted_by_the_old(bundled, sizes | {"n_layer": architecture.n_layer}, tmp_path)
@@ -84,7 +85,7 @@ def test_ngcs_form_gives_the_same_tensors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["3,np,hn", "np,hn,3", "np,3,hn"])
 def test_every_row_order_gives_the_same_tensors(order: str, tmp_path: Path) -> None:
-    subject = random_subject(order=order)
+    subject = random_gpt2(order=order)
     version = subject.checkpoint.version
     file = {"model": {"language_model": as_megatron_nests(subject)}}
     torch.save(
@@ -113,9 +114,9 @@ def sizes_of(oracle: Oracle) -> dict[str, object]:
     }
 
 
-def read(oracle: Oracle, spool: Path) -> Subject:
+def read(oracle: Oracle, spool: Path) -> Reference:
     checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=spool)
-    return Subject(checkpoint, describe_architecture(checkpoint, oracle.architecture))
+    return reference_of(checkpoint, describe_architecture(checkpoint, oracle.architecture))
 
 
 def run_old(
@@ -164,7 +165,7 @@ def logits(model: GPT2LMHeadModel, ids: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(ids)).logits.numpy()
 
 
-def as_megatron_nests(subject: Subject) -> dict[str, object]:
+def as_megatron_nests(subject: Reference) -> dict[str, object]:
     """Of October 2019 to v2.0: embeddings apart, the layers flat under `transformer`."""
     whole = {n: torch.from_numpy(s[0].array.copy()) for n, s in subject.checkpoint.tensors.items()}
     embedding = {

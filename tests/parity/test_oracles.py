@@ -9,8 +9,8 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.activation import ACTIVATIONS
 from megaport.parity.parity import examine
-from megaport.parity.reference import Precision
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Precision, Reference
+from megaport.parity.references import reference_of
 from support.oracles import Oracle, oracle_cases
 from support.parity_models import OPTIONS, convert
 
@@ -22,9 +22,9 @@ ORACLES = [pytest.param(oracle, id=oracle.name) for oracle in oracle_cases()]
 pytestmark = pytest.mark.oracle
 
 
-def read(oracle: Oracle, spool: Path) -> Subject:
+def read(oracle: Oracle, spool: Path) -> Reference:
     checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=spool)
-    return Subject(checkpoint, describe_architecture(checkpoint, oracle.architecture))
+    return reference_of(checkpoint, describe_architecture(checkpoint, oracle.architecture))
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -32,7 +32,7 @@ def read(oracle: Oracle, spool: Path) -> Subject:
 def test_the_reference_alone_gives_megatrons_own_logits(
     oracle: Oracle, precision: Precision, tmp_path: Path
 ) -> None:
-    logits = read(oracle, tmp_path).reference(precision).logits(oracle.input_ids())
+    logits = read(oracle, tmp_path).at(precision).logits(oracle.input_ids())
     assert logits.dtype == precision
     np.testing.assert_allclose(logits, oracle.logits(), rtol=0, atol=CLOSE)
 
@@ -42,7 +42,7 @@ def test_the_other_gelu_does_not_give_them(oracle: Oracle, tmp_path: Path) -> No
     subject = read(oracle, tmp_path)
     erf = ACTIVATIONS[subject.architecture.activation_function] is ACTIVATIONS["gelu"]
     wrong = subject.with_architecture(activation_function="gelu_new" if erf else "gelu")
-    difference = wrong.reference().logits(oracle.input_ids()) - oracle.logits()
+    difference = wrong.logits(oracle.input_ids()) - oracle.logits()
     assert np.abs(difference).max() > GELU_COSTS
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from megaport.parity.parity import examine
+from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
-from megaport.parity.subject import Subject
 from support.parity_mistakes import (
     Plant,
     Planted,
@@ -23,7 +23,7 @@ from support.parity_mistakes import (
     untransposed,
     vocabulary_of,
 )
-from support.parity_models import OPTIONS, convert, random_subject
+from support.parity_models import OPTIONS, convert, random_gpt2
 
 ORDERS = {"version absent": "3,np,hn", "version 1": "np,hn,3", "version 3": "np,3,hn"}
 WRONG_ORDERS = [
@@ -86,47 +86,47 @@ def test_a_wrong_qkv_order_is_caught_for_each_version(
     right: str, wrong: str, ranks: int, tmp_path: Path
 ) -> None:
     planted = Planted("QKV order", misread(qkv_order=wrong), "layer 0", f"[{wrong}]")
-    assert_caught(random_subject(order=right, ranks=ranks), planted, tmp_path)
+    assert_caught(random_gpt2(order=right, ranks=ranks), planted, tmp_path)
 
 
 @pytest.mark.parametrize("planted", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_caught_and_named(planted: Planted, tmp_path: Path) -> None:
-    assert_caught(random_subject(), planted, tmp_path)
+    assert_caught(random_gpt2(), planted, tmp_path)
 
 
 @pytest.mark.parametrize("planted", OF_TWO_RANKS.values(), ids=OF_TWO_RANKS)
 def test_a_mistake_with_ranks_is_caught_and_named(planted: Planted, tmp_path: Path) -> None:
-    assert_caught(random_subject(ranks=2), planted, tmp_path)
+    assert_caught(random_gpt2(ranks=2), planted, tmp_path)
 
 
 def test_an_untied_head_that_was_tied_is_caught(tmp_path: Path) -> None:
     planted = Planted("config", head_tied, "head", "tie_word_embeddings")
-    report = assert_caught(random_subject(untied=True), planted, tmp_path)
+    report = assert_caught(random_gpt2(untied=True), planted, tmp_path)
     assert "lm_head.weight: missing" in verdict(report, "tensors").note
 
 
 def test_a_forgotten_layernorm_1p_is_caught(tmp_path: Path) -> None:
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         convert(subject.with_architecture(layernorm_1p=False), out)
 
-    wanted = random_subject().with_architecture(layernorm_1p=True)
+    wanted = random_gpt2().with_architecture(layernorm_1p=True)
     assert_caught(wanted, Planted("layernorm_1p", plant, "layer 0", "1 not added"), tmp_path)
 
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_a_vocabulary_one_row_off_is_caught_by_its_size(more: int, tmp_path: Path) -> None:
-    report = examined(random_subject(), vocabulary_of(more), tmp_path)
+    report = examined(random_gpt2(), vocabulary_of(more), tmp_path)
     assert {"config", "tensors"} <= failed(report)
     assert report.cause is not None and report.cause.name == "vocabulary off by one"
     assert f"{more:+d} row" in report.diagnosis
 
 
 def test_two_mistakes_at_once_are_both_named(tmp_path: Path) -> None:
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         swap("h.0.", "h.2.")(subject, out)
         edit_weights(out, lambda weights: weights.update({WPE: np.roll(weights[WPE], -1, axis=0)}))
 
-    report = examined(random_subject(), plant, tmp_path)
+    report = examined(random_gpt2(), plant, tmp_path)
     assert report.first == "embedding"
     note = verdict(report, "tensors").note
     assert "row i holds row i+1" in note and "it is transformer.h.2." in note
@@ -140,7 +140,7 @@ def test_two_mistakes_at_once_are_both_named(tmp_path: Path) -> None:
 def test_a_single_flipped_sign_is_located_where_no_classic_mistake_explains_it(
     tmp_path: Path,
 ) -> None:
-    report = examined(random_subject(), edited(negated), tmp_path)
+    report = examined(random_gpt2(), edited(negated), tmp_path)
     assert {"tensors", "logits"} <= failed(report)
     assert verdict(report, "tensors").note == "transformer.h.1.mlp.c_fc.bias: 1 of 128 elements"
     assert (report.first, report.cause) == ("layer 1", None)
@@ -149,11 +149,11 @@ def test_a_single_flipped_sign_is_located_where_no_classic_mistake_explains_it(
 
 def test_a_tensor_of_zeros_is_not_called_swapped(tmp_path: Path) -> None:
     planted = edited(lambda weights: weights["transformer.h.1.mlp.c_fc.bias"].fill(0))
-    report = examined(random_subject(), planted, tmp_path)
+    report = examined(random_gpt2(), planted, tmp_path)
     assert report.cause is not None and report.cause.name == "constant"
 
 
-def assert_caught(subject: Subject, planted: Planted, tmp_path: Path) -> ParityReport:
+def assert_caught(subject: Reference, planted: Planted, tmp_path: Path) -> ParityReport:
     report = examined(subject, planted.plant, tmp_path)
     assert "logits" in failed(report), "the wrong model's logits were let through"
     assert report.first == planted.first
@@ -163,7 +163,7 @@ def assert_caught(subject: Subject, planted: Planted, tmp_path: Path) -> ParityR
     return report
 
 
-def examined(subject: Subject, plant: Plant, out: Path) -> ParityReport:
+def examined(subject: Reference, plant: Plant, out: Path) -> ParityReport:
     plant(subject, out)
     return examine(subject.checkpoint, subject.architecture, out, OPTIONS)
 

@@ -10,9 +10,10 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.inputs import windows
 from megaport.parity.reading import check_reading, likeliest_heads, permutations
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from megaport.tensors import Array, Tensor
-from support.parity_models import GPT2, ROOT, TEXT, Size, random_subject, with_tensors
+from support.parity_models import GPT2, ROOT, TEXT, Size, random_gpt2
 
 BUNDLED = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 WORD = "word_embeddings.weight"
@@ -20,9 +21,9 @@ SAID = {"vocab_size": 50257, "activation_function": "gelu_new"}
 
 
 @pytest.fixture(scope="module")
-def bundled(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     checkpoint = open_checkpoint(BUNDLED, spool=tmp_path_factory.mktemp("spool"))
-    return Subject(checkpoint, describe_architecture(checkpoint, SAID | {"n_head": 4}))
+    return reference_of(checkpoint, describe_architecture(checkpoint, SAID | {"n_head": 4}))
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,11 @@ def ids() -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def text(bundled: Subject, ids: list[int]) -> Array:
+def text(bundled: Reference, ids: list[int]) -> Array:
     return windows(ids, bundled.architecture.n_positions)[:1]
 
 
-def test_the_right_reading_passes_with_the_texts_own_limit(bundled: Subject, text: Array) -> None:
+def test_the_right_reading_passes_with_the_texts_own_limit(bundled: Reference, text: Array) -> None:
     verdict = check_reading(bundled, text)
     assert verdict.outcome == "passed"
     told, gain = verdict.measures
@@ -47,27 +48,27 @@ def test_the_right_reading_passes_with_the_texts_own_limit(bundled: Subject, tex
 
 @pytest.mark.parametrize("order", ["np,3,hn", pytest.param("np,hn,3", marks=pytest.mark.slow)])
 def test_a_row_order_wrong_on_both_sides_is_caught(
-    bundled: Subject, text: Array, order: str
+    bundled: Reference, text: Array, order: str
 ) -> None:
-    assert_reads_better(with_tensors(bundled, {}, qkv_order=order), text, "rows [3,np,hn]")
+    assert_reads_better(bundled.with_tensors({}, qkv_order=order), text, "rows [3,np,hn]")
 
 
 @pytest.mark.parametrize("heads", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_wrong_number_of_heads_is_caught(bundled: Subject, text: Array, heads: int) -> None:
+def test_a_wrong_number_of_heads_is_caught(bundled: Reference, text: Array, heads: int) -> None:
     assert_reads_better(bundled.with_architecture(n_head=heads), text, "4 heads")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("heads", [5, 8])
 def test_a_number_of_heads_that_costs_little_is_caught_by_the_whole_text(
-    bundled: Subject, ids: list[int], heads: int
+    bundled: Reference, ids: list[int], heads: int
 ) -> None:
     """0.16 and 0.24 nats a token: less than the 0.5 that were once allowed."""
     whole = windows(ids, bundled.architecture.n_positions)
     assert_reads_better(bundled.with_architecture(n_head=heads), whole, "4 heads")
 
 
-def test_pipeline_stages_in_the_wrong_order_are_caught(bundled: Subject, text: Array) -> None:
+def test_pipeline_stages_in_the_wrong_order_are_caught(bundled: Reference, text: Array) -> None:
     half = bundled.architecture.n_layer // 2
     held = bundled.checkpoint.tensors
 
@@ -78,19 +79,19 @@ def test_pipeline_stages_in_the_wrong_order_are_caught(bundled: Subject, text: A
         return f"layers.{(int(layer) + half) % (2 * half)}.{part}"
 
     swapped = {name: held[moved(name)] for name in held}
-    subject = with_tensors(bundled, swapped, pipeline_parallel=2)
+    subject = bundled.with_tensors(swapped, pipeline_parallel=2)
     assert_reads_better(subject, text, "pipeline stages 0 and 1 swapped")
 
 
-def test_tensor_parallel_ranks_in_the_wrong_order_are_caught(bundled: Subject, text: Array) -> None:
+def test_tensor_parallel_ranks_out_of_order_are_caught(bundled: Reference, text: Array) -> None:
     """Of everything that ranks hold, only the vocabulary feels it when all are exchanged."""
     (whole,) = bundled.checkpoint.tensors[WORD]
     first, second = (Tensor(whole.dtype, half) for half in np.split(whole.array, 2))
-    subject = with_tensors(bundled, {WORD: (second, first)}, tensor_parallel=2)
+    subject = bundled.with_tensors({WORD: (second, first)}, tensor_parallel=2)
     assert_reads_better(subject, text, "tensor-parallel ranks 0 and 1 swapped")
 
 
-def test_heads_that_nobody_states_are_told_from_the_text(bundled: Subject, ids: list[int]) -> None:
+def test_heads_that_nobody_states_are_told_by_the_text(bundled: Reference, ids: list[int]) -> None:
     found = likeliest_heads(bundled.checkpoint, SAID, ids[:128])
     assert found[0][0] == 4 and 3 < found[0][1] < 6
     hidden = bundled.architecture.n_embd
@@ -103,7 +104,7 @@ def test_heads_that_nobody_states_are_told_from_the_text(bundled: Subject, ids: 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_model_that_knows_nothing_is_not_called_wrong(seed: int) -> None:
     size = Size(layers=2, heads=2, hidden=16, vocab=60, padded=64, positions=48)
-    subject = random_subject(size=size, seed=seed, ranks=2)
+    subject = random_gpt2(size=size, seed=seed, ranks=2)
     subject = replace(subject, checkpoint=replace(subject.checkpoint, pipeline_parallel=2))
     # Zipf's law over the vocabulary, as in a text.
     ids = np.random.default_rng(seed).zipf(1.5, 4000)
@@ -125,7 +126,7 @@ def test_permutations_are_those_that_files_come_in_by_mistake() -> None:
     }
 
 
-def assert_reads_better(subject: Subject, text: Array, name: str) -> None:
+def assert_reads_better(subject: Reference, text: Array, name: str) -> None:
     verdict = check_reading(subject, text)
     assert verdict.outcome == "failed"
     assert verdict.note.startswith(f"the text reads better with {name}; ")

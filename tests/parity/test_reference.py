@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from megaport.parity.activation import ActivationUnknownError, activation, erf, gelu_erf, gelu_tanh
-from megaport.parity.reference import TokenIdError
+from megaport.parity.reference import Reference, TokenIdError
 from megaport.parity.rounding import add_one, cast
-from megaport.parity.subject import Subject
 from megaport.tensors import Tensor
-from support.parity_models import layernorm_1p, random_subject, with_tensors
+from support.parity_models import layernorm_1p, random_gpt2
 
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [100, 0, 50, 99, 7, 7, 8, 31]])
 
@@ -35,7 +34,7 @@ def test_an_unknown_activation_is_refused_by_name() -> None:
         activation("swiglu")
 
 
-def joined(subject: Subject) -> Subject:
+def joined(subject: Reference) -> Reference:
     """The same model on one rank: heads are split over ranks in order, so rows just join up."""
     one = {}
     for name, shards in subject.checkpoint.tensors.items():
@@ -50,26 +49,26 @@ def joined(subject: Subject) -> Subject:
                 np.concatenate(arrays, axis) if axis == 0 or len(arrays) > 1 else arrays[0],
             ),
         )
-    return with_tensors(subject, one)
+    return subject.with_tensors(one)
 
 
 @pytest.mark.parametrize("order", ["3,np,hn", "np,hn,3", "np,3,hn"])
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_give_what_one_rank_gives(order: str, ranks: int) -> None:
-    subject = random_subject(order=order, ranks=ranks)
-    one = joined(subject).reference("float64").logits(IDS)
-    np.testing.assert_allclose(subject.reference("float64").logits(IDS), one, rtol=0, atol=1e-12)
+    subject = random_gpt2(order=order, ranks=ranks)
+    one = joined(subject).at("float64").logits(IDS)
+    np.testing.assert_allclose(subject.at("float64").logits(IDS), one, rtol=0, atol=1e-12)
 
 
 def test_the_two_precisions_agree_to_rounding_and_no_better() -> None:
-    subject = random_subject()
-    single, double = (subject.reference(p).logits(IDS) for p in ("float32", "float64"))
+    subject = random_gpt2()
+    single, double = (subject.at(p).logits(IDS) for p in ("float32", "float64"))
     assert single.dtype == np.float32 and double.dtype == np.float64
     assert 0 < np.abs(single - double).max() < 1e-4
 
 
 def test_a_position_does_not_see_what_comes_after() -> None:
-    reference = random_subject().reference()
+    reference = random_gpt2()
     changed = IDS.copy()
     changed[:, 5:] = 11
     before, after = reference.logits(IDS)[:, :5], reference.logits(changed)[:, :5]
@@ -77,61 +76,59 @@ def test_a_position_does_not_see_what_comes_after() -> None:
 
 
 def test_hidden_states_are_embeddings_then_every_layer() -> None:
-    subject = random_subject()
-    states = list(subject.reference().hidden_states(IDS))
+    subject = random_gpt2()
+    states = list(subject.hidden_states(IDS))
     assert [state.shape for state in states] == [(2, 8, 32)] * 4
-    final = subject.reference().final(states[-1])
-    np.testing.assert_array_equal(
-        subject.reference().project(final), subject.reference().logits(IDS)
-    )
+    final = subject.final(states[-1])
+    np.testing.assert_array_equal(subject.project(final), subject.logits(IDS))
 
 
 @pytest.mark.parametrize("ids", [[[101]], [[-1]], [list(range(25))], [[]]])
 def test_ids_that_do_not_fit_are_refused(ids: list[list[int]]) -> None:
     with pytest.raises(TokenIdError, match="expected ids below 101, at most 24"):
-        random_subject().reference().logits(np.array(ids, int))
+        random_gpt2().logits(np.array(ids, int))
 
 
 def test_padding_rows_of_the_vocabulary_do_not_count() -> None:
-    subject = random_subject(ranks=2)
+    subject = random_gpt2(ranks=2)
     first, second = subject.checkpoint.tensors["word_embeddings.weight"]
     spoilt = second.array.copy()
     spoilt[101 - 64 :] = 1e9
-    other = with_tensors(subject, {"word_embeddings.weight": (first, Tensor("F32", spoilt))})
-    np.testing.assert_array_equal(other.reference().logits(IDS), subject.reference().logits(IDS))
+    other = subject.with_tensors({"word_embeddings.weight": (first, Tensor("F32", spoilt))})
+    np.testing.assert_array_equal(other.logits(IDS), subject.logits(IDS))
 
 
 def test_float16_weights_are_widened_exactly() -> None:
-    half = random_subject(dtype="F16")
+    half = random_gpt2(dtype="F16")
     wide = {
         name: tuple(Tensor("F32", shard.array.astype(np.float32)) for shard in shards)
         for name, shards in half.checkpoint.tensors.items()
     }
-    same = with_tensors(half, wide).reference().logits(IDS)
-    np.testing.assert_array_equal(half.reference().logits(IDS), same)
+    same = half.with_tensors(wide).logits(IDS)
+    np.testing.assert_array_equal(half.logits(IDS), same)
 
 
 def test_an_asked_for_dtype_rounds_the_weights_first() -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     rounded = {
         name: tuple(cast(shard, "BF16") for shard in shards)
         for name, shards in subject.checkpoint.tensors.items()
     }
-    expected = with_tensors(subject, rounded).reference().logits(IDS)
-    asked = replace(subject, stored="BF16").reference().logits(IDS)
+    expected = subject.with_tensors(rounded).logits(IDS)
+    asked = replace(subject, stored="BF16").logits(IDS)
     np.testing.assert_array_equal(asked, expected)
-    assert np.abs(asked - subject.reference().logits(IDS)).max() > 1e-3
+    assert np.abs(asked - subject.logits(IDS)).max() > 1e-3
 
 
 def test_layernorm_1p_adds_one_to_every_norm() -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     added = {
         name: (add_one(shards[0], None),)
         for name, shards in subject.checkpoint.tensors.items()
         if name.endswith("layernorm.weight")
     }
-    expected = with_tensors(subject, added).reference().logits(IDS)
-    np.testing.assert_array_equal(layernorm_1p(subject).reference().logits(IDS), expected)
+    expected = subject.with_tensors(added).logits(IDS)
+    np.testing.assert_array_equal(layernorm_1p(subject).logits(IDS), expected)
 
 
 @pytest.mark.parametrize("target", ["float16", "bfloat16", "float32"])

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from megaport.parity.parity import ParityError, run_parity
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from support.parity_mistakes import swap
-from support.parity_models import OPTIONS, convert, random_subject
+from support.parity_models import OPTIONS, convert, random_gpt2
 
 FILES = {"parity.json", "parity.txt", "layers.svg", "positions.svg"}
 
 
-def run(subject: Subject, model: Path, out: Path) -> dict[str, bytes]:
+def run(subject: Reference, model: Path, out: Path) -> dict[str, bytes]:
     run_parity(subject.checkpoint, subject.architecture, model, out, options=OPTIONS)
     return contents(out)
 
@@ -26,7 +26,7 @@ def contents(out: Path) -> dict[str, bytes]:
 def test_the_same_run_writes_the_same_bytes_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     model = convert(subject, tmp_path / "model")
     first = run(subject, model, tmp_path / "one")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
@@ -37,7 +37,7 @@ def test_the_same_run_writes_the_same_bytes_anywhere(
 
 
 def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
     report = json.loads(files["parity.json"])
     assert report["verdict"] == "passed" and report["cause"] is None
@@ -54,7 +54,7 @@ def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
 def test_a_run_says_where_it_is_and_draws_no_bars_where_nobody_watches(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     with caplog.at_level("INFO", logger="megaport"):
         run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
     said = [record.getMessage() for record in caplog.records]
@@ -64,7 +64,7 @@ def test_a_run_says_where_it_is_and_draws_no_bars_where_nobody_watches(
 
 
 def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     swap("h.1.", "h.2.")(subject, tmp_path / "model")
     out = tmp_path / "out"
     with pytest.raises(ParityError, match="first differs at layer 1") as caught:
@@ -79,7 +79,7 @@ def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path)
 
 
 def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     more = replace(subject, architecture=replace(subject.architecture, vocab_size=102))
     with pytest.raises(ParityError, match="vocabulary off by one"):
         run(subject, convert(more, tmp_path / "model"), tmp_path / "out")
@@ -87,7 +87,7 @@ def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
 
 
 def test_plots_say_what_is_seen_and_take_the_pages_colours(tmp_path: Path) -> None:
-    subject = random_subject()
+    subject = random_gpt2()
     files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
     for name, said in (("layers", "Every layer agrees"), ("positions", "Logits agree at every")):
         svg = files[f"{name}.svg"].decode()
@@ -97,7 +97,7 @@ def test_plots_say_what_is_seen_and_take_the_pages_colours(tmp_path: Path) -> No
 
 
 def test_a_plot_of_a_wrong_model_names_the_first_layer_that_differs(tmp_path: Path) -> None:
-    swap("h.1.", "h.2.")(random_subject(), tmp_path / "model")
+    swap("h.1.", "h.2.")(random_gpt2(), tmp_path / "model")
     with pytest.raises(ParityError):
-        run(random_subject(), tmp_path / "model", tmp_path / "out")
+        run(random_gpt2(), tmp_path / "model", tmp_path / "out")
     assert "<title>The first to differ is layer 1" in (tmp_path / "out" / "layers.svg").read_text()

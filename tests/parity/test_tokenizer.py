@@ -13,14 +13,14 @@ from support.parity_models import (
     TEXT,
     Size,
     convert,
-    random_subject,
+    random_gpt2,
     with_tokenizer,
 )
 
 
 @pytest.fixture(scope="module")
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    subject = random_subject(size=Size(layers=1, hidden=8, vocab=50257, padded=50257))
+    subject = random_gpt2(size=Size(layers=1, hidden=8, vocab=50257, padded=50257))
     return with_tokenizer(convert(subject, tmp_path_factory.mktemp("tokenizer")))
 
 

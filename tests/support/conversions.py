@@ -10,7 +10,7 @@ from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
-from support.parity_models import Size, random_subject
+from support.parity_models import Size, random_gpt2
 
 ORDERS = ("3,np,hn", "np,hn,3", "np,3,hn")
 SMALL = Size(layers=2, heads=4, hidden=16, positions=8, vocab=101, padded=128)
@@ -23,8 +23,8 @@ STORED = {
 
 
 def small(**changed: object) -> tuple[Checkpoint, Architecture]:
-    """A random GPT-2 of two layers; keywords as `random_subject`'s."""
-    subject = random_subject(**{"size": SMALL, "dtype": "F16", **changed})  # type: ignore[arg-type]
+    """A random GPT-2 of two layers; keywords as `random_gpt2`'s."""
+    subject = random_gpt2(**{"size": SMALL, "dtype": "F16", **changed})  # type: ignore[arg-type]
     return subject.checkpoint, subject.architecture
 
 

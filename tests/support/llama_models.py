@@ -13,7 +13,8 @@ from megaport.convert.convert import convert_checkpoint
 from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.llama import LLAMA
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
 
@@ -45,12 +46,12 @@ class Shape:
     positions: int = 48
 
 
-def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Subject:
+def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Reference:
     """Every part matters: norms and biases are as random as the matrices."""
     return as_read(_whole(np.random.default_rng(seed), shape), shape, **architecture)
 
 
-def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Subject:
+def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Reference:
     """A model's joined tensors as the reader gives them."""
     tensors = {name: _shards(name, array, shape) for name, array in whole.items()}
     checkpoint = Checkpoint(
@@ -71,7 +72,7 @@ def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Su
         decisions=(),
     )
     said = {"rope_theta": 10_000.0, "rope_scaling": None, "layernorm_1p": False, **architecture}
-    return Subject(
+    return reference_of(
         checkpoint,
         Architecture(
             model_type=shape.model_type,
@@ -94,7 +95,7 @@ def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Su
     )
 
 
-def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Subject:
+def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Reference:
     """A LlamaForCausalLM after `steps` on batches `ids(n)` [n, S], as Megatron would hold it."""
     torch.manual_seed(0)
     config = LlamaConfig(

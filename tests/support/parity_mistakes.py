@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from megaport.tensors import Array
 from support.parity_models import convert
 
 Weights = dict[str, Array]
-Plant = Callable[[Subject, Path], None]
+Plant = Callable[[Reference, Path], None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Planted:
 def misread(**checkpoint: Any) -> Plant:
     """A right conversion of a checkpoint whose facts were read wrongly."""
 
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         convert(replace(subject, checkpoint=replace(subject.checkpoint, **checkpoint)), out)
 
     return plant
@@ -43,7 +43,7 @@ def misread(**checkpoint: Any) -> Plant:
 def ranks_reversed(*parts: str) -> Plant:
     """The rank files in the wrong order, for the tensors whose names contain one of `parts`."""
 
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         tensors = {
             name: shards[::-1] if any(part in name for part in parts) else shards
             for name, shards in subject.checkpoint.tensors.items()
@@ -53,7 +53,7 @@ def ranks_reversed(*parts: str) -> Plant:
     return plant
 
 
-def ranks_joined(subject: Subject, out: Path) -> None:
+def ranks_joined(subject: Reference, out: Path) -> None:
     """The ranks' QKV rows concatenated, then undone as if one rank had written them."""
     convert(subject, out)
     head = subject.architecture.n_head
@@ -72,7 +72,7 @@ def ranks_joined(subject: Subject, out: Path) -> None:
 def edited(change: Callable[[Weights], None]) -> Plant:
     """A right conversion whose tensors `change` then edits in place."""
 
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         convert(subject, out)
         edit_weights(out, change)
 
@@ -82,7 +82,7 @@ def edited(change: Callable[[Weights], None]) -> Plant:
 def configured(**fields: Any) -> Plant:
     """A right conversion with other values in config.json."""
 
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         convert(subject, out)
         edit_config(out, **fields)
 
@@ -118,7 +118,7 @@ def rows_shifted(name: str, by: int) -> Plant:
     return edited(change)
 
 
-def head_tied(subject: Subject, out: Path) -> None:
+def head_tied(subject: Reference, out: Path) -> None:
     """A model with a head of its own, written as if it had none."""
     convert(subject, out)
     edit_weights(out, lambda weights: weights.pop("lm_head.weight"))
@@ -128,7 +128,7 @@ def head_tied(subject: Subject, out: Path) -> None:
 def vocabulary_of(rows_more: int) -> Plant:
     """One row more or fewer than the vocabulary, in the tensors and in config.json alike."""
 
-    def plant(subject: Subject, out: Path) -> None:
+    def plant(subject: Reference, out: Path) -> None:
         size = subject.architecture.vocab_size + rows_more
         convert(replace(subject, architecture=replace(subject.architecture, vocab_size=size)), out)
 

@@ -1,7 +1,6 @@
 """Random GPT-2s as checkpoints read from Megatron, of every row order and number of ranks."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from megaport.checkpoint.model import Checkpoint
 from megaport.convert.convert import convert_checkpoint
 from megaport.gpt2 import GPT2 as TABLE
 from megaport.parity.inputs import ParityOptions
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import STORAGE, Array, Tensor
 
@@ -34,7 +34,7 @@ class Size:
     padded: int = 128
 
 
-def random_subject(
+def random_gpt2(
     *,
     order: str = "3,np,hn",
     ranks: int = 1,
@@ -43,7 +43,7 @@ def random_subject(
     activation: str = "gelu_new",
     size: Size = Size(),
     seed: int = 0,
-) -> Subject:
+) -> Reference:
     """A model whose every part matters: norms and biases are as random as the matrices.
 
     A file of random rows is a model in any row order, so only the numbers of ranks and the name of
@@ -74,10 +74,10 @@ def random_subject(
         decisions=(),
     )
     torch_name = {"F32": "float32", "F16": "float16"}[dtype]
-    return Subject(checkpoint, _architecture(size, untied, activation, torch_name))
+    return reference_of(checkpoint, _architecture(size, untied, activation, torch_name))
 
 
-def convert(subject: Subject, out: Path, *, dtype: str | None = None) -> Path:
+def convert(subject: Reference, out: Path, *, dtype: str | None = None) -> Path:
     """The model directory the project's own converter makes of it, without a tokenizer."""
     convert_checkpoint(
         subject.checkpoint, subject.architecture, out, dtype=dtype, max_shard_size=None
@@ -111,15 +111,7 @@ def shapes(size: Size, *, untied: bool) -> dict[str, tuple[int, ...]]:
     }
 
 
-def with_tensors(
-    subject: Subject, changes: Mapping[str, tuple[Tensor, ...]], **fields: object
-) -> Subject:
-    """The same with some tensors, and fields of the checkpoint, replaced."""
-    tensors = {**subject.checkpoint.tensors, **changes}
-    return replace(subject, checkpoint=replace(subject.checkpoint, tensors=tensors, **fields))
-
-
-def layernorm_1p(subject: Subject) -> Subject:
+def layernorm_1p(subject: Reference) -> Reference:
     return replace(subject, architecture=replace(subject.architecture, layernorm_1p=True))
 
 

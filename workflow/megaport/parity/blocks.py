@@ -14,7 +14,6 @@ import numpy as np
 from megaport.parity.comparison import FACTOR
 from megaport.parity.converted import Trace
 from megaport.parity.reference import Reference
-from megaport.parity.subject import Subject
 from megaport.tensors import Array
 
 # As for logits the limit is eight times the reference's own float32 rounding of this block, and at
@@ -34,16 +33,16 @@ class Block:
     given: Array
     gave: Array
 
-    def difference(self, subject: Subject) -> float:
+    def difference(self, reference: Reference) -> float:
         """The largest difference between the reference's output and the converted model's."""
-        difference = np.abs(self._run(subject.reference()) - self.gave).max()
+        difference = np.abs(self._run(reference) - self.gave).max()
         return float(difference) if np.isfinite(difference) else float("inf")
 
-    def limit(self, subject: Subject) -> float:
+    def limit(self, reference: Reference) -> float:
         """The largest difference that rounding explains."""
-        single = self._run(subject.reference())
+        single = self._run(reference)
         given = self.given if self.kind == "embedding" else self.given.astype(np.float64)
-        double = replace(self, given=given)._run(subject.reference("float64"))
+        double = replace(self, given=given)._run(reference.at("float64"))
         rounding = float(np.abs(single - double).max())
         return max(FACTOR * rounding, FLOOR * float(np.abs(double).max()))
 
@@ -80,9 +79,9 @@ def blocks(ids: Array, trace: Trace) -> Iterator[Block]:
     yield Block("head", "head", 0, trace.normed, trace.logits[..., 1:-1])
 
 
-def measure_blocks(subject: Subject, ids: Array, trace: Trace) -> tuple[BlockDifference, ...]:
+def measure_blocks(reference: Reference, ids: Array, trace: Trace) -> tuple[BlockDifference, ...]:
     """Every block's difference and limit."""
     return tuple(
-        BlockDifference(block.name, block.difference(subject), block.limit(subject))
+        BlockDifference(block.name, block.difference(reference), block.limit(reference))
         for block in blocks(ids, trace)
     )

@@ -10,8 +10,7 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from megaport.parity.reference import VOCABULARY
-from megaport.parity.subject import Subject
+from megaport.parity.reference import VOCABULARY, Reference
 from megaport.tensors import Array, Tensor
 
 
@@ -24,23 +23,23 @@ class Cause:
 
 
 def find_cause(
-    subject: Subject, source: str, name: str, expected: Tensor, found: Array
+    reference: Reference, source: str, name: str, expected: Tensor, found: Array
 ) -> Cause | None:
     """The mistake that turns Megatron's `source` into the bits `found` of tensor `name`."""
     if found.size and (found == found.flat[0]).all():
         return Cause("constant", "every element is the same")
     if cause := _shifted(source, expected.array.view(found.dtype), found):
         return cause
-    for cause, tensor in _mistakes(subject, source, name, expected):
+    for cause, tensor in _mistakes(reference, source, name, expected):
         if tensor.shape == found.shape and _same(tensor, found):
             return cause
     return None
 
 
 def _mistakes(
-    subject: Subject, source: str, name: str, expected: Tensor
+    reference: Reference, source: str, name: str, expected: Tensor
 ) -> Iterator[tuple[Cause, Tensor]]:
-    reference, shards = subject.reference(), subject.checkpoint.tensors[source]
+    shards = reference.checkpoint.tensors[source]
     laid = np.ascontiguousarray(expected.array.T).reshape(expected.shape)
     yield Cause("transpose", "not transposed"), Tensor(expected.dtype, laid)
     parts = reference.parts(source)
@@ -56,13 +55,12 @@ def _mistakes(
         yield from _named(cause, name, reference.converted(source, [joined]))
     for what, sentence, misread in reference.misread(source):
         yield from _named(Cause(what, sentence), name, misread)
-    yield from _others(subject, source, name)
+    yield from _others(reference, source, name)
 
 
-def _others(subject: Subject, source: str, name: str) -> Iterator[tuple[Cause, Tensor]]:
+def _others(reference: Reference, source: str, name: str) -> Iterator[tuple[Cause, Tensor]]:
     """What belongs elsewhere: another tensor of the layer, or the same one of another layer."""
-    reference = subject.reference()
-    for other, shards in subject.checkpoint.tensors.items():
+    for other, shards in reference.checkpoint.tensors.items():
         kind = _layer_and_part(source), _layer_and_part(other)
         if kind[0][0] == kind[1][0] or kind[0][1] == kind[1][1]:
             swapped = "layers swapped" if kind[0][0] != kind[1][0] else "tensors swapped"

@@ -9,7 +9,7 @@ import numpy as np
 from megaport.parity.comparison import Comparison, Limit, compare_model, log_softmax, rounding_limit
 from megaport.parity.converted import Continuation, Converted
 from megaport.parity.inputs import Inputs
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from megaport.parity.verdict import Measure, Verdict, at_most, equal, judge, not_applicable, told
 from megaport.tensors import Array
 
@@ -28,7 +28,7 @@ class Evidence:
     """What the checks look at, made once: both models in float32, their inputs, the limit, the
     comparison of every window of each input, and the converted model's greedy continuation."""
 
-    subject: Subject
+    reference: Reference
     converted: Converted
     inputs: Inputs
     limit: Limit
@@ -39,16 +39,16 @@ class Evidence:
 Check = Callable[[Evidence], Verdict]
 
 
-def gather(subject: Subject, converted: Converted, inputs: Inputs) -> Evidence:
+def gather(reference: Reference, converted: Converted, inputs: Inputs) -> Evidence:
     """Run both sides over all inputs; the costly part of parity."""
-    limit = rounding_limit(subject, inputs.short)
+    limit = rounding_limit(reference, inputs.short)
     comparisons = {
-        name: compare_model(subject.reference(), ids, converted.logits, limit.value)
+        name: compare_model(reference, ids, converted.logits, limit.value)
         for name, ids in inputs.sequences.items()
     }
-    room = subject.architecture.n_positions - inputs.prompt.shape[1]
+    room = reference.architecture.n_positions - inputs.prompt.shape[1]
     continuation = converted.greedy(inputs.prompt, min(NEW_TOKENS, room))
-    return Evidence(subject, converted, inputs, limit, comparisons, continuation)
+    return Evidence(reference, converted, inputs, limit, comparisons, continuation)
 
 
 def check_logits(evidence: Evidence) -> Verdict:
@@ -83,7 +83,7 @@ def check_greedy(evidence: Evidence) -> Verdict:
     By induction over the tokens this is the reference's own greedy continuation, in one pass.
     """
     seen, chosen = evidence.continuation, evidence.continuation.chosen
-    logits = evidence.subject.reference().logits(seen.ids[:, :-1])[0, seen.prompt - 1 :]
+    logits = evidence.reference.logits(seen.ids[:, :-1])[0, seen.prompt - 1 :]
     behind = logits.max(axis=-1) - logits[np.arange(len(chosen)), chosen]
     wrong = np.flatnonzero(~(behind <= 2 * evidence.limit.value))
     note = ""

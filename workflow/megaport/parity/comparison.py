@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from megaport.parity.reference import Reference
-from megaport.parity.subject import Subject
 from megaport.tensors import Array
 
 # Megatron's own logits are met within this by a right reading and missed by 2e-3 and more by a
@@ -48,9 +47,9 @@ class Comparison:
     nll: Array
 
 
-def rounding_limit(subject: Subject, ids: Array) -> Limit:
+def rounding_limit(reference: Reference, ids: Array) -> Limit:
     """The limit for this checkpoint, from the reference in both precisions on `ids` [1, S]."""
-    single, double = (subject.reference(p).logits(ids) for p in ("float32", "float64"))
+    single, double = (reference.at(p).logits(ids) for p in ("float32", "float64"))
     rounding = float(np.abs(single - double).max())
     return Limit(max(FLOOR, FACTOR * rounding), rounding)
 

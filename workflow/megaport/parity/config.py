@@ -6,11 +6,11 @@ from typing import Any
 from transformers import AutoConfig
 
 from megaport.parity.converted import unreadable
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from megaport.parity.verdict import Verdict, equal, judge
 
 
-def check_config(subject: Subject, model_dir: Path) -> Verdict:
+def check_config(reference: Reference, model_dir: Path) -> Verdict:
     """Every field of config.json that changes the mathematics.
 
     ModelUnreadableError when there is no config.json that transformers reads.
@@ -19,11 +19,11 @@ def check_config(subject: Subject, model_dir: Path) -> Verdict:
         config: Any = AutoConfig.from_pretrained(model_dir, local_files_only=True)
     except (OSError, ValueError) as error:
         raise unreadable(model_dir, "config.json", str(error)) from error
-    measures = [equal("model_type", config.model_type, subject.architecture.model_type)]
+    measures = [equal("model_type", config.model_type, reference.architecture.model_type)]
     off = 0
     if measures[0].holds:
-        measures += [equal(*field) for field in subject.reference().configured(config)]
-        off = config.vocab_size - subject.architecture.vocab_size
+        measures += [equal(*field) for field in reference.configured(config)]
+        off = config.vocab_size - reference.architecture.vocab_size
     return judge(
         "config",
         "Does config.json describe the checkpoint's architecture?",

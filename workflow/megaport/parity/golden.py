@@ -8,7 +8,7 @@ import numpy as np
 
 from megaport.errors import MegaportError
 from megaport.parity.activation import ACTIVATIONS
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from megaport.parity.verdict import Verdict, at_most, equal, judge, not_applicable
 
 NAME = "published logits"
@@ -71,17 +71,17 @@ def read_golden(path: Path) -> Golden:
     return golden
 
 
-def check_golden(subject: Subject, golden: Golden | None) -> Verdict:
+def check_golden(reference: Reference, golden: Golden | None) -> Verdict:
     """The configured activation must be within the tolerance, and no other fit clearly better."""
     if golden is None:
         return not_applicable(NAME, QUESTION, "no published logits are known for this model")
-    configured = subject.architecture.activation_function
-    mine = _fit(subject, golden, configured)
+    configured = reference.architecture.activation_function
+    mine = _fit(reference, golden, configured)
     measures = [at_most(f"difference with {configured}", mine.max_abs, golden.tolerance, "logits")]
     note = str(mine)
     if configured in ACTIVATIONS:
         others = [name for name in TRIED if ACTIVATIONS[name] is not ACTIVATIONS[configured]]
-        other = min((_fit(subject, golden, name) for name in others), key=lambda fit: fit.rms)
+        other = min((_fit(reference, golden, name) for name in others), key=lambda fit: fit.rms)
         better = other.activation if mine.rms >= CLEARLY * other.rms else "none"
         measures.append(equal("activation that fits better", better, "none"))
         undecided = better == "none" and other.rms < CLEARLY * mine.rms
@@ -97,9 +97,9 @@ def check_golden(subject: Subject, golden: Golden | None) -> Verdict:
     )
 
 
-def _fit(subject: Subject, golden: Golden, activation: str) -> Fit:
+def _fit(reference: Reference, golden: Golden, activation: str) -> Fit:
     ids = np.array([golden.input_ids])
-    tried = subject.with_architecture(activation_function=activation)
-    logits = tried.reference().logits(ids)[0, list(golden.rows), list(golden.columns)]
+    tried = reference.with_architecture(activation_function=activation)
+    logits = tried.logits(ids)[0, list(golden.rows), list(golden.columns)]
     error = logits - np.array(golden.logits)
     return Fit(activation, float(np.abs(error).max()), float(np.sqrt(np.mean(error**2))))

@@ -6,7 +6,6 @@ nothing here is shared with the converter's table.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +97,7 @@ class Gpt2Reference(Reference):
                 yield "QKV order", sentence, other.converted(name, shards)
         if name.endswith("layernorm.weight"):
             one = not self.architecture.layernorm_1p
-            other = replace(self, architecture=replace(self.architecture, layernorm_1p=one))
+            other = self.with_architecture(layernorm_1p=one)
             sentence = "1 added" if one else "1 not added, which layernorm_1p asks for"
             yield "layernorm_1p", sentence, other.converted(name, shards)
 
@@ -108,8 +107,7 @@ class Gpt2Reference(Reference):
             yield f"rows [{order}]", other
         for heads in divisors(self.architecture.n_embd, self.checkpoint.tensor_parallel):
             if heads != self.architecture.n_head:
-                architecture = replace(self.architecture, n_head=heads)
-                yield f"{heads} heads", replace(self, architecture=architecture)
+                yield f"{heads} heads", self.with_architecture(n_head=heads)
 
     def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
         """GPT2Config's fields; two names of one activation are the same."""
@@ -125,7 +123,7 @@ class Gpt2Reference(Reference):
     def _other_orders(self) -> Iterator[tuple[str, "Gpt2Reference"]]:
         for order in QKV_ORDERS:
             if order != self.checkpoint.qkv_order:
-                yield order, replace(self, checkpoint=replace(self.checkpoint, qkv_order=order))
+                yield order, self.with_tensors({}, qkv_order=order)
 
     def _as_stored(self, name: str, tensor: Tensor) -> Tensor:
         if self.architecture.layernorm_1p and name.endswith("layernorm.weight"):

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from megaport.parity.causes import Cause, find_cause
 from megaport.parity.converted import unreadable
-from megaport.parity.subject import Subject
+from megaport.parity.reference import Reference
 from megaport.parity.verdict import Verdict, equal, judge
 from megaport.tensors import Array, Tensor
 
@@ -40,17 +40,17 @@ class Difference:
         return f"{self.name}: {self.what}" + (f" ({self.cause.sentence})" if self.cause else "")
 
 
-def find_differences(subject: Subject, model_dir: Path) -> list[Difference]:
+def find_differences(reference: Reference, model_dir: Path) -> list[Difference]:
     """What differs in `model_dir`'s safetensors, in the order of the checkpoint's tensors."""
     found: list[Difference] = []
     expected = set()
     with _opened(model_dir) as files:
-        for source, shards in subject.checkpoint.tensors.items():
-            for name, tensor in subject.reference().converted(source, shards):
+        for source, shards in reference.checkpoint.tensors.items():
+            for name, tensor in reference.converted(source, shards):
                 expected.add(name)
                 if name not in files:
                     found.append(Difference(name, source, "missing"))
-                elif difference := _compare(subject, source, name, tensor, files[name]):
+                elif difference := _compare(reference, source, name, tensor, files[name]):
                     found.append(difference)
         left_over = sorted(files.keys() - expected)
     return found + [Difference(name, "", "left over") for name in left_over]
@@ -85,7 +85,7 @@ def _opened(model_dir: Path) -> Iterator[dict[str, Any]]:
 
 
 def _compare(
-    subject: Subject, source: str, name: str, expected: Tensor, file: Any
+    reference: Reference, source: str, name: str, expected: Tensor, file: Any
 ) -> Difference | None:
     stored = file.get_slice(name).get_dtype()
     if stored != expected.dtype:
@@ -98,7 +98,7 @@ def _compare(
         if not count:
             return None
         what = f"{count} of {found.size} elements"
-    cause = find_cause(subject, source, name, expected, found)
+    cause = find_cause(reference, source, name, expected, found)
     return Difference(name, source, what, cause)
 
 

@@ -8,7 +8,6 @@ the reader gives as two shards.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,10 +109,10 @@ class LlamaReference(Reference):
             rows = groups * size
             if other != size and rows % other == 0 and rows // other % ranks == 0:
                 fields = {"n_head": heads * size // other, "n_group": rows // other}
-                yield f"heads of size {other}", self._with(head_size=other, **fields)
+                yield f"heads of size {other}", self.with_architecture(head_size=other, **fields)
         for base in BASES:
             if base != self.architecture.rope_theta:
-                yield f"rotary base {base:,.0f}", self._with(rope_theta=base)
+                yield f"rotary base {base:,.0f}", self.with_architecture(rope_theta=base)
 
     def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
         """LlamaConfig's fields that change the mathematics."""
@@ -137,9 +136,6 @@ class LlamaReference(Reference):
         yield "rope scaling", str(sorted(rope.items())), str(sorted(expected.items()))
         yield "sliding_window", str(window), str(mine.sliding_window)
         yield "tie_word_embeddings", str(config.tie_word_embeddings), str(mine.tie_word_embeddings)
-
-    def _with(self, **fields: Any) -> "LlamaReference":
-        return replace(self, architecture=replace(self.architecture, **fields))
 
     def _sizes(self) -> tuple[int, int, int]:
         return self.architecture.width, self.architecture.groups, self.architecture.n_head

@@ -21,8 +21,9 @@ from megaport.parity.inputs import Inputs, ParityOptions, make_inputs
 from megaport.parity.inverse import Difference, check_tensors, find_differences
 from megaport.parity.plots import plot_blocks, plot_positions
 from megaport.parity.reading import check_reading
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
 from megaport.parity.report import ParityReport, write_report
-from megaport.parity.subject import Subject
 from megaport.parity.tokenizer import check_tokenizer, has_tokenizer, load_tokenizer, no_tokenizer
 from megaport.parity.verdict import Verdict, equal, judge
 from megaport.table import Architecture
@@ -78,24 +79,24 @@ def examine(
     Where the sizes differ or transformers refuses the model, the checks that run it are left out:
     the report then has failed already, and nothing could be compared.
     """
-    subject = Subject(checkpoint, architecture, options.stored)
+    reference = reference_of(checkpoint, architecture, options.stored)
     device = resolve_device(options.device, "float32").device
     log.info("parity: comparing configuration and bytes")
-    config = check_config(subject, model_dir)
-    differences = find_differences(subject, model_dir)
-    files, inputs = _check_files(subject, model_dir, options)
+    config = check_config(reference, model_dir)
+    differences = find_differences(reference, model_dir)
+    files, inputs = _check_files(reference, model_dir, options)
     verdicts = (config, check_tensors(differences), *files)
     report = ParityReport(device, verdicts, cause=_cause(config, differences))
     if config.measures[0].holds and not any(d.misshapen for d in differences):
         try:
-            return _run_both(report, subject, model_dir, inputs, options)
+            return _run_both(report, reference, model_dir, inputs, options)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(device, error) from error
     return report
 
 
 def _check_files(
-    subject: Subject, model_dir: Path, options: ParityOptions
+    reference: Reference, model_dir: Path, options: ParityOptions
 ) -> tuple[list[Verdict], Inputs]:
     """Tokenizer, reading, published logits: the converted model is not run; and the inputs."""
     verdicts = []
@@ -103,21 +104,21 @@ def _check_files(
     if has_tokenizer(model_dir):
         tokenizer = load_tokenizer(model_dir)
         text = options.text.read_text(encoding="utf-8")
-        vocab_size = subject.architecture.vocab_size
+        vocab_size = reference.architecture.vocab_size
         verdicts.append(check_tokenizer(tokenizer, text, vocab_size, options.published))
         ids = tokenizer.encode(text, add_special_tokens=False)
         ids = ids if max(ids) < vocab_size else None
     else:
         verdicts.append(no_tokenizer())
-    inputs = make_inputs(subject.architecture, ids, options.seed)
+    inputs = make_inputs(reference.architecture, ids, options.seed)
     log.info("parity: reading the text in other ways")
-    verdicts += [check_reading(subject, inputs.text), check_golden(subject, options.golden)]
+    verdicts += [check_reading(reference, inputs.text), check_golden(reference, options.golden)]
     return verdicts, inputs
 
 
 def _run_both(
     report: ParityReport,
-    subject: Subject,
+    reference: Reference,
     model_dir: Path,
     inputs: Inputs,
     options: ParityOptions,
@@ -128,7 +129,7 @@ def _run_both(
     except ModelUnreadableError as error:
         return replace(report, verdicts=(*report.verdicts, _not_loaded(error)))
     log.info("parity: running both models in float32 over %s", _described(inputs))
-    evidence = gather(subject, converted, inputs)
+    evidence = gather(reference, converted, inputs)
     verdicts = [*report.verdicts, *(check(evidence) for check in CHECKS)]
     positions = {
         name: np.max([window.difference for window in seen], axis=0)
@@ -140,7 +141,7 @@ def _run_both(
         log.info("parity: running the converted model in %s", dtype)
         verdicts.append(_half(model_dir, dtype, report.device, inputs, trace))
     log.info("parity: comparing layer by layer")
-    blocks = measure_blocks(subject, inputs.short, trace)
+    blocks = measure_blocks(reference, inputs.short, trace)
     return replace(
         report, verdicts=tuple(verdicts), blocks=blocks, positions=positions, limit=limit
     )

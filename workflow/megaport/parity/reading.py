@@ -8,7 +8,7 @@ text, and when the text is then likelier than by chance.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from megaport.errors import MegaportError
 from megaport.parity.comparison import ROWS
 from megaport.parity.gpt2 import divisors
 from megaport.parity.reference import VOCABULARY, Reference
-from megaport.parity.subject import Subject
+from megaport.parity.references import reference_of
 from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
 from megaport.tensors import Array, Tensor
 
@@ -59,18 +59,17 @@ class Gain:
 
 @dataclass(frozen=True)
 class Trial:
-    """A reading tried on the text: what it gains over the subject's own, and over chance."""
+    """A reading tried on the text: what it gains over the reference's own, and over chance."""
 
     name: str
     gain: Gain
     over_chance: Gain
 
 
-def check_reading(subject: Subject, text: Array | None) -> Verdict:
+def check_reading(reference: Reference, text: Array | None) -> Verdict:
     """Every other reading on `text` windows [k, S]; fails where one is likelier beyond noise."""
     if text is None or text.shape[1] < 2:
         return not_applicable(NAME, QUESTION, "the model has no tokenizer to read the text with")
-    reference = subject.reference()
     own, trials = try_readings(reference, list(other_readings(reference)), text)
     trials = [trial for trial in trials if trial.over_chance.better] or trials
     if not own.over_chance.better and not any(trial.over_chance.better for trial in trials):
@@ -114,7 +113,7 @@ def likeliest_heads(
         with suppress(MegaportError):  # the shapes do not allow so many
             architecture = describe_architecture(checkpoint, {**overrides, key: heads})
             windows = np.array(ids, np.int64)[None, : architecture.n_positions]
-            likelihoods = nats(Subject(checkpoint, architecture).reference(), windows)
+            likelihoods = nats(reference_of(checkpoint, architecture), windows)
             found.append((heads, float(likelihoods.mean())))
     return sorted(found, key=lambda pair: pair[1])
 
@@ -125,12 +124,12 @@ def other_readings(reference: Reference) -> Iterator[Reading]:
     held = reference.checkpoint
     for words, places in permutations(held.pipeline_parallel * held.virtual_pipeline):
         changed = _layers_permuted(reference, places)
-        yield Reading(f"pipeline stages {words}", _with(reference, changed))
+        yield Reading(f"pipeline stages {words}", reference.with_tensors(changed))
     for words, places in permutations(held.tensor_parallel):
         vocabulary = {name: held.tensors[name] for name in VOCABULARY if name in held.tensors}
         # Ranks exchanged everywhere only move the vocabulary: a layer sums over its ranks.
         changed = {n: tuple(shards[rank] for rank in places) for n, shards in vocabulary.items()}
-        yield Reading(f"tensor-parallel ranks {words}", _with(reference, changed))
+        yield Reading(f"tensor-parallel ranks {words}", reference.with_tensors(changed))
 
 
 def permutations(count: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -230,8 +229,3 @@ def _layers_permuted(reference: Reference, order: Sequence[int]) -> dict[str, tu
             if name.startswith(prefix)
         }
     return changed
-
-
-def _with(reference: Reference, changed: Mapping[str, tuple[Tensor, ...]]) -> Reference:
-    tensors = {**reference.checkpoint.tensors, **changed}
-    return replace(reference, checkpoint=replace(reference.checkpoint, tensors=tensors))

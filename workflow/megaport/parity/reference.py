@@ -8,9 +8,9 @@ here; an architecture adds its embedding, its block, its norm, and its names (gp
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -48,8 +48,22 @@ class Reference(ABC):
 
     checkpoint: Checkpoint
     architecture: Architecture
-    precision: Precision = "float32"
     stored: str | None = None
+    precision: Precision = "float32"
+
+    def at(self, precision: Precision) -> Self:
+        """The same model, computed in `precision`."""
+        return replace(self, precision=precision)
+
+    def with_architecture(self, **fields: Any) -> Self:
+        """The same tensors, with other values of the architecture's fields."""
+        return replace(self, architecture=replace(self.architecture, **fields))
+
+    def with_tensors(self, changes: Mapping[str, Sequence[Tensor]], **fields: Any) -> Self:
+        """The same with some tensors, and fields of the checkpoint, replaced."""
+        changed = {name: tuple(shards) for name, shards in changes.items()}
+        tensors = {**self.checkpoint.tensors, **changed}
+        return replace(self, checkpoint=replace(self.checkpoint, tensors=tensors, **fields))
 
     @abstractmethod
     def embed(self, ids: Array) -> Array:
