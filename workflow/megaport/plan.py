@@ -11,7 +11,8 @@ from typing import Any
 from megaport.checkpoint.files import source_files
 from megaport.config.model import Config, Model
 from megaport.errors import MegaportError
-from megaport.steps import REPORT, SHOWN, STEPS, Given, Step, find
+from megaport.parameters import Given
+from megaport.steps import REPORT, SHOWN, STEPS, Step, find
 from megaport.store.canonical import canonical_json
 from megaport.store.code import Code, versions
 from megaport.store.job import Job

@@ -11,33 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaport.config.model import Config, Model
-from megaport.convert.tokenizer import AUTO, FILES, GPT2
-from megaport.fetch.sources import shown
+from megaport.parameters import (
+    Given,
+    Parameters,
+    of_assemble,
+    of_convert,
+    of_download,
+    of_generate,
+    of_inspect,
+    of_parity,
+)
 from megaport.store.blobs import Content
 from megaport.store.receipts import Files, Receipt
 
-Parameters = dict[str, Any]
 Part = Callable[[Receipt], Files]
 TORCH = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
-PARITY_TEXT = "resources/parity/text.txt"
-PUBLISHED_IDS = "resources/parity/gpt2_ids.json"
 PAGE = "workflow/report/page.html.j2"
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the parameters of a step come from: the configuration, one model of it, and `digest`
-    and `contents`, which know a file (None: unreadable) and a local checkpoint by their bytes."""
-
-    config: Config
-    name: str
-    digest: Callable[[str], str | None]
-    contents: Callable[[str], dict[str, Any] | None]
-
-    @property
-    def model(self) -> Model:
-        return self.config.models[self.name]
 
 
 @dataclass(frozen=True)
@@ -132,65 +121,6 @@ def loadable(assemble: Receipt) -> Files:
     return {name: c for name, c in assemble.outputs.items() if name not in unread}
 
 
-def _download(given: Given) -> Parameters:
-    checkpoint = given.model.checkpoint
-    if checkpoint.path is None:
-        return {"urls": [shown(url) for url in checkpoint.urls]}
-    return {"files": given.contents(checkpoint.path)}
-
-
-def _reading(given: Given) -> Parameters:
-    architecture = given.model.architecture.model_dump(exclude_none=True)
-    return {"version": given.model.checkpoint.version, "architecture": architecture}
-
-
-def _convert(given: Given) -> Parameters:
-    model = given.model
-    return _reading(given) | {"dtype": model.dtype, "max_shard_size": model.max_shard_size}
-
-
-def _tokenizer(given: Given) -> str | dict[str, str] | None:
-    """What is said of it; of a folder, what lies there by content: paths are not in keys."""
-    said = given.model.tokenizer
-    if said in (GPT2, AUTO, None):
-        return said
-    digests = {name: given.digest(f"{said}/{name}") for name in FILES}
-    return {name: digest for name, digest in digests.items() if digest}
-
-
-def _inspect(given: Given) -> Parameters:
-    """The tokenizer and the model's own prompts change nothing but whether they are refused."""
-    said = given.model.prompts
-    prompts = None if said is None else [prompt.model_dump(mode="json") for prompt in said]
-    return _reading(given) | {"tokenizer": _tokenizer(given), "prompts": prompts}
-
-
-def _assemble(given: Given) -> Parameters:
-    return {"name": given.name, "tokenizer": _tokenizer(given)}
-
-
-def _generate(given: Given) -> Parameters:
-    settings = given.config.generate.model_dump(mode="json", exclude={"prompts_file"})
-    file = given.config.generate.prompts_file
-    if given.model.prompts is not None:
-        settings["prompts"] = [prompt.model_dump(mode="json") for prompt in given.model.prompts]
-    elif file:
-        settings["prompts"] = {"file": file, "sha256": given.digest(file)}
-    return settings
-
-
-def _parity(given: Given) -> Parameters:
-    golden = given.model.golden
-    may_be_gpt2s = given.model.tokenizer in ("gpt2", "auto")
-    read = {
-        "dtype": given.model.dtype,
-        "golden": golden and given.digest(golden),
-        "text": given.digest(PARITY_TEXT),
-        "published": given.digest(PUBLISHED_IDS) if may_be_gpt2s else None,
-    }
-    return _reading(given) | given.config.parity.model_dump(mode="json") | read
-
-
 READER = (
     "checkpoint",
     "activation.py",
@@ -208,7 +138,7 @@ STEPS = {
             "download",
             "the bytes: fetched into the store, or a local file where it lies",
             reads={},
-            parameters=_download,
+            parameters=of_download,
             files=(),
             code=(),  # bytes are what their digest says, whoever fetched them
         ),
@@ -224,7 +154,7 @@ STEPS = {
             "inspect",
             "what the checkpoint is, and every decision made",
             reads={"checksum": members},
-            parameters=_inspect,
+            parameters=of_inspect,
             files=("inspection/*",),
             code=("convert/tokenizer.py", "generate/fit.py", "generate/prompts.py", *READER),
         ),
@@ -232,7 +162,7 @@ STEPS = {
             "convert",
             "the tensors, moved byte by byte",
             reads={"checksum": members, "inspect": nothing},
-            parameters=_convert,
+            parameters=of_convert,
             files=("converted/config.json", "converted/*.safetensors*"),
             code=("convert", *READER),
         ),
@@ -252,7 +182,7 @@ STEPS = {
                 "inspect": outputs("inspection/inspection.json"),
                 "convert": outputs("converted/"),
             },
-            parameters=_assemble,
+            parameters=of_assemble,
             files=("model/*",),
             code=("convert", *READER),
             way=None,
@@ -261,7 +191,7 @@ STEPS = {
             "generate",
             "text for every prompt of config.yaml",
             reads={"assemble": loadable},
-            parameters=_generate,
+            parameters=of_generate,
             files=("generations.*",),
             code=("generate",),
             software=TORCH,
@@ -281,7 +211,7 @@ STEPS = {
             "parity",
             "proof that it is the same model, or where it is not",
             reads={"checksum": members, "assemble": loadable},
-            parameters=_parity,
+            parameters=of_parity,
             files=("parity/*", "run/parity-failed/*"),
             code=("parity", "generate", "figures.py", *READER),
             software=(*TORCH, "matplotlib"),

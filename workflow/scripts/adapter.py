@@ -15,8 +15,9 @@ WORKFLOW = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(WORKFLOW))
 
 from megaport.errors import MegaportError  # noqa: E402
+from megaport.parameters import PARITY_TEXT  # noqa: E402
 from megaport.plan import file_contents, job_of, planned_by  # noqa: E402
-from megaport.steps import PARITY_TEXT, contents, find  # noqa: E402
+from megaport.steps import contents, find  # noqa: E402
 from megaport.store.actions import Result  # noqa: E402
 from megaport.store.errors import StoreError  # noqa: E402
 from megaport.store.job import Compute, Job, Work, run_job  # noqa: E402

@@ -6,7 +6,7 @@ from pathlib import Path
 from adapter import Task, log, run
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
-from megaport.steps import PARITY_TEXT, PUBLISHED_IDS
+from megaport.parameters import PARITY_TEXT, PUBLISHED_IDS
 from megaport.store.job import Work
 
 SAFETENSORS = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", None: None}
