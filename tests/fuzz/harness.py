@@ -3,6 +3,8 @@
 import hashlib
 import time
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +29,33 @@ def outcome(data: bytes, folder: Path) -> list[str] | None:
     """
     path = folder / "model.pt"
     path.write_bytes(data)
+    with bounded(len(data), "a file"):
+        try:
+            return _read(path, folder)
+        except MegaportError as error:
+            if not error.remedy or len(str(error)) > 1000:
+                raise FindingError("an error without a remedy, or a long one") from error
+            return None
+
+
+@contextmanager
+def bounded(size: int, called: str) -> Iterator[None]:
+    """`FindingError` where the body raises, takes long or allocates much for `size` bytes read."""
     tracemalloc.start()
     start = time.process_time()
     try:
-        result = _read(path, folder)
-    except MegaportError as error:
-        if not error.remedy or len(str(error)) > 1000:
-            raise FindingError("an error without a remedy, or a long one") from error
-        result = None
-    except Exception as error:
-        raise FindingError(f"{type(error).__name__}: {error}") from error
-    finally:
+        yield
         peak = tracemalloc.get_traced_memory()[1]
+    except FindingError:
+        raise
+    except Exception as error:
+        raise FindingError(f"{called}: {type(error).__name__}: {error}") from error
+    finally:
         tracemalloc.stop()
     if time.process_time() - start > SECONDS:
-        raise FindingError(f"took over {SECONDS} s")
-    if peak > ALLOWED + 16 * len(data):
-        raise FindingError(f"allocated {peak} bytes for a file of {len(data)}")
-    return result
+        raise FindingError(f"{called} took over {SECONDS} s")
+    if peak > ALLOWED + 16 * size:
+        raise FindingError(f"allocated {peak} bytes for {called} of {size}")
 
 
 def _read(path: Path, spool: Path) -> list[str]:
