@@ -3,15 +3,23 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.convert import convert_checkpoint
+from megaport.decide import ArchitectureError
+from megaport.table import Architecture
+from support.llama_files import FORMATS, Llama, write_llama
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(os.environ.get("MEGAPORT_LLAMA", ROOT.parent / "shared" / "llama"))
@@ -36,3 +44,159 @@ def test_logits_are_megatrons(case: Path, tmp_path: Path) -> None:
     expected = np.load(case / "logits.npy")[..., : said["vocab"]]
     limit = 5e-2 if said.get("dtype") == "bf16" else 5e-5
     assert np.abs(logits - expected).max() < limit
+
+
+def converted(path: Path, tmp_path: Path, **overrides: Any) -> tuple[Architecture, Path]:
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    architecture = describe_architecture(checkpoint, overrides)
+    out = tmp_path / "out"
+    convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
+    return architecture, out
+
+
+def assert_written(out: Path, model: Llama) -> None:
+    found, expected = load_file(out / "model.safetensors"), model.converted()
+    assert sorted(found) == sorted(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+@st.composite
+def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, int]]:
+    form = draw(st.sampled_from(FORMATS))
+    tp = draw(st.sampled_from((1, 2, 4)))
+    ranked = form in ("torch", "torch_te")
+    pp, vp = (draw(st.integers(1, 2)) for _ in range(2)) if ranked else (1, 1)
+    vp = vp if pp > 1 else 1
+    groups = tp * draw(st.integers(1, 2))
+    bias = draw(st.booleans())
+    padded = tp * draw(st.integers(2, 5))
+    model = Llama(
+        layers=pp * vp * draw(st.integers(1, 2)),
+        heads=groups * draw(st.integers(1, 3)),
+        groups=groups,
+        size=draw(st.integers(1, 3)) * 2,
+        hidden=draw(st.integers(2, 5)) * 2,
+        inner=tp * draw(st.integers(2, 4)),
+        padded=padded,
+        vocab=draw(st.integers(1, padded)),
+        bias=bias,
+        norm=not bias and draw(st.booleans()),
+        untied=draw(st.booleans()),
+    )
+    return model, form, {"tp": tp, "pp": pp, "vp": vp}
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(case=llamas())
+def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
+    case: tuple[Llama, str, dict[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model, form, sizes = case
+    folder = tmp_path_factory.mktemp("llama")
+    path = write_llama(folder / "c", model, form, **sizes)
+    architecture, out = converted(path, folder)
+    assert (architecture.n_head, architecture.groups, architecture.width) == (
+        model.heads,
+        model.groups,
+        model.size,
+    )
+    assert_written(out, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "kind"),
+    [
+        (Llama(), {}, "llama"),
+        (Llama(bias=True), {}, "qwen2"),
+        (Llama(norm=True), {}, "qwen3"),
+        (Llama(), {"window_size": (7, 0)}, "mistral"),
+        (Llama(bias=True), {"window_size": (7, 0)}, "qwen2"),
+        (Llama(norm=True), {"window_size": (7, 0)}, "qwen3"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str | dict) else "",
+)
+def test_the_class_is_what_can_express_it(
+    model: Llama, args: dict[str, Any], kind: str, tmp_path: Path
+) -> None:
+    architecture, out = converted(write_llama(tmp_path / "c", model, "torch", **args), tmp_path)
+    assert architecture.model_type == kind
+    config = AutoConfig.from_pretrained(out)
+    assert config.model_type == kind
+    assert config.rope_parameters["rope_theta"] == 10_000
+    assert getattr(config, "sliding_window", None) == (8 if args else None)
+    loaded, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert not report["mismatched_keys"]
+    assert loaded.config.num_key_value_heads == 2
+
+
+def test_the_class_may_be_chosen_among_those_that_can(tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch")
+    architecture, _ = converted(path, tmp_path, model_type="mistral")
+    assert architecture.model_type == "mistral"
+    for kind in ("qwen2", "qwen3", "gpt2"):
+        with pytest.raises(ArchitectureError, match="llama or mistral"):
+            converted(path, tmp_path, model_type=kind)
+
+
+def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch", num_attention_heads=None, kv_channels=None)
+    with pytest.raises(ArchitectureError, match="num_attention_heads"):
+        converted(path, tmp_path)
+    architecture, out = converted(path, tmp_path, num_attention_heads=4)
+    assert architecture.groups == 2
+    assert_written(out, Llama())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"num_attention_heads": 8}, "num_key_value_heads"),
+        ({"num_query_groups": 4}, "num_key_value_heads"),
+        ({"kv_channels": 8}, "head_dim"),
+        ({"rotary_base": -1}, "rope_theta"),
+        ({"use_rope_scaling": True, "rope_scaling_factor": 0}, "rope_scaling"),
+        ({"window_size": (-5, 3)}, "sliding_window"),
+    ],
+    ids=str,
+)
+def test_args_that_the_tensors_contradict_are_refused(
+    args: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    with pytest.raises(ArchitectureError, match=said):
+        converted(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("args", "feature"),
+    [
+        ({"rotary_interleaved": True}, "interleaved rotary"),
+        ({"rotary_percent": 0.5}, "partial rotary"),
+        ({"position_embedding_type": "none"}, "positions that are not rotary"),
+        ({"num_experts": 8}, "MoE"),
+        ({"multi_latent_attention": True}, "multi-latent"),
+        ({"squared_relu": True}, "squared ReLU"),
+        ({"swiglu": False}, "without a gate"),
+        ({"normalization": "LayerNorm"}, "LayerNorm"),
+        ({"add_bias_linear": True}, "biases"),
+        ({"qk_l2_norm": True}, "normalised queries"),
+        ({"softmax_scale": 0.1}, "softmax scale"),
+        ({"use_mup": True}, "muP"),
+        ({"embedding_multiplier": 12.0}, "scaled embedding"),
+        ({"no_rope_freq": 4}, "without rotary"),
+        ({"window_size": (7, 0), "window_attn_skip_freq": 2}, "with and without a window"),
+        ({"heterogeneous_layers_config_path": "x"}, "unlike each other"),
+        ({"mtp_num_layers": 1}, "multi-token"),
+        ({"softmax_type": "learnable"}, "offset"),
+    ],
+    ids=str,
+)
+def test_what_no_class_expresses_is_refused_by_name(
+    args: dict[str, Any], feature: str, tmp_path: Path
+) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    with pytest.raises(UnsupportedModelError, match=feature):
+        converted(path, tmp_path)

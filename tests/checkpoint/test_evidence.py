@@ -1,0 +1,288 @@
+"""What says where a tensor belongs is held against the files: each row was a wrong model once."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megaport.checkpoint.arguments import features_of_args, unknown_mathematics
+from megaport.checkpoint.features import UnsupportedModelError
+from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.open import open_checkpoint
+from megaport.gpt2 import GPT2
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+from support.read_back import assert_holds
+from support.refusing import refused
+
+FOUR = Model(layers=4)
+
+
+def swapped(path: Path, one: str, other: str) -> Path:
+    here = path / "iter_0000007"
+    (here / one).rename(here / "aside")
+    (here / other).rename(here / one)
+    (here / "aside").rename(here / other)
+    return path
+
+
+def copied(path: Path, one: str, other: str) -> Path:
+    here = path / "iter_0000007"
+    shutil.rmtree(here / other)
+    shutil.copytree(here / one, here / other)
+    return path
+
+
+def said(path: Path, tmp_path: Path) -> str:
+    with pytest.raises(CheckpointMismatchError) as error:
+        open_checkpoint(path, spool=tmp_path)
+    return str(error.value)
+
+
+def ranked(ranks: dict[str, int]) -> Callable[[str, dict[str, Any]], None]:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        state["args"].rank = ranks[name]
+
+    return edit
+
+
+@pytest.mark.parametrize("layout", ["transformer", "encoder", "core"])
+@pytest.mark.parametrize("with_args", [True, False])
+def test_swapped_stages_are_seen_by_what_they_hold(
+    layout: str, with_args: bool, tmp_path: Path
+) -> None:
+    form = {"layout": layout, "pp": 2, "with_args": with_args}
+    path = write_checkpoint(tmp_path / "c", FOUR, **form)
+    message = said(swapped(path, "mp_rank_00_000", "mp_rank_00_001"), tmp_path)
+    assert "out of place: position_embeddings.weight" in message
+    assert "out of place: final_layernorm.weight" in message
+
+
+@pytest.mark.parametrize("ranks", [("mp_rank_00_000",), ("mp_rank_00_000", "mp_rank_00_001")])
+def test_swapped_chunks_of_virtual_stages_are_seen(ranks: tuple[str, ...], tmp_path: Path) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        if name in ranks:
+            state["model0"], state["model1"] = state["model1"], state["model0"]
+
+    message = refused(
+        tmp_path, FOUR, CheckpointMismatchError, layout="encoder", pp=2, vp=2, edit=edit
+    )
+    assert "out of place: position_embeddings.weight" in message
+
+
+@pytest.mark.parametrize("layout", ["transformer", "encoder", "core"])
+def test_swapped_ranks_are_seen_by_their_args(layout: str, tmp_path: Path) -> None:
+    edit = ranked({"mp_rank_00": 0, "mp_rank_01": 1})
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, tp=2, edit=edit, version=3)
+    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
+    message = said(swapped(path, "mp_rank_00", "mp_rank_01"), tmp_path)
+    assert "another rank's file: mp_rank_00/model_optim_rng.pt (args.rank is 1" in message
+
+
+def test_ranks_of_a_run_with_data_parallelism_are_in_place(tmp_path: Path) -> None:
+    places = [(tp, pp) for tp in range(2) for pp in range(2)]
+    edit = ranked({f"mp_rank_{tp:02d}_{pp:03d}": pp * 8 + tp for tp, pp in places})
+    path = write_checkpoint(tmp_path / "c", FOUR, layout="core", tp=2, pp=2, edit=edit)
+    assert_holds(open_checkpoint(path, spool=tmp_path), FOUR)
+
+
+def test_the_same_rank_in_every_file_says_nothing(tmp_path: Path) -> None:
+    edit = ranked({"mp_rank_00": 0, "mp_rank_01": 0})
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", tp=2, edit=edit)
+    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
+
+
+@pytest.mark.parametrize("with_args", [True, False])
+def test_one_rank_copied_over_another_is_seen_by_its_bits(with_args: bool, tmp_path: Path) -> None:
+    form = {"layout": "encoder", "tp": 2, "with_args": with_args}
+    path = write_checkpoint(tmp_path / "c", Model(), **form)
+    message = said(copied(path, "mp_rank_00", "mp_rank_01"), tmp_path)
+    where = "layers.0.attention.query_key_value.weight"
+    assert f"the same twice: {where}, rank 1 (bit-equal to {where}, rank 0)" in message
+
+
+def test_one_stage_copied_over_another_is_seen_by_its_bits(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(layers=8), layout="encoder", pp=4)
+    message = said(copied(path, "mp_rank_00_001", "mp_rank_00_002"), tmp_path)
+    assert "the same twice: layers.4.attention.query_key_value.weight" in message
+
+
+def test_one_layer_file_copied_over_another_is_seen(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", FOUR, layout="bigscience")
+    here = path / "global_step7"
+    first, second = (here / f"layer_{n:02d}-model_00-model_states.pt" for n in (3, 4))
+    shutil.copy(first, second)
+    assert "the same twice: layers.1." in said(path, tmp_path)
+
+
+def test_zeros_may_be_the_same_twice(tmp_path: Path) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        for key, tensor in state["model"].items():
+            if "linear_fc2.weight" in key:
+                state["model"][key] = torch.zeros_like(tensor)
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", tp=2, edit=edit)
+    open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist", "bigscience"])
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_early_version_beside_later_names_is_refused(
+    layout: str, version: int, tmp_path: Path
+) -> None:
+    form = {"layout": layout, "version": version}
+    message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
+    assert f"names disagree: checkpoint_version {version}" in message
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("layernorm_epsilon", 1e-6),
+        ("bias_gelu_fusion", False),
+        ("consumed_train_samples", 512),
+        ("apply_layernorm_1p", True),
+        ("attention_of_a_fork", "other"),
+    ],
+)
+def test_what_ranks_say_differently_is_named(argument: str, value: Any, tmp_path: Path) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        if name == "mp_rank_01":
+            setattr(state["args"], argument, value)
+
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", tp=2, edit=edit)
+    assert f"ranks disagree: args.{argument} (in mp_rank_01/model_optim_rng.pt: {value}" in message
+
+
+def test_all_of_it_is_in_one_error(tmp_path: Path) -> None:
+    path = write_checkpoint(
+        tmp_path / "c", FOUR, layout="encoder", pp=2, args={"norm_epsilon": 1e-6}
+    )
+    swapped(path, "mp_rank_00_000", "mp_rank_00_001")
+    (path / "iter_0000007").rename(path / "iter_0000008")
+    (path / "latest_checkpointed_iteration.txt").write_text("8")
+    message = said(path, tmp_path)
+    assert "folder disagrees: iter_0000008 (iteration 7 inside)" in message
+    assert "out of place: position_embeddings.weight" in message
+    assert "args disagree: norm_epsilon (1e-06, layernorm_epsilon 1e-05)" in message
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stated", "fits"),
+    [
+        ("F16", "float32", False),
+        ("F16", "bfloat16", False),
+        ("BF16", "float16", False),
+        ("F16", "float16", True),
+        ("BF16", "bfloat16", True),
+        ("F32", "bfloat16", True),
+    ],
+)
+def test_two_bytes_are_what_params_dtype_says(
+    dtype: str, stated: str, fits: bool, tmp_path: Path
+) -> None:
+    model, args = Model(dtype=dtype), {"params_dtype": getattr(torch, stated)}
+    path = write_checkpoint(tmp_path / "c", model, layout="core", args=args)
+    if fits:
+        open_checkpoint(path, spool=tmp_path)
+    else:
+        assert "args disagree: params_dtype" in said(path, tmp_path)
+
+
+def test_a_head_that_cannot_be_read_is_no_tied_model(tmp_path: Path) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        del state["args"].untie_embeddings_and_output_weights
+        state["model"]["output_layer.weight"] = torch.ones(32, 16).to(torch.float8_e4m3fn)
+
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", edit=edit)
+    assert "unreadable: output_layer.weight" in message
+
+
+@pytest.mark.parametrize("name", ["adapter.weight", "self_attention.scale_of_a_fork"])
+def test_what_is_like_a_weight_and_not_used_is_refused(name: str, tmp_path: Path) -> None:
+    def edit(_: str, state: dict[str, Any]) -> None:
+        for layer in range(2):
+            value = torch.ones(4).to(torch.float8_e4m3fn)
+            state["model"][f"decoder.layers.{layer}.{name}"] = value
+
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", edit=edit)
+    assert f"unreadable: decoder.layers.1.{name}" in message
+
+
+def test_tensors_beside_the_model_are_refused_and_training_state_is_not(tmp_path: Path) -> None:
+    def training(_: str, state: dict[str, Any]) -> None:
+        state["optimizer"] = {"state": torch.ones(3)}
+        state["rng_state"] = [{"cuda": torch.ones(3)}]
+
+    def teacher(_: str, state: dict[str, Any]) -> None:
+        state["teacher"] = {"weight": torch.ones(3)}
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", edit=training)
+    assert {"optimizer", "rng_state"} <= set(open_checkpoint(path, spool=tmp_path).ignored)
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", edit=teacher)
+    assert "extra: teacher.weight (beside the model in mp_rank_00" in message
+
+
+def test_deepspeeds_sparse_attention_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder")
+    sparse = {"sparse_attention": {"mode": "alternating"}}
+    (path / "deepspeed_config.json").write_text(json.dumps(sparse))
+    with pytest.raises(UnsupportedModelError, match=r"sparse attention .*deepspeed_config\.json"):
+        open_checkpoint(path, spool=tmp_path)
+    (path / "deepspeed_config.json").write_text(json.dumps({"fp16": {"enabled": True}}))
+    open_checkpoint(path, spool=tmp_path)
+
+
+FORKS = [
+    ({"softmax_scale": 0.3}, "softmax scale"),
+    ({"activation": "relu"}, "activation"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "scaled by the number of the layer"),
+    ({"multi_query_attention": True}, "MQA"),
+    ({"use_alibi_position_embeddings": True}, "ALiBi"),
+    ({"gpt_j_residual": True}, "side by side"),
+    ({"transformer_block_type": "post_ln"}, "pre-LayerNorm"),
+    ({"normalize_attention_scores": False}, "not normalised"),
+    ({"headscale": True}, "scaled"),
+    ({"heterogeneous_layers_config_encoded_json": "{}"}, "unlike each other"),
+    ({"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(3)"}, "position"),
+]
+
+
+@pytest.mark.parametrize(("args", "feature"), FORKS, ids=str)
+def test_arguments_of_forks_are_refused_by_name(args: dict[str, Any], feature: str) -> None:
+    sizes = {"hidden_size": 48, "num_attention_heads": 4}
+    found = list(features_of_args(GPT2, sizes | args))
+    assert [feature in name for name, _ in found] == [True]
+
+
+USUAL = [
+    {"softmax_scale": 12**-0.5},
+    {"activation": "gelu"},
+    {"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(2)"},
+    {"position_embedding_type": "megatron.enums.PositionEmbeddingType(2)"},
+    {"num_query_groups": 1, "group_query_attention": False},
+    {"num_key_value_heads": 4},
+    {"kv_channels": 12},
+    {"window_size": [-1, 0]},
+    {"attention_of_a_fork": False, "residual_of_a_fork": 1.0},
+    {"attention_dropout": 0.1, "moe_router_topk": 2, "rotary_base": 10_000},
+]
+
+
+@pytest.mark.parametrize("args", USUAL, ids=str)
+def test_arguments_that_ask_for_nothing_are_neither_refused_nor_said(args: dict[str, Any]) -> None:
+    sizes = {"hidden_size": 48, "num_attention_heads": 4}
+    assert list(features_of_args(GPT2, sizes | args)) == []
+    assert unknown_mathematics(GPT2, sizes | args) == []
+
+
+def test_arguments_nobody_knows_that_sound_like_mathematics_are_said_first(tmp_path: Path) -> None:
+    said = {"attention_of_a_fork": "linear", "spec": ["their.module", "their_spec"]}
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)
+    first = open_checkpoint(path, spool=tmp_path).decisions[0]
+    assert (first.subject, first.value) == ("unknown arguments", said)
+    assert first.reason.startswith("ATTENTION")
