@@ -17,6 +17,7 @@ ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
 # What a machine may have beside them; measured or read only where it is installed.
 OPTIONAL = {"gguf", "llama_cpp", "pynvml", "s3fs", "fsspec", "triton"}
+CALLED = {"pyyaml": "yaml"}  # the package, and what it is imported as
 BROUGHT = {"cycler"}  # by matplotlib, whose styles are made of it
 
 OURS_AND_PYTHONS = {"megaport", "adapter", *sys.stdlib_module_names}
@@ -72,7 +73,8 @@ def test_channel_is_conda_forge_alone(path):
 @pytest.mark.parametrize("rule", [*STEPS, "report"])
 def test_environment_has_what_the_script_reaches(rule):
     reached = packages_reached(WORKFLOW / "scripts" / f"{rule}.py", set())
-    given = {name.replace("-", "_") for name in packages(environment_of(rule))}
+    named = packages(environment_of(rule))
+    given = {CALLED.get(name, name.replace("-", "_")) for name in named}
     assert sorted(reached - OPTIONAL - BROUGHT - given) == []
 
 

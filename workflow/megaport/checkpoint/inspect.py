@@ -37,6 +37,8 @@ _NUMBERS = (
     "layernorm_1p",
     "dtype",
 )
+# What only some architectures have; None is not shown.
+_PARTICULAR = ("n_group", "head_size", "rope_theta", "rope_scaling", "sliding_window")
 
 
 def inspect(
@@ -77,6 +79,7 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
     return {
         "checkpoint": {key: getattr(checkpoint, key) for key in _FACTS},
         "architecture": {key: getattr(architecture, key) for key in _NUMBERS}
+        | {key: said for key in _PARTICULAR if (said := getattr(architecture, key)) is not None}
         | {"n_head": architecture.n_head or None},
         "parameters": _parameters(checkpoint),
         "bytes": total_bytes(s for shards in checkpoint.tensors.values() for s in shards),

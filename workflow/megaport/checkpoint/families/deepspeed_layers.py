@@ -59,7 +59,7 @@ def read(contents: Contents, findings: Findings) -> Parts:
         serialization=contents.serialization(grid[min(grid)]),
         table=table,
         layout=Layout(since_2021=new_names, deepspeed=True),
-        stages=(stage_of(labels, trees, table, ("encoder",), findings),),
+        stages=(stage_of(labels, trees, table, ("transformer",), findings),),
         tensor_parallel=len(ranks),
         pipeline_parallel=stages if isinstance(stages, int) and stages > 0 else 1,
         virtual_pipeline=1,
@@ -150,12 +150,12 @@ def _tree(
 
 def _name(table: Table, leaf: str, tensor: Any, layer: int | None) -> str:
     if layer is not None:
-        return f"encoder.layers.{layer}.{leaf}"
+        return f"transformer.layers.{layer}.{leaf}"
     if table.name(leaf):
-        return f"encoder.{leaf}"
+        return f"transformer.{leaf}"
     vector = isinstance(tensor, Tensor) and len(tensor.shape) == 1
     if leaf in ("weight", "bias") and vector:
-        return f"encoder.{FINAL_NORM}.{leaf}"
+        return f"transformer.{FINAL_NORM}.{leaf}"
     return HEAD if leaf in ("lm_head.weight", "weight") else leaf
 
 
