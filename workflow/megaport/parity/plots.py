@@ -1,6 +1,6 @@
 """Two pictures: each difference as a share of its limit, by block and by position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,18 @@ def plot_positions(differences: Mapping[str, Array], limit: float, out: Path) ->
 
 def _paint_blocks(names: Sequence[str], shares: Sequence[float], axes: Axes) -> None:
     axes.plot(range(len(shares)), _shown(shares), "o", clip_on=False)
-    every = max(1, len(names) // 12)
-    # Embedding, norm and head by name, layers by number.
-    kept = [i for i in range(len(names)) if not names[i].isdigit() or int(names[i]) % every == 0]
-    axes.set_xticks(kept, [names[i] for i in kept])
-    axes.set_xlabel("block of the model, layers by number")
+    axes.set_xticks(*zip(*_labels(names), strict=True))
+    axes.set_xlabel("embedding, layers by number, final norm, head")
     _share_axis(axes)
+
+
+def _labels(names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The ends by name, the layers between by number, as many as can be read."""
+    every = max(1, len(names) // 8)
+    yield 0, "in"
+    for place in range(1 if every == 1 else 1 + every, len(names) - every, every):
+        yield place, names[place]
+    yield len(names) - 1, "head"
 
 
 def _paint_positions(shares: Mapping[str, Array], axes: Axes) -> None:
@@ -82,5 +88,5 @@ def _share(share: float) -> str:
     if not np.isfinite(share):
         return "more than a number can say"
     if share > 1:
-        return f"{share:,.3g} times its limit"
+        return f"{share:,.0f} times its limit"
     return f"{share:.0%} of its limit" if share >= 0.01 else "less than 1% of its limit"
