@@ -49,7 +49,7 @@ build/clients/ready: tests/clients/requirements.txt $(DEVELOPMENT)
 	$(BIN)/python -m venv build/clients
 	$(BIN)/python $(PURELIB) > "$$(build/clients/bin/python $(PURELIB))/development.pth"
 	build/clients/bin/pip install --quiet -r $<
-	build/clients/bin/pip download --quiet --no-deps --no-binary :all: -d build/clients llama-cpp-python==0.3.36
+	build/clients/bin/pip download --quiet --no-deps --no-binary llama-cpp-python -d build/clients llama-cpp-python==0.3.36
 	tar -xzf build/clients/$(LLAMA_CPP).tar.gz -C build/clients --strip-components=2 $(LLAMA_CPP)/vendor/llama.cpp
 	touch $@
 
