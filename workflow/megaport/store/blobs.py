@@ -62,12 +62,12 @@ class Blobs:
         `digest` is taken on trust where the writer hashed the bytes as it wrote them.
         """
         path.chmod(0o444)
-        sync_file(path)
         content = Content(digest or self.stats.digest(path), path.stat().st_size)
-        blob = self.path(content.sha256)
         if self.owns(content):
             path.unlink()
             return content
+        sync_file(path)
+        blob = self.path(content.sha256)
         make_folder(blob.parent)
         path.replace(blob)
         sync_directory(blob.parent)
