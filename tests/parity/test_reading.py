@@ -124,6 +124,9 @@ def test_permutations_are_those_that_files_come_in_by_mistake() -> None:
         "rotated": (1, 2, 3, 0),
         "rotated back": (3, 0, 1, 2),
     }
+    virtual = dict(permutations(3, 2))
+    assert virtual["dealt out by 3"] == (0, 2, 4, 1, 3, 5)
+    assert virtual["dealt out by 2"] == (0, 3, 1, 4, 2, 5)
 
 
 def assert_reads_better(subject: Reference, text: Array, name: str) -> None:

@@ -122,7 +122,7 @@ def other_readings(reference: Reference) -> Iterator[Reading]:
     """Every reading of the same files that the shapes allow and the reader did not choose."""
     yield from (Reading(name, other) for name, other in reference.readings())
     held = reference.checkpoint
-    for words, places in permutations(held.pipeline_parallel * held.virtual_pipeline):
+    for words, places in permutations(held.pipeline_parallel, held.virtual_pipeline):
         changed = _layers_permuted(reference, places)
         yield Reading(f"pipeline stages {words}", reference.with_tensors(changed))
     for words, places in permutations(held.tensor_parallel):
@@ -132,16 +132,20 @@ def other_readings(reference: Reference) -> Iterator[Reading]:
         yield Reading(f"tensor-parallel ranks {words}", reference.with_tensors(changed))
 
 
-def permutations(count: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Orders that files come in by mistake: reversed, rotated, two neighbours swapped."""
-    right = tuple(range(count))
+def permutations(count: int, chunks: int = 1) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Orders that files come in by mistake: reversed, rotated, two neighbours swapped; where each
+    of `count` holds several `chunks`, also one's chunks after the other's, or the opposite."""
+    right = tuple(range(count * chunks))
     orders: dict[tuple[int, ...], str] = {right: ""}
-    for i in range(count - 1):
+    for i in right[:-1]:
         swapped = (*right[:i], i + 1, i, *right[i + 2 :])
         orders.setdefault(swapped, f"{i} and {i + 1} swapped")
     orders.setdefault(right[::-1], "reversed")
     orders.setdefault((*right[1:], *right[:1]), "rotated")
     orders.setdefault((*right[-1:], *right[:-1]), "rotated back")
+    for rows in (count, chunks):
+        turned = np.arange(count * chunks).reshape(rows, -1).T.reshape(-1)
+        orders.setdefault(tuple(turned.tolist()), f"dealt out by {rows}")
     yield from ((words, order) for order, words in orders.items() if words)
 
 
