@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from megaport.checkpoint.model import Decision
 from megaport.convert.convert import convert_checkpoint
-from megaport.convert.dtype import TORCH_NAME, add_one, cast
+from megaport.convert.dtype import add_one, cast
 from megaport.convert.errors import ConversionError
-from megaport.tensors import STORAGE, Array, Tensor
+from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor
 from support.conversions import convert, small, with_tensors
 
 TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}

@@ -62,11 +62,11 @@ FREE = (
 
 
 def recognise(names: Collection[str]) -> bool:
-    """No learned positions, and norms without a bias: GPT-2 has both in every file."""
-    norms = [name for name in names if name.endswith((".weight", "layer_norm_weight"))]
+    """Core's names, no learned positions, norms without a bias: GPT-2 has both in every file."""
+    core = any("linear_qkv" in name for name in names)
     biased = any(name.endswith(("norm.bias", "layer_norm_bias")) for name in names)
     positions = any(name.endswith("position_embeddings.weight") for name in names)
-    return bool(norms) and not biased and not positions
+    return core and not biased and not positions
 
 
 def features_of(layer: Mapping[str, Shape]) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,9 @@ STORAGE: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }
-FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+# Of a float torch's name, which config.yaml's `dtype` and config.json say.
+TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+FLOATS = frozenset(TORCH_NAME)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,7 @@ from megaport.checkpoint.merge import measured
 from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint
 from megaport.decide import Facts
 from megaport.table import HEAD, WORD, Architecture, split_layer
-
-# safetensors' names and those of config.yaml's `dtype` and transformers' config.json.
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+from megaport.tensors import TORCH_NAME
 
 
 def describe_architecture(
@@ -31,7 +29,7 @@ def describe_architecture(
         tied=HEAD not in tensors,
         shards=max(len(shards) // rows[name].parts for name, shards in tensors.items()),
         core=checkpoint.family in CORE_FAMILIES,
-        dtype=DTYPES[tensors[WORD][0].dtype],
+        dtype=TORCH_NAME[tensors[WORD][0].dtype],
         draft=draft,
     )
     return checkpoint.table.describe(facts)

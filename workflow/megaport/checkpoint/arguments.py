@@ -8,7 +8,7 @@ What the architectures here differ in stands in their tables' `arguments`.
 import re
 from collections.abc import Iterator, Mapping
 from math import isclose
-from typing import Any
+from typing import Any, TypeGuard
 
 from megaport.table import Decision, Table
 
@@ -20,6 +20,7 @@ UNLIKE, POST = "layers unlike each other", "post-LayerNorm residual connections"
 ATTENTION = "another attention"
 
 # What follows from other arguments, to compare with: _completed adds them.
+_MOST_SIZE = 1 << 31
 HEAD_SIZE, SCALE = "hidden_size / num_attention_heads", "1 / sqrt(kv_channels)"
 
 # argument: (values that ask for nothing, what any other asks for); "=other" is another's value.
@@ -149,10 +150,10 @@ def _completed(args: Args) -> dict[str, Any]:
         whole.pop("num_query_groups", None)
     heads, hidden = args.get("num_attention_heads"), args.get("hidden_size")
     size = args.get("kv_channels")
-    if isinstance(hidden, int) and isinstance(heads, int) and heads > 0:
+    if _is_size(hidden) and _is_size(heads):
         whole[HEAD_SIZE] = hidden // heads if hidden % heads == 0 else hidden / heads
         size = whole[HEAD_SIZE] if size is None else size
-    if isinstance(size, int | float) and size > 0:
+    if _is_size(size):
         whole[SCALE] = float(size) ** -0.5
     return whole
 
@@ -163,6 +164,10 @@ _SHARED = re.compile(
     r"|max_position_embeddings|(tensor_|pipeline_)?model_parallel_size|(layer)?norm_epsilon"
     r"|pipeline_model_parallel_size|consumed_train_samples|params_dtype"
 )
+
+
+def _is_size(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 < value < _MOST_SIZE
 
 
 def mathematical(table: Table, args: Args) -> dict[str, Any]:

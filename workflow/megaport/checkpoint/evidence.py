@@ -14,11 +14,10 @@ from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import TORCH_DCP
 from megaport.checkpoint.stages import Parts, Shards
 from megaport.table import HEAD_COPY, WORD, Table, split_layer
-from megaport.tensors import Tensor
+from megaport.tensors import TORCH_NAME, Tensor
 
 Place = tuple[int, int]  # (tensor rank, pipeline rank)
-_TORCH = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16"}
-_DTYPES = _TORCH | {"torch.bfloat16": "BF16", "torch.half": "F16", "torch.float": "F32"}
+_DTYPES = {f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()}
 
 
 def check_ranks(
@@ -104,12 +103,12 @@ def check_copies(table: Table, tensors: Mapping[str, Shards], findings: Findings
             where = f"{name}, rank {number // row.parts}" if len(shards) > row.parts else name
             probe = shard.array[0].tobytes() if len(shard.shape) == 2 and len(shard.array) else b""
             first, held = seen.setdefault((place[1] if place else name, probe), (where, shard))
-            if held is not shard and not _is_constant(probe) and same_bits(held, shard):
+            if held is not shard and not _is_constant(probe, shard) and same_bits(held, shard):
                 findings.report("the same twice", where, f"bit-equal to {first}")
 
 
-def _is_constant(row: bytes) -> bool:
-    return row == row[:8] * (len(row) // 8)
+def _is_constant(row: bytes, of: Tensor) -> bool:
+    return row == row[: of.array.itemsize] * (len(row) // of.array.itemsize)
 
 
 def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden: bool) -> None:

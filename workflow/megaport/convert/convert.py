@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from megaport.checkpoint.model import Checkpoint
-from megaport.convert.dtype import BY_TORCH_NAME, TORCH_NAME
+from megaport.convert.dtype import BY_TORCH_NAME
 from megaport.convert.errors import ConversionError
 from megaport.convert.move import Tally, converted
 from megaport.convert.safetensors_file import TensorInfo, write_safetensors
 from megaport.convert.transforms import pieces
 from megaport.convert.weights import INDEX, split, write_index
 from megaport.table import WORD, Architecture, Decision, Row
-from megaport.tensors import Array
+from megaport.tensors import TORCH_NAME, Array
 
 log = logging.getLogger("megaport")
 Tallies = dict[Row, Tally]

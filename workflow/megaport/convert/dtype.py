@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from megaport.tensors import STORAGE, Array
+from megaport.tensors import STORAGE, TORCH_NAME, Array
 
-# config.json's names (torch's) of the safetensors dtypes a model can have.
-TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 
 

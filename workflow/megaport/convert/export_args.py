@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from megaport.convert.dtype import TORCH_NAME
 from megaport.convert.errors import ExportError
 from megaport.convert.export_model import Gpt2
 from megaport.convert.pickle_writer import Global, Instance
+from megaport.tensors import TORCH_NAME
 
 # transformers' names of the tanh GELU, one function to 1e-5 (formats.md), and of the erf GELU.
 TANH = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh")

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.convert.dtype import TORCH_NAME
 from megaport.convert.model_card import model_card
 from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.tokenizer import (
@@ -15,6 +14,7 @@ from megaport.convert.tokenizer import (
     write_tokenizer,
 )
 from megaport.convert.weights import read_weights
+from megaport.tensors import TORCH_NAME
 
 DIGESTS = "SHA256SUMS"
 
