@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from megaport.config.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.fetch.checksum import Assurance, check_content
 from megaport.fetch.sources import shown
-from megaport.store.atomic import make_folder
+from megaport.store.atomic import make_folder, sync_file, temporary_sibling
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -73,10 +72,12 @@ class Trust:
         Raises TrustError where the store cannot be written.
         """
         text = json.dumps(self.identity | {"sha256": digest}, indent=2, sort_keys=True) + "\n"
-        new = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
+        new = temporary_sibling(self.path)
         try:
             make_folder(self.path.parent)
-            _write_durably(new, text)
+            new.write_text(text, "utf-8")
+            new.chmod(0o644)  # whatever the umask: who may use the store may read what it trusts
+            sync_file(new)
             _publish_first(new, self.path)
         except OSError as error:
             raise TrustError(
@@ -110,15 +111,6 @@ class Trust:
             remedy="Pin the right digest (checkpoint.sha256 in config.yaml), or delete the record "
             "to trust the next download anew.",
         )
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Whatever the umask, who may use the store may read what it trusts."""
-    with path.open("x", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _publish_first(new: Path, path: Path) -> None:
