@@ -24,6 +24,7 @@ from generate import ROOT, markdown, write_synthetic
 from megaport.benchmark.benchmark import run_benchmark
 from megaport.benchmark.clock import clock_for
 from megaport.benchmark.options import BenchmarkOptions
+from megaport.benchmark.plots import draw_plots
 from megaport.generate.device import Placement, resolve_device
 from megaport.generate.engines import fused
 from megaport.generate.engines.base import Batch
@@ -61,9 +62,12 @@ def main() -> None:
             **GRID,
         )
         path = run_benchmark(model, out, options=options)
+        result = json.loads(path.read_text())
+        if given.out:
+            draw_plots(result, out)
         print(path.with_suffix(".txt").read_text())
         print(f"Measured at commit {_commit()}, in {time.monotonic() - began:.0f} s.\n")
-        print(markdown(json.loads(path.read_text())), flush=True)
+        print(markdown(result), flush=True)
         if given.sweep:
             for rows in (1, 16, 64):
                 sweep(model, device, rows)
@@ -130,7 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--engines", nargs="*", default=[], help="more: static, llamacpp")
     parser.add_argument("--model", type=Path, help="a model directory instead of the synthetic one")
-    parser.add_argument("--out", type=Path, help="where JSON and table are left")
+    parser.add_argument("--out", type=Path, help="where JSON, table and pictures are left")
     parser.add_argument("--sweep", action="store_true", help="then try other tiles (minutes)")
     return parser.parse_args()
 

@@ -21,7 +21,8 @@ ELSEWHERE = {
     "docker ": "Docker; what it does is in docs/use/scaling.md",
     "apptainer": "apptainer",
     "profiles/slurm": "a cluster; `make test-slurm` brings one",
-    "profiles/gpu": "a card",
+    "benchmarks/card.py": "a card",
+    "benchmarks/generate.py": "a quiet machine for minutes",
     "model_signing": "model-signing, which is no requirement",
 }
 SLOW = re.compile(r"snakemake .*\b(all|generate|parity|benchmark|report)\b")

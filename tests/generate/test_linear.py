@@ -41,9 +41,10 @@ def test_every_kind_is_the_same_function(
         wanted = torch.nn.functional.gelu(wanted, approximate=gelu)
     elif residual is not None:
         wanted = wanted + residual.double()
-    kinds = linear.candidates(dtype)
+    kinds: list[type[linear.Linear]] = linear.candidates(dtype)
     assert linear.Native in kinds or not _compiler()
-    for kind in kinds:
+    both = [linear.Both] if {linear.Native, linear.Packed} <= set(kinds) else []
+    for kind in [*kinds, *both]:
         given = None if residual is None else residual.clone()
         found = kind(weight, bias, gelu)(x, given)
         torch.testing.assert_close(found.double(), wanted, rtol=CLOSE[dtype], atol=CLOSE[dtype])
@@ -104,6 +105,17 @@ def test_the_fastest_is_taken_and_each_ones_speed_said() -> None:
     assert best is linear.Plain
     assert said.startswith("slow ")
     assert "torch's linear " in said
+
+
+@pytest.mark.parametrize(
+    ("packed", "taken"), [([2.0, 1.0], linear.Both), ([1.1, 1.0], linear.Packed)]
+)
+def test_both_layouts_are_held_where_they_save_enough(
+    monkeypatch: pytest.MonkeyPatch, packed: list[float], taken: type[linear.Linear]
+) -> None:
+    seconds = {linear.Native: [1.0, 3.0], linear.Packed: packed}
+    monkeypatch.setattr(linear, "_times", lambda layer, sample: seconds[type(layer)])
+    assert linear.fastest(list(seconds), torch.ones(40, 16))[0] is taken
 
 
 def test_a_large_model_is_tried_and_its_tokens_are_the_same(

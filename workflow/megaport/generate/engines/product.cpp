@@ -12,7 +12,7 @@ struct bfloat16 {
     uint16_t bits;
 };
 // Outputs and rows of a tile, whose sums fit the registers; sums that one row keeps beside another.
-constexpr int OUTS = 12, ROWS = 2, CHAINS = 4;
+constexpr int OUTS = 6, ROWS = 4, CHAINS = 4;
 
 static inline float number(float value) { return value; }
 static inline float number(bfloat16 value) {
@@ -72,7 +72,9 @@ static inline void tile(const T *w, const T *x, int64_t size, float (*found)[ROW
     lanes sums[OUTS][ROWS] = {};
     int64_t k = 0;
     for (; k + STEP <= size; k += STEP)
+#pragma GCC unroll 8
         for (int o = 0; o < OUTS; o++)
+#pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) multiply(sums[o][r], w + o * size + k, x + r * size + k);
     for (int o = 0; o < OUTS; o++)
         for (int r = 0; r < ROWS; r++)
