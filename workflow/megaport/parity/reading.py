@@ -125,10 +125,11 @@ def other_readings(reference: Reference) -> Iterator[Reading]:
     for words, places in permutations(held.pipeline_parallel, held.virtual_pipeline):
         changed = _layers_permuted(reference, places)
         yield Reading(f"pipeline stages {words}", reference.with_tensors(changed))
-    for words, places in permutations(held.tensor_parallel):
-        vocabulary = {name: held.tensors[name] for name in VOCABULARY if name in held.tensors}
+    ranks = held.tensor_parallel
+    cut = {n: held.tensors[n] for n in VOCABULARY if len(held.tensors.get(n, ())) == ranks}
+    for words, places in permutations(ranks) if cut else ():
         # Ranks exchanged everywhere only move the vocabulary: a layer sums over its ranks.
-        changed = {n: tuple(shards[rank] for rank in places) for n, shards in vocabulary.items()}
+        changed = {name: tuple(cut[name][rank] for rank in places) for name in cut}
         yield Reading(f"tensor-parallel ranks {words}", reference.with_tensors(changed))
 
 
