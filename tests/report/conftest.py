@@ -18,7 +18,15 @@ from support.checkout import ROOT
 TEMPLATE = ROOT / "workflow" / "report" / "page.html.j2"
 collect_ignore = [] if can_judge_pages() else ["test_browser.py"]
 
-ARCHITECTURE = {"n_layer": 4, "n_head": 5, "n_embd": 160, "n_positions": 256, "vocab_size": 50257}
+ARCHITECTURE = {
+    "model_type": "qwen3",
+    "n_group": 3,
+    "n_layer": 4,
+    "n_head": 5,
+    "n_embd": 160,
+    "n_positions": 256,
+    "vocab_size": 50257,
+}
 TOKENIZER = "tokenizer_config.json"
 DECISIONS = [
     {"subject": "n_head", "value": 5, "reason": "<config>", "override": "n_head"},
