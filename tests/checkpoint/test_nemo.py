@@ -12,6 +12,7 @@ import yaml
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.own_tokenizer import own_tokenizer
 from support import megatron_names
 from support.megatron_model import Model
 from support.read_back import assert_holds
@@ -128,3 +129,17 @@ def test_what_the_configuration_asks_for_is_refused(
     path = archive(tmp_path / "m.nemo", CONFIG | said, **weights)
     with pytest.raises(UnsupportedModelError, match=feature):
         open_checkpoint(path, spool=tmp_path)
+
+
+def test_an_archives_own_tokenizer_is_brought_along(tmp_path: Path) -> None:
+    weights = {"model_weights.ckpt": saved(state(Model()))}
+    both = {"0a1b_gpt2-vocab.json": b"{}", "0a1b_gpt2-merges.txt": b"#version: 0.2\n"}
+    path = archive(tmp_path / "both.nemo", CONFIG, **weights, **both)
+    assert own_tokenizer(path, spool=tmp_path) == {
+        "vocab.json": b"{}",
+        "merges.txt": b"#version: 0.2\n",
+    }
+    one = archive(tmp_path / "one.nemo", CONFIG, **weights, **{"a_vocab.json": b"{}"})
+    assert own_tokenizer(one, spool=tmp_path) == {}
+    several = archive(tmp_path / "two.nemo", CONFIG, **weights, **both, **{"b_vocab.json": b""})
+    assert own_tokenizer(several, spool=tmp_path) == {}

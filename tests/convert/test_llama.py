@@ -10,8 +10,9 @@ from tokenizers import processors
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from megaport.convert.pytorch_bin import write_pytorch_bin
+from megaport.convert.tokenizer import files_in
 from support.llama_models import Shape, assembled_llama
-from support.tokenizers import TEXT, files_of, trained
+from support.tokenizers import TEXT, trained
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 
@@ -34,7 +35,7 @@ def _tokenizer(folder: Path) -> Any:
     said = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(said))
     (folder / "chat_template.jinja").write_text(CHAT)
-    return files_of(folder)
+    return files_in(folder)
 
 
 def test_generation_stops_where_the_tokenizer_says(model: Path) -> None:

@@ -11,15 +11,16 @@ from megaport.convert.tokenizer import (
     TokenizerError,
     TokenizerFiles,
     chosen_tokenizer,
+    files_in,
     open_tokenizer,
     write_tokenizer,
 )
-from support.tokenizers import TEXT, files_of, trained
+from support.tokenizers import TEXT, trained
 
 
 def written(folder: Path, out: Path) -> dict[str, int]:
     out.mkdir()
-    return write_tokenizer(files_of(folder), out, rows=320, positions=48)
+    return write_tokenizer(files_in(folder), out, rows=320, positions=48)
 
 
 @pytest.fixture
@@ -97,18 +98,22 @@ def test_hazard_settings_that_are_no_settings(folder: Path, tmp_path: Path) -> N
 
 def test_hazard_a_file_that_changed_while_the_workflow_ran(folder: Path, tmp_path: Path) -> None:
     trained("</s>").save(str(folder / "tokenizer.json"))
-    before = files_of(folder)
+    before = files_in(folder)
     trained("<end>").save(str(folder / "tokenizer.json"))
     (tmp_path / "out").mkdir()
     with pytest.raises(TokenizerError, match=before.digests["tokenizer.json"]):
         write_tokenizer(before, tmp_path / "out", rows=320, positions=48)
 
 
-def test_auto_is_gpt2s_where_the_vocabulary_is() -> None:
+def test_auto_is_the_checkpoints_own_or_gpt2s_where_the_vocabulary_is(tmp_path: Path) -> None:
     for rows, padded, gpt2 in ((50257, 50304, True), (50304, 50304, True), (250, 256, False)):
         sizes = {"vocab_size": rows, "padded_vocab_size": padded}
-        chosen = chosen_tokenizer(AUTO, Path, AUTO, sizes)
+        chosen = chosen_tokenizer(AUTO, Path, AUTO, sizes, tmp_path)
         assert (chosen is not None and chosen.published) is gpt2
-        assert chosen_tokenizer(None, Path, "null", sizes) is None
-        own = chosen_tokenizer({"vocab.json": "0"}, Path, "/own", sizes)
+        assert chosen_tokenizer(None, Path, "null", sizes, tmp_path) is None
+        own = chosen_tokenizer({"vocab.json": "0"}, Path, "/own", sizes, tmp_path)
         assert own == TokenizerFiles(Path("/own"), {"vocab.json": "0"})
+    trained("<|endoftext|>").model.save(str(tmp_path))
+    brought = chosen_tokenizer(AUTO, Path, AUTO, sizes, tmp_path)
+    assert brought == files_in(tmp_path) and sorted(brought.digests) == ["merges.txt", "vocab.json"]
+    assert chosen_tokenizer("gpt2", Path, "gpt2", sizes, tmp_path).published

@@ -1,11 +1,6 @@
 """Tokenizers of one's own, small and trained on a sentence."""
 
-import hashlib
-from pathlib import Path
-
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-from megaport.convert.tokenizer import FILES, TokenizerFiles
 
 TEXT = "It is a truth universally acknowledged, that a single man must be in want of a wife."
 
@@ -23,12 +18,3 @@ def trained(*special: str) -> Tokenizer:
     )
     tokenizer.train_from_iterator([TEXT] * 9, trainer)
     return tokenizer
-
-
-def files_of(folder: Path) -> TokenizerFiles:
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in FILES
-        if (folder / name).is_file()
-    }
-    return TokenizerFiles(folder, digests)

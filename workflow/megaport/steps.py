@@ -155,7 +155,7 @@ STEPS = {
             "what the checkpoint is, and every decision made",
             reads={"checksum": members},
             parameters=of_inspect,
-            files=("inspection/*",),
+            files=("inspection/*", "inspection/tokenizer/*"),
             code=("convert/tokenizer.py", "generate/fit.py", "generate/prompts.py", *READER),
         ),
         Step(
@@ -179,7 +179,7 @@ STEPS = {
             "what `AutoModelForCausalLM`, `AutoTokenizer`, `pipeline`, Trainer take",
             reads={
                 "checksum": members,
-                "inspect": outputs("inspection/inspection.json"),
+                "inspect": outputs("inspection/inspection.json", "inspection/tokenizer/"),
                 "convert": outputs("converted/"),
             },
             parameters=of_assemble,

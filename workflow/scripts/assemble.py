@@ -20,6 +20,7 @@ def compute(work: Work, task: Task) -> Made:
             task.find,
             task.settings["tokenizer"],
             found["architecture"],
+            work.folder("inspect", "inspection/tokenizer"),
         ),
         provenance={
             "name": work.parameters["name"],

@@ -50,19 +50,30 @@ class TokenizerFiles:
         return self.digests == PUBLISHED
 
 
+def files_in(folder: Path) -> TokenizerFiles:
+    """What is a tokenizer of the files that lie there now."""
+    paths = [folder / name for name in FILES if (folder / name).is_file()]
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return TokenizerFiles(folder, digests)
+
+
 def chosen_tokenizer(
     said: str | Mapping[str, str] | None,
     find: Callable[[str], Path],
     named: str,
     sizes: Mapping[str, Any],
+    own: Path,
 ) -> TokenizerFiles | None:
     """The tokenizer of a model whose vocabulary `sizes` tell; None for a model without.
 
     `said`: "gpt2", "auto", None, or the digests of the files in the folder `named`, which `find`
-    finds. "auto" is GPT-2's where the vocabulary is.
+    finds. "auto" is what the checkpoint brought, in the folder `own`, else GPT-2's where the
+    vocabulary is.
     """
     if said is None:
         return None
+    if said == AUTO and (brought := files_in(own)).digests:
+        return brought
     if said == AUTO and not is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
         return None
     if isinstance(said, str):
