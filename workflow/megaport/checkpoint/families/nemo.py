@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from megaport.architectures import table_of
+from megaport.checkpoint.configuration import read_yaml
 from megaport.checkpoint.contents import Contents, flatten
 from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, weights_beside
@@ -24,7 +23,7 @@ from megaport.table import Table
 
 _NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)")
 _CONFIGS = ("model_config.yaml", "hparams.yaml")
-_MOST_YAML, _MOST_DEPTH = 1 << 20, 8
+_MOST_DEPTH = 8
 STACKS = ("encoder", "decoder")
 # What NeMo calls otherwise, or takes where nothing is said (megatron_gpt_config.yaml).
 _RENAMED = {
@@ -103,10 +102,7 @@ def _args(contents: Contents, state: Mapping[str, Any]) -> dict[str, Any]:
     said = [contents.facts[name] for name in _CONFIGS if name in contents.facts]
     config: Any = _plain(state.get("hyper_parameters"))
     if said and not config:
-        try:
-            config = yaml.safe_load(bytes(said[0].view[:_MOST_YAML]).decode("utf-8", "replace"))
-        except yaml.YAMLError:
-            config = None
+        config = read_yaml(said[0])
     if isinstance(config, dict) and isinstance(config.get("cfg"), dict):
         config = config["cfg"]
     if not isinstance(config, dict) or not config:
