@@ -1,6 +1,7 @@
 """kill -9 of a whole run, or of one of its processes, at any change it makes to the disk.
 
-Row "kill -9 at any write step, then rerun": old or new, never half; the rerun needs no clean-up.
+Row "kill -9 at any write step, then rerun": old or new, never half; the rerun needs no clean-up but
+Snakemake's own --unlock.
 tests/support/dying counts the changes of Snakemake and of its jobs together.
 """
 
@@ -24,7 +25,7 @@ def victim(server, pristine, tmp_path_factory):
     def die(at: int, who: str) -> str:
         for part in ("results", ".store", ".snakemake"):
             shutil.rmtree(folder / part, ignore_errors=True)
-        return server.die(folder, TARGET, at, who)[1]
+        return server.die(folder, [TARGET], at, who)[1]
 
     return folder, die
 
@@ -52,6 +53,7 @@ def test_killed_at_some_changes_then_rerun(victim, whole, snakemake, sample, who
     assert len(die(at, who)) >= at
     store = Store(folder / ".store")
     assert verify(store).clean, at
+    assert snakemake(folder, TARGET, "--unlock").status == 0, at
     again = snakemake(folder, TARGET)
     assert again.status == 0, f"{who} died at change {at}\n{again.text}"
     assert content(folder) == wanted, at

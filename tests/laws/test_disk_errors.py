@@ -71,7 +71,7 @@ def failing(server, pristine, tmp_path_factory):
     def fail(at: int):
         for part in ("results", ".store", ".snakemake"):
             shutil.rmtree(folder / part, ignore_errors=True)
-        return folder, *server.die(folder, TARGET, at, "disk")
+        return folder, *server.die(folder, [TARGET], at, "disk")
 
     changes = fail(-1)[-1]
     return fail, [at for at, letter in enumerate(changes, 1) if letter == "j"]

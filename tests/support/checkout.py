@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,8 +101,8 @@ class Server:
         status = int(self.process.stdout.readline())
         return Ran(status, self.output.read_text())
 
-    def die(self, folder: Path, target: str, at: int, who: str) -> tuple[Ran, str]:
-        """Run for `target`; what ends at its `at`-th change of the disk (see dying/): the process
+    def die(self, folder: Path, asked: Sequence[str], at: int, who: str) -> tuple[Ran, str]:
+        """Run as `asked`; what ends at its `at`-th change of the disk (see dying/): the process
         that makes it (`job`), all of them (`run`), or the change, with an error (`disk`).
 
         The run, and a letter for each change begun: s of Snakemake, j of jobs.
@@ -109,7 +110,7 @@ class Server:
         counter = folder.parent / "changes"
         counter.unlink(missing_ok=True)
         dying = {"DIE_AT": str(at), "DIE_WHO": who, "DIE_COUNT": str(counter)}
-        ran = self.snakemake(folder, target, PYTHONPATH=str(DYING), **dying)
+        ran = self.snakemake(folder, *asked, PYTHONPATH=str(DYING), **dying)
         return ran, counter.read_text()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 # what is known before any job is planned (megaport/restore.py). They are called in the main process,
 # for exactly the jobs that a target reaches, before Snakemake looks at what exists.
 import sys
+from contextlib import suppress
 from functools import cache
 
 import yaml
@@ -137,10 +138,14 @@ def fingerprint(step):
 
 
 def facts(names):
-    """What there is of the models."""
+    """What there is of the models; of one whose files were harmed, nothing."""
     from megaport.report.model import found
 
-    return [found(name, receipt_of("download", name).parent) for name in names]
+    told = []
+    for name in names:
+        with suppress(MegaportError, OSError, ValueError, LookupError):
+            told.append(found(name, receipt_of("download", name).parent))
+    return told
 
 
 def say_what_came_of_it():

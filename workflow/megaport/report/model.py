@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,6 @@ def gather(
     """Facts of the model in `folder`, results/<name>, from its `files` (name below it -> where the
     bytes are), receipts by step, and the costs in run/."""
     checksum = receipts["checksum"].facts if "checksum" in receipts else {"members": {}}
-    costs = {path.stem: _json(path) for path in sorted((folder / "run").glob("*.json"))}
     return ModelFacts(
         name=name,
         folder=str(folder / "model"),
@@ -103,7 +103,7 @@ def gather(
         benchmarks=[_json(path) for name, path in _below(files, "benchmark/", ".json")],
         pictures={name: _text(path) for name, path in _below(files, "", ".svg")},
         receipts=receipts,
-        costs={step: cost["built"] for step, cost in costs.items()},
+        costs=_costs(folder / "run"),
     )
 
 
@@ -115,6 +115,15 @@ def found(name: str, folder: Path) -> ModelFacts:
     files = {name: folder / name for name in names if (folder / name).exists()}
     failed = {f"parity/{path.name}": path for path in (folder / "run/parity-failed").glob("*")}
     return gather(name, folder, files | failed, receipts)
+
+
+def _costs(folder: Path) -> dict[str, Any]:
+    """By step; nothing vouches for these notes, so one that was harmed tells nothing."""
+    costs = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(ValueError, LookupError, TypeError):
+            costs[path.stem] = json.loads(_text(path))["built"]
+    return costs
 
 
 def _below(files: Mapping[str, Path], prefix: str, suffix: str) -> list[tuple[str, Path]]:
