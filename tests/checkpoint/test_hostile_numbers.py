@@ -160,3 +160,10 @@ def test_a_model_without_layers_is_refused(layout: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(layers=0), layout=layout)
     with pytest.raises(MegaportError, match="layer"):
         open_checkpoint(path, spool=tmp_path)
+
+
+@pytest.mark.parametrize("said", [b"[" * 100_000, b"\xff", b"{", b"9" * 9999, b"[]", b""], ids=len)
+def test_a_configuration_that_is_no_json_beside_a_model_says_nothing(said, tmp_path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder")
+    (path / "iter_0000007" / "deepspeed_config.json").write_bytes(said)
+    assert open_checkpoint(path, spool=tmp_path).layers == 2

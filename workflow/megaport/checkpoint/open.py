@@ -60,7 +60,7 @@ def _beside(contents: Contents) -> dict[str, Any]:
         if name.endswith("_config.json"):
             try:
                 content = json.loads(bytes(region.view[:_MOST_JSON]))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict) and content.get("sparse_attention"):
                 said["sparse_attention"] = f"in {name}"
