@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megaport.parity.reference import Reference
+from megaport.parity.reference import Reference, watched
 from megaport.tensors import Array
 
 # Megatron's own logits are met within this by a right reading and missed by 2e-3 and more by a
@@ -58,10 +58,10 @@ def compare_model(
     reference: Reference, ids: Array, converted: Callable[[Array], Array], limit: float
 ) -> list[Comparison]:
     """Each window of `ids` [B, S] on both sides, one window's logits at a time."""
-    windows = zip(reference.normed(ids), ids, strict=True)
+    windows = list(zip(reference.normed(ids), ids, strict=True))
     return [
         compare_logits(reference.project(normed), converted(row[None])[0], row, limit)
-        for normed, row in windows
+        for normed, row in watched(windows, f"both models, windows of {ids.shape[1]} tokens")
     ]
 
 

@@ -8,9 +8,9 @@ here; an architecture adds its embedding, its block, its norm, and its names (gp
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -22,6 +22,7 @@ from megaport.parity.verdict import Value
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor, widen
 
+Item = TypeVar("Item")
 Precision = Literal["float32", "float64"]
 # The mistake's name, what the tensor then is, and the converted tensors it would give.
 Misread = tuple[str, str, Iterator[tuple[str, Tensor]]]
@@ -104,8 +105,7 @@ class Reference(ABC):
         hidden = self.embed(ids)
         yield hidden
         layers = range(self.architecture.n_layer)
-        what = f"reference, {ids.size} tokens, layer"
-        for index in tqdm(layers, what, leave=False, disable=None, delay=PATIENCE):
+        for index in watched(layers, f"reference, {ids.size} tokens, layer"):
             hidden = self.layer(index, hidden)
             yield hidden
 
@@ -183,3 +183,9 @@ class Reference(ABC):
                 expected=f"ids below {size}, at most {longest} of them a sequence",
                 remedy="Compare vocab_size and n_positions with the tokenizer.",
             )
+
+
+def watched(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """The items; on a terminal, where they take long, with a line that says how far it is."""
+    found: Iterable[Item] = tqdm(items, what, leave=False, disable=None, delay=PATIENCE)
+    return found
