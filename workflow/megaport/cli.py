@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="a zip, a .pt or a checkpoint folder")
+    parser.add_argument("path", help="a zip, a .pt, a .nemo or a checkpoint folder")
     parser.add_argument("--tensors", action="store_true", help="list every tensor as well")
     parser.add_argument("--json", action="store_true", help="for programs")
     for key in SAID:

@@ -21,7 +21,7 @@ _MOST_NAMED, _MOST_JSON = 20, 1 << 20
 
 
 def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) -> Checkpoint:
-    """Read the checkpoint at `path` (zip, .pt or folder); nothing of it is ever executed.
+    """Read the checkpoint at `path` (archive, rank file or folder); nothing of it is executed.
 
     `version` is the config's `checkpoint.version`; `spool` a folder for scratch files, used only
     where a tensor lies in pieces or compressed. Every tensor is a view and lives as long as the
