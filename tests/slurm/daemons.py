@@ -33,7 +33,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-MinJobAge=300
+MinJobAge=86400
 ReturnToService=2
 SchedulerParameters=batch_sched_delay=1,sched_interval=5
 StateSaveLocation={folder}/state

@@ -88,9 +88,26 @@ def end_processes_in(folder: Path) -> None:
             wait_until(f"process {pid} is gone", partial(gone, pid))
 
 
-def kill_script(job: Job) -> None:
-    os.kill(script_of(job), signal.SIGKILL)
+def kill_script(job: Job) -> bool:
+    """Whether its script was there to be killed."""
+    script = script_of(job)
+    if script is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(script, signal.SIGKILL)
+        return True
+    return False
 
 
-def cancel(job: Job) -> None:
+def cancel(job: Job) -> bool:
     output("scancel", job.id)
+    return True
+
+
+def state(job: Job) -> str:
+    """What has become of it."""
+    return next((other.state for other in jobs() if other.id == job.id), job.state)
+
+
+def ended(job: Job) -> bool:
+    return state(job) not in ("RUNNING", "COMPLETING")

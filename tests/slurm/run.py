@@ -18,13 +18,22 @@ from pathlib import Path
 
 import yaml
 from daemons import one_node_slurm, output, wait_until
-from queue_of_slurm import Job, cancel, end_processes_in, jobs, kill_script, running
+from queue_of_slurm import (
+    Job,
+    cancel,
+    end_processes_in,
+    ended,
+    jobs,
+    kill_script,
+    running,
+    state,
+)
 
 from support.checkout import ENVIRONMENT, checkout
 from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
-LIMIT_S = 600
+LIMIT_S = 1800  # a machine may be busy; what is waited for comes or Snakemake ends
 CHECKPOINT = {
     "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
     "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
@@ -99,13 +108,19 @@ def disturb(snakemake: list, copy: Path) -> None:
         run.wait()
 
 
-def harm_one(run: subprocess.Popen, harm: Callable[[Job], None], besides: list[str]) -> str:
-    """Do harm to the first parity job at work, see it submitted again; its name."""
+def harm_one(run: subprocess.Popen, harm: Callable[[Job], bool], besides: list[str]) -> str:
+    """Do harm to a parity job at work, see it submitted again; its name. One that ends well all the
+    same, as it was done already, is let go."""
     names = [f"parity_model_wildcards_{model}" for model in MODELS]
     left = [name for name in names if name not in besides]
-    wait_until("a parity job is at work", partial(at_work, run, left), LIMIT_S)
-    job = next(filter(None, map(running, left)))
-    harm(job)
+    while True:
+        wait_until("a parity job is at work", partial(at_work, run, left), LIMIT_S)
+        job = next(filter(None, map(running, left)), None)
+        if job and harm(job):
+            wait_until(f"{job.name} has ended", partial(ended, job), LIMIT_S)
+            if state(job) != "COMPLETED":
+                break
+            left.remove(job.name)
     wait_until(f"{job.name} is submitted again", partial(submitted_twice, run, job.name), LIMIT_S)
     demand(True, f"{harm.__name__}: the job was submitted again")
     return job.name

@@ -6,7 +6,7 @@ import sys
 PASSED: list[str] = []
 
 
-def call(command: list, *, timeout: float = 900, status: int = 0, **options: object) -> str:
+def call(command: list, *, timeout: float = 3600, status: int = 0, **options: object) -> str:
     """All that a command printed; where it ends with another status, print that and stop."""
     done = subprocess.run(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
