@@ -30,8 +30,9 @@ $(DEVELOPMENT): requirements-dev.txt requirements.txt | $(BIN)/python
 generate: $(RUNTIME) ## build the environment, then text from the model that config.yaml names
 	$(BIN)/snakemake -c1 generate
 
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 test: $(DEVELOPMENT) ## run the tests that a person waits for
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # What judges the report's page; without npm or a browser pytest says that it is left out.
 AXE := build/axe/node_modules/axe-core/axe.min.js
@@ -39,7 +40,7 @@ $(AXE):
 	-npm install --silent --no-save --prefix build/axe axe-core@4.11.4
 
 test-all: $(DEVELOPMENT) $(AXE) test-clients ## run every test, the slow ones too
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest -m "" $(WORKERS)
 
 # What the development environment has, and the clients beside it; llama.cpp's converter is a script
 # in the sources of llama-cpp-python.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.checkout import checkout
+from support.samples import slow
 
 MODEL = "austen-tiny"
 CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
@@ -49,7 +50,7 @@ def there(tmp_path):
     return checkout(tmp_path / "there")
 
 
-@pytest.mark.parametrize("prefix", ["", "part"], ids=["no prefix", "a prefix"])
+@pytest.mark.parametrize("prefix", [slow(""), "part"], ids=["no prefix", "a prefix"])
 def test_a_module_runs_is_restored_and_forced(snakemake, there, tmp_path, prefix):
     here = module(tmp_path, prefix)
     results = here / prefix / "results"

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from support.checkout import checkout, content
+from support.samples import slow
 
 MODEL = Path("results/austen-tiny")
 CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
@@ -20,7 +21,7 @@ SMALL = {
 ALL = ("all", "export", "--configfile", "small.yaml")
 
 
-@pytest.mark.parametrize("target", ["assemble", "all"])
+@pytest.mark.parametrize("target", [slow("assemble"), "all"])
 def test_until_an_aggregate_runs_what_it_needs(snakemake, tmp_path, target):
     folder = checkout(tmp_path / "one")
     ran = snakemake(folder, target, "--until", "assemble")
@@ -28,7 +29,7 @@ def test_until_an_aggregate_runs_what_it_needs(snakemake, tmp_path, target):
     assert snakemake(folder, "assemble").nothing
 
 
-@pytest.mark.parametrize("name", ["inspect", "inspect_model"])
+@pytest.mark.parametrize("name", ["inspect", slow("inspect_model")])
 def test_omit_from_leaves_out_a_rule_and_what_reads_it(snakemake, tmp_path, name):
     folder = checkout(tmp_path / "one")
     ran = snakemake(folder, "assemble", "convert", "--omit-from", name)
@@ -53,7 +54,7 @@ def test_a_single_file_comes_back_with_no_more_than_it_needs(snakemake, built, n
     assert not (built / MODEL / absent).exists()
 
 
-@pytest.mark.parametrize("name", ["converted/pytorch_model.bin", "generations.txt"])
+@pytest.mark.parametrize("name", ["converted/pytorch_model.bin", slow("generations.txt")])
 def test_a_single_file_is_made(snakemake, built, name):
     ran = snakemake(built, str(MODEL / name))
     assert ran.status == 0 and len(ran.computed) == 1, ran.text
