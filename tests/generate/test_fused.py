@@ -17,6 +17,8 @@ from support.checkout import ROOT
 from support.tiny_gpt2 import write_tiny_gpt2
 
 FP32 = Placement("cpu", "float32", "a test")
+MISSING = fused.missing
+ONE = [[1, 2, 3] * 6]
 THREE = [[1, 2, 3], [7] * 6, [60, 5]]
 SAMPLED = Sampling(greedy=False, temperature=0.8, top_k=40, top_p=0.9)
 # The interpreter takes a second a step.
@@ -39,8 +41,15 @@ def _fast(model: Path, dtype: str = "float32") -> FastEngine:
     return FastEngine.load(model, Placement("cpu", dtype, "a test"))
 
 
-@pytest.mark.parametrize("prompts", [[[1, 2, 3] * 6], THREE], ids=["1 row", "3 rows"])
-@pytest.mark.parametrize("sampling", [Sampling(), SAMPLED], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    ("prompts", "sampling"),
+    [
+        pytest.param(ONE, Sampling(), id="1 row, greedy"),
+        pytest.param(THREE, SAMPLED, id="3 rows, sampled"),
+        pytest.param(ONE, SAMPLED, id="1 row, sampled", marks=pytest.mark.slow),
+        pytest.param(THREE, Sampling(), id="3 rows, greedy", marks=pytest.mark.slow),
+    ],
+)
 def test_kernels_give_eagers_tokens(
     small: Path, prompts: list[list[int]], sampling: Sampling
 ) -> None:

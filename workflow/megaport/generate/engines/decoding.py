@@ -70,7 +70,7 @@ class Decoding:
         if not self.replays or span not in self.graphs:
             self.graphs[span] = None
             return self._step(span)
-        graph = self.graphs[span] or self._capture(span)
+        graph = self.graphs[span] or self.capture(span)
         graph.replay()
         return None
 
@@ -131,7 +131,8 @@ class Decoding:
         self.output.index_copy_(1, self.index[:1], self.token)
         self.index.add_(1)
 
-    def _capture(self, span: int) -> torch.cuda.CUDAGraph:
+    def capture(self, span: int) -> torch.cuda.CUDAGraph:
+        """The graph of a step over `span` slots, kept; recording it computes nothing."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._step(span)

@@ -1,7 +1,7 @@
 """A decode step as five Triton kernels a layer: what the fast engine runs on a GPU that can."""
 
-import importlib.util
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -25,8 +25,10 @@ def missing(device: str) -> str:
     """What the kernels lack on `device`, or nothing."""
     if device != "cuda":
         return "a GPU"
-    if not importlib.util.find_spec("triton"):
-        return "Triton"
+    try:
+        from megaport.generate.engines import kernels  # noqa: F401
+    except ImportError as error:
+        return f"Triton ({error})"
     capability = torch.cuda.get_device_capability()
     return "" if capability >= LEAST_CAPABILITY else f"compute capability 8.0 (it has {capability})"
 
@@ -182,15 +184,14 @@ class FusedStep:
 
 
 def trial(step: FusedStep) -> str:
-    """Why the kernels must not be used here, or nothing: a step at full context beside torch's."""
-    d, n = step.decoding, step.network
+    """Why the kernels must not be used here, or nothing: a step at full context beside torch's,
+    launched one by one and, on a GPU, as the graph that later steps replay."""
+    d = step.decoding
     try:
-        logits = _set_up(d, n)
-        step.embed()
-        step()
-        chosen = d.output[:, :1]
-        regret = (logits.amax(-1) - logits.gather(1, chosen)[:, 0]) / logits.std(-1)
-        finite, worst = bool(d.finite.all()), float(regret.max())
+        said = _tried(step, step)
+        if d.replays and not said:
+            said = _tried(step, lambda: d.capture(d.slots).replay())
+        return said
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever Triton, ptxas or the driver raise
@@ -198,8 +199,18 @@ def trial(step: FusedStep) -> str:
     finally:
         for stored in d.cache:
             stored.zero_()
-    if not finite:
+
+
+def _tried(step: FusedStep, run: Callable[[], None]) -> str:
+    d, n = step.decoding, step.network
+    logits = _set_up(d, n)
+    step.embed()
+    run()
+    chosen = d.output[:, :1]
+    regret = (logits.amax(-1) - logits.gather(1, chosen)[:, 0]) / logits.std(-1)
+    if not d.finite.all():
         return "they gave numbers that are not finite"
+    worst = float(regret.max())
     return "" if worst <= TRIAL_REGRET[n.dtype] else f"their token is {worst:.3f} off torch's"
 
 
