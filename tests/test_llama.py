@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
+from megaport.checkpoint.inspect import inspect
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.convert import convert_checkpoint
 from megaport.decide import ArchitectureError
@@ -102,6 +103,20 @@ def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
         model.size,
     )
     assert_written(out, model)
+
+
+def test_more_ranks_than_groups_are_put_together(tmp_path: Path) -> None:
+    model = Llama(groups=1)
+    path = write_llama(tmp_path / "c", model, "torch_dist", tp=2)
+    assert_written(converted(path, tmp_path)[1], model)
+
+
+def test_what_nobody_states_is_open_in_an_inspection(tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch", num_attention_heads=None, kv_channels=None)
+    found = inspect(path, {}, spool=tmp_path)
+    assert found["architecture"]["n_head"] is None
+    assert found["architecture"]["model_type"] == "llama"
+    assert "n_group" in inspect(path, {"num_attention_heads": 4}, spool=tmp_path)["architecture"]
 
 
 @pytest.mark.parametrize(

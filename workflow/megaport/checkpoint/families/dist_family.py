@@ -140,9 +140,13 @@ def parts_of_keys(
 
 
 def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:
-    """Whether chunks may be those of so many ranks, each with whole attention heads."""
-    heads = (args or {}).get("num_attention_heads")
-    return isinstance(heads, int) and heads % ranks == 0
+    """Whether chunks may be those of so many ranks, each with whole heads and groups of them."""
+    said = args or {}
+    groups = said.get("num_query_groups") if said.get("group_query_attention") else None
+    heads = said.get("num_attention_heads")
+    return all(
+        isinstance(n, int) and n % ranks == 0 for n in (heads, heads if groups is None else groups)
+    )
 
 
 def one_named(contents: Contents, tail: str) -> str | None:
