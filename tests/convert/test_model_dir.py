@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from megaport.checkpoint.inspect import inspection
+from megaport.convert.model_card import model_card
 from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerError, TokenizerFiles
 from support.conversions import SMALL, convert, small
@@ -178,6 +179,16 @@ def test_the_model_card_says_what_and_whence(model: Path) -> None:
         "OpenAI",
     ):
         assert text in card, text
+
+
+def test_what_a_file_says_can_neither_mark_up_nor_fill_the_card(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    made = {"subject": "x", "value": ["<b>|\n\x1b[2J", "y" * 999], "reason": "", "override": None}
+    inspection = {"parameters": 1, "architecture": {}, "checkpoint": {}, "decisions": [made]}
+    provenance = {"name": "n", "content": "c", "inspection": inspection}
+    card = model_card(config, provenance, stored="float32", tokenizer=True, published=False)
+    (row,) = [line for line in card.splitlines() if line.startswith("| x |")]
+    assert "<b>" not in row and "\x1b" not in row and "&lt;b&gt;\\|" in row and len(row) < 700
 
 
 def test_shards_are_assembled_with_their_index(tmp_path: Path) -> None:

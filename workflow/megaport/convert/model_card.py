@@ -1,7 +1,12 @@
 """The model directory's README.md: what the model is, how to load it, and where it comes from."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
+
+from megaport.errors import shown_text
+
+LONGEST = 500  # characters of a cell: what a file says may be of any length
 
 CARD = """---
 library_name: transformers
@@ -116,5 +121,5 @@ def _table(head: Sequence[str], body: Iterable[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "<br>".join(map(_cell, value))
-    text = "not stated" if value is None else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    text = "not stated" if value is None else shown_text(str(value), LONGEST)
+    return escape(text, quote=False).replace("|", "\\|")
