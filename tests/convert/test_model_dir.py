@@ -11,14 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    DataCollatorForLanguageModeling,
-    Trainer,
-    TrainingArguments,
-    pipeline,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from megaport.checkpoint.inspect import inspection
 from megaport.convert.model_card import model_card
@@ -147,23 +140,6 @@ def test_pipeline_generates_one_and_a_batch(model: Path) -> None:
     assert one.startswith("Hello") and len(one) > 5
     assert batch[0][0]["generated_text"].startswith("Hello")
     assert batch[1][0]["generated_text"].startswith("It is a truth universally")
-
-
-def test_trainer_takes_two_steps(model: Path, tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    texts = ["It is a truth", "universally acknowledged, that", "a single man", "in possession"]
-    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    before = loaded.transformer.h[0].mlp.c_fc.weight.detach().clone()
-    trainer = Trainer(
-        model=loaded,
-        args=TrainingArguments(
-            output_dir=str(tmp_path), max_steps=2, report_to=[], use_cpu=True, disable_tqdm=True
-        ),
-        train_dataset=[tokenizer(text) for text in texts],
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
-    )
-    assert trainer.train().global_step == 2
-    assert not torch.equal(before, loaded.transformer.h[0].mlp.c_fc.weight)
 
 
 def test_the_model_card_says_what_and_whence(model: Path) -> None:
