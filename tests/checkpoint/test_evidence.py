@@ -136,7 +136,13 @@ def test_an_early_version_beside_later_names_is_refused(
 ) -> None:
     form = {"layout": layout, "version": version}
     message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
-    assert f"names disagree: checkpoint_version {version}" in message
+    assert f"checkpoint_version disagrees: {float(version)}" in message
+
+
+def test_an_early_version_beside_later_args_is_refused(tmp_path: Path) -> None:
+    form = {"layout": "transformer", "version": 1, "args": {"tensor_model_parallel_size": 1}}
+    message = refused(tmp_path, Model(), CheckpointMismatchError, **form)
+    assert "checkpoint_version disagrees: 1.0 (args.tensor_model_parallel_size" in message
 
 
 @pytest.mark.parametrize(

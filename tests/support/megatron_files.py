@@ -87,7 +87,10 @@ def _common(model: Model, form: Form) -> dict[str, Any]:
         )
         if form.version is None:  # args of before 2020-09-11
             said = {k: v for k, v in said.items() if k not in ("bias_gelu_fusion",)}
+        if form.version in (None, 1):  # and of before 2020-10-20
             said["model_parallel_size"] = said.pop("tensor_model_parallel_size")
+            if form.pp == 1:
+                del said["pipeline_model_parallel_size"]
         common["args"] = Namespace(**said | (form.args or {}))
     if form.version is not None:
         common["checkpoint_version"] = float(form.version)

@@ -20,7 +20,7 @@ def forms(draw: st.DrawFn) -> dict[str, Any]:
     counts = draw(st.lists(st.integers(1, 3), min_size=pp * vp, max_size=pp * vp))
     version = {
         "flat": st.just(None),
-        "transformer": st.sampled_from((None, 1, 2, 3)),
+        "transformer": st.sampled_from((None, 1, 2, 3) if pp == 1 else (2, 3)),
         "encoder": st.sampled_from((2, 3)),
     }.get(layout, st.just(3))
     return {

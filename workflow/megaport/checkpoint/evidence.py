@@ -18,6 +18,8 @@ from megaport.tensors import TORCH_NAME, Tensor
 
 Place = tuple[int, int]  # (tensor rank, pipeline rank)
 _DTYPES = {f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()}
+# Arguments of 52a5f2f (2020-10-20) in NVIDIA/Megatron-LM, which wrote version 2 since 2020-10-12.
+_AFTER_VERSION_1 = ("tensor_model_parallel_size", "pipeline_model_parallel_size")
 
 
 def check_ranks(
@@ -115,9 +117,12 @@ def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden:
     """Report what args and names say of the tensors that is not so."""
     args, findings = parts.args or {}, parts.findings
     version = parts.stated_version
-    if parts.layout.since_2021 and not overridden and version in (0, 1):
-        seen = "names from 2021 on, whose rows are always [heads, 3, head size]: version 2 or 3"
-        findings.report("names disagree", f"checkpoint_version {version}", seen)
+    later = [f"args.{name}" for name in _AFTER_VERSION_1 if name in args]
+    if parts.layout.since_2021:
+        later.append("names from 2021 on")
+    if later and not overridden and version in (0, 1):
+        seen = f"{later[-1]} came with rows [heads, 3, head size]: version 2 or 3"
+        findings.report("checkpoint_version disagrees", str(version), seen)
     norm, layernorm = args.get("norm_epsilon"), args.get("layernorm_epsilon")
     if norm != layernorm and None not in (norm, layernorm):
         findings.report("args disagree", "norm_epsilon", f"{norm}, layernorm_epsilon {layernorm}")
