@@ -13,7 +13,7 @@ from megaport.checkpoint.pickle_machine import OPERATIONS, Machine, PersistentLo
 from megaport.checkpoint.regions import Region, RegionReader
 from megaport.errors import shown_text
 
-MOST_OPCODES = 5_000_000  # docs/safety.md has what the worst such pickle costs
+MOST_OPCODES = 10_000_000  # an index of 190,000 chunks; docs/safety.md has the worst there is
 _NEWEST_PROTOCOL = 5
 # Picklers write payloads from 64 KiB on between frames (PEP 3154).
 _UNFRAMED = 1 << 16

@@ -10,7 +10,7 @@ from megaport.tensors import Tensor
 MOST_DEPTH = 100
 # A tree may share its parts, but whoever walks it meets them wherever they appear. Written out in
 # full, with the path of every leaf, it may have this many characters for each byte of its pickle.
-# Real ones need up to 11: class names in the .metadata of distributed checkpoints.
+# Real ones need up to 12: class names in the .metadata of distributed checkpoints.
 _SPELT_PER_BYTE = 64
 _SPELT_FREE = 1 << 20
 _PLAIN = 8  # characters of a number, None or a tensor
