@@ -164,6 +164,14 @@ def test_what_ranks_say_differently_is_named(argument: str, value: Any, tmp_path
     assert f"ranks disagree: args.{argument} (in mp_rank_01/model_optim_rng.pt: {value}" in message
 
 
+def test_facts_that_are_no_numbers_are_compared_too(tmp_path: Path) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        state["iteration"] = torch.ones(2 if name == "mp_rank_01" else 3)
+
+    message = refused(tmp_path, Model(), CheckpointMismatchError, layout="core", tp=2, edit=edit)
+    assert "ranks disagree: iteration (in mp_rank_01/model_optim_rng.pt: tensor F32 [2]" in message
+
+
 def test_all_of_it_is_in_one_error(tmp_path: Path) -> None:
     path = write_checkpoint(
         tmp_path / "c", FOUR, layout="encoder", pp=2, args={"norm_epsilon": 1e-6}

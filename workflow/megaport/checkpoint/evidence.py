@@ -53,7 +53,7 @@ def check_agreement(
 
 def _facts(state: Mapping[str, Any], table: Table) -> dict[str, Any]:
     args = plain_args(state.get("args")) or {}
-    facts = {key: state.get(key) for key in ("iteration", "checkpoint_version")}
+    facts = plain_args({key: state.get(key) for key in ("iteration", "checkpoint_version")}) or {}
     return facts | {f"args.{key}": value for key, value in mathematical(table, args).items()}
 
 
