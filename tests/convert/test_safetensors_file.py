@@ -1,7 +1,9 @@
 """The file's bytes: those of the library, whatever chunks they came in."""
 
+import errno
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from megaport.convert import safetensors_file
 from megaport.convert.errors import UnreadableModelError
 from megaport.convert.safetensors_file import (
     TensorInfo,
@@ -47,6 +50,24 @@ def test_the_bytes_are_the_librarys(
     expected = save(arrays, metadata={"format": "pt"})
     assert path.read_bytes() == expected
     assert digest == hashlib.sha256(expected).hexdigest()
+
+
+def test_hazard_a_disk_that_fails_once_while_tensors_are_still_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel reports a failed write to one fsync only: whichever it is must be heard."""
+    calls = []
+
+    def fail_once(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(safetensors_file, "SYNC_BYTES", 1)
+    monkeypatch.setattr(safetensors_file.os, "fsync", fail_once)
+    chunks = (np.zeros(8, np.float16) for _ in range(50) if time.sleep(0.002) is None)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_safetensors(tmp_path / "file", [TensorInfo("a", "F16", (400,))], chunks)
 
 
 def test_hazard_metadata_is_exactly_format_pt(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from megaport.convert.errors import UnreadableModelError
 from megaport.tensors import STORAGE, Array, Tensor
 
-# How many bytes are written between two calls of fdatasync: rarely enough that a call does not
+# How many bytes are written between two calls of fsync: rarely enough that a call does not
 # wait for the one before it, often enough that little is left to wait for at the end.
 SYNC_BYTES = 64 << 20
 
@@ -62,18 +62,19 @@ def write_safetensors(path: Path, infos: Sequence[TensorInfo], chunks: Iterable[
     with path.open("wb") as file, ThreadPoolExecutor(3) as threads:
         file.write(head)
         busy: list[Future[Any]] = []
-        sync = threads.submit(os.fdatasync, file.fileno())
+        sync = threads.submit(os.fsync, file.fileno())
         for chunk in chunks:
             _wait(busy)
             data = chunk.data.cast("B")
             busy = [threads.submit(digest.update, data), threads.submit(file.write, data)]
             written += len(data)
             if written - synced >= SYNC_BYTES and sync.done():
+                sync.result()  # the kernel tells of a failed write once
                 synced = written
-                sync = threads.submit(os.fdatasync, file.fileno())
+                sync = threads.submit(os.fsync, file.fileno())
         _wait([*busy, sync])
         file.flush()
-        os.fdatasync(file.fileno())
+        os.fsync(file.fileno())
     assert written == expected, f"{path.name}: {written} bytes written, header says {expected}"
     return digest.hexdigest()
 
