@@ -15,7 +15,7 @@ from megaport.store.store import Store
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"
-PINNED = "a55dc5c6275dd5bf4e5b99516a8099721e17bae8147d52151a185a1e8869e169"
+PINNED = "614b44bf0b16251ac97b3268d0748157ef57aafe8731ee15b2edd359f875e422"
 CHOICES = {
     "dtype": (None, "float32"),
     "max_shard_size": (None, 10_000_000),
