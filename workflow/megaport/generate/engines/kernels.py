@@ -146,7 +146,7 @@ def attend(
     real = d < length
     unit = (row.to(tl.int64) * 2 * heads + head) * slots * length
     keys = cache + unit
-    values = cache + unit + heads.to(tl.int64) * slots * length
+    values = cache + unit + heads * slots * length
     _await_inputs(PDL)
     low = tl.maximum(tl.load(first + row), split * chunk)
     high = tl.minimum(tl.load(slot + row) + 1, (split + 1) * chunk)
