@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import processors
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 
 from megaport.convert.pytorch_bin import write_pytorch_bin
 from megaport.convert.tokenizer import files_in
@@ -71,3 +76,16 @@ def test_torch_reads_its_state_dict(model: Path, tmp_path: Path) -> None:
     expected = AutoModelForCausalLM.from_pretrained(model).state_dict()
     assert sorted(state) == sorted(expected)
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_hazard_transformers_splits_text_as_qwen_does_for_every_qwen2(tmp_path: Path) -> None:
+    """Fails when transformers reads tokenizer.json there too: the card's paragraph can then go."""
+    text = "123"
+    for kind, same in (("qwen2", False), ("llama", True)):
+        (tmp_path / kind).mkdir()
+        shape = Shape(model_type=kind, vocab=50257, padded=50304)
+        folder = assembled_llama(shape, tmp_path / kind)
+        ours = PreTrainedTokenizerFast.from_pretrained(folder)(text)["input_ids"]
+        assert ours == [10163]
+        assert (AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == ours) is same
+        assert ("PreTrainedTokenizerFast" in (folder / "README.md").read_text()) is not same

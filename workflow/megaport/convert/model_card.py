@@ -66,6 +66,11 @@ from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype=torch.{stored}).cuda()
 ```
 """
+QWEN2 = """
+transformers 5 splits text for every Qwen2 as Qwen's tokenizer does, whatever tokenizer.json says.
+Where this tokenizer is not Qwen's, load it with `PreTrainedTokenizerFast.from_pretrained` and hand
+it to `pipeline` as `tokenizer`.
+"""
 VOCABULARY = """
 `vocab.json` and `merges.txt` are GPT-2's, Copyright (c) 2019 OpenAI, under its
 [modified MIT license](https://github.com/openai/gpt-2/blob/master/LICENSE).
@@ -89,12 +94,13 @@ def model_card(
     made = [*found["decisions"], *provenance.get("decisions", ())]
     loaded = config["dtype"]
     narrow = "" if stored == loaded else NARROW.format(stored=stored, loaded=loaded)
+    split = QWEN2 if tokenizer and config["model_type"] == "qwen2" else ""
     return CARD.format(
         model_type=config["model_type"],
         name=provenance["name"],
         class_name=config["architectures"][0],
         parameters=found["parameters"],
-        use=(PIPELINE if tokenizer else TOKEN_IDS) + narrow,
+        use=(PIPELINE if tokenizer else TOKEN_IDS) + narrow + split,
         architecture=_table(("key", "value"), found["architecture"].items()),
         origin=_table(("what", "value"), _origin(provenance)),
         decisions=_table(("subject", "value", "reason", "to override, set"), map(_decision, made)),
