@@ -71,6 +71,11 @@ class Row:
     optional: bool = False
 
     @property
+    def stored(self) -> tuple[Law, int | None, int, bool]:
+        """What rows that share a Megatron tensor say alike."""
+        return self.megatron_shape, self.axis, self.parts, self.optional
+
+    @property
     def is_norm_scale(self) -> bool:
         """A norm's weight: what `layernorm_1p` stores with 1 subtracted."""
         return self.megatron.endswith("layernorm.weight")
@@ -214,6 +219,9 @@ class Table:
     def __post_init__(self) -> None:
         every = (*self.first, *self.layer, *self.last, self.head)
         by_name = {row.megatron.removeprefix(LAYER): row for row in every}
+        for row in every:
+            if row.stored != by_name[row.megatron.removeprefix(LAYER)].stored:
+                raise ValueError(f"rows disagree on how {row.megatron} is stored")
         stored = {
             f"{module}.{kind}": f"{target}.{kind}"
             for module, target in self.modules.items()
