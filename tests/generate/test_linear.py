@@ -124,7 +124,7 @@ def test_a_large_model_is_tried_and_its_tokens_are_the_same(
     placement, batch = Placement("cpu", "float32", "a test"), Batch([[1, 2], [3]], 40)
     expected = open_engine("fast", tiny, placement)
     assert "tried" not in expected.note
-    monkeypatch.setattr(network, "TRIED_FROM", 0)
+    monkeypatch.setattr(network, "SMALL", 0)
     for kind in linear.candidates(torch.float32):
         monkeypatch.setattr(network, "candidates", lambda dtype, kind=kind: [kind])
         engine = open_engine("fast", tiny, placement)

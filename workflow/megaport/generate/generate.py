@@ -15,12 +15,9 @@ from megaport.config.model import Prompt
 from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch, Engine
-from megaport.generate.model_files import Outline, read_outline
+from megaport.generate.model_files import SMALL, Outline, read_outline
 from megaport.generate.prompts import Takes, token_ids
 from megaport.generate.sampling import Sampling
-
-# Bytes read per token; a single core reads them in a few milliseconds.
-SMALL = 64 * 2**20
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from megaport.errors import MegaportError
 
 # GPT2Config activation -> torch's `approximate` argument; the three "new" ones are the tanh form.
 GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_fast": "tanh", "gelu_pytorch_tanh": "tanh"}
+# Bytes read per token of a model that lies in the caches: one core reads them in milliseconds.
+SMALL = 64 * 2**20
 # Models whose configuration has LlamaConfig's names.
 LLAMAS = ("llama", "mistral", "qwen2", "qwen3")
 UNSUPPORTED = ("scale_attn_by_inverse_layer_idx", "add_cross_attention")

@@ -17,8 +17,6 @@ from megaport.generate.engines import native
 
 # Bytes of weights in a trial: beyond the caches, read in milliseconds.
 TRIAL_BYTES, TRIAL_ROWS, TRIAL_REPEATS = 48 * 2**20, (1, 16), 3
-# A model below it lies in the caches: nothing to gain, and its texts hang on no measurement.
-TRIED_FROM = 64 * 2**20
 # What both layouts must save of the time to be worth the memory of both.
 WORTH_TWICE = 0.85
 # More rows than decoding has are a prompt's, which torch multiplies best.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megaport.generate.engines.linear import TRIED_FROM, Linear, candidates, fastest, usual
-from megaport.generate.model_files import Shape
+from megaport.generate.engines.linear import Linear, candidates, fastest, usual
+from megaport.generate.model_files import SMALL, Shape
 
 # Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
 VOCABULARY_MULTIPLE = 64
@@ -38,7 +38,8 @@ class Network:
         self.positions = self._take("wpe.weight")
         head = self.tokens if shape.tied else self._take("lm_head.weight")
         self.kind, self.tried = usual(device, dtype), ""
-        if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= TRIED_FROM:
+        # A small model gains nothing, and its texts shall hang on no measurement.
+        if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= SMALL:
             self.kind, self.tried = fastest(candidates(dtype), head)
         self.head = self.kind(head, None, "")
         self.layers = [self._layer(f"h.{number}.") for number in range(shape.layers)]
