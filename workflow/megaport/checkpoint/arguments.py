@@ -89,7 +89,7 @@ _SOUNDS = re.compile(
     r"|(^|_)spec$|temperature|window|sparse|mixer|latent|clamp"
 )
 _BESIDE = re.compile(
-    r"dropout|fusion|fused|recompute|checkpoint|ckpt|offload|overlap|gather|scatter|init|loss|warmup"
+    r"dropout|fusion|fused|gtp_|gigaflos|recompute|checkpoint|ckpt|offload|overlap|gather|scatter|init|loss|warmup"
     r"|(^|_)log(_|s)?|inference|^rl_|grpo|^export|fsdp|fp(4|8|16|32)|bf16|dtype|tokenizer|tiktoken"
     r"|muon|^moe_|^mup_|^mtp_|^mhc_|^mla_|^dsa_|^bert|^retro|^retriever|^dino|^ict|biencoder|vision"
     r"|^img|^num_layers|parallel_(size|split|layout|comm)|(data|tensor|sequence|context|expert)_parallel"
