@@ -7,19 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.checkout import ROOT, checkout, snakemake
+from support.checkout import checkout, snakemake
 
 SUBMIT = """#!/bin/sh
 # Runs the job script in the background, as a scheduler would elsewhere; its id is a file name.
 id=$(mktemp "$JOBS/job.XXXXXX")
-echo "$1" >"$id.cores"
-(sh "$2" >"$id.out" 2>&1 && echo success >"$id" || echo failed >"$id") </dev/null >/dev/null 2>&1 &
+(sh "$1" >"$id.out" 2>&1 && echo success >"$id" || echo failed >"$id") </dev/null >/dev/null 2>&1 &
 echo "$id"
 """
 STATUS = """#!/bin/sh
 cat "$1" | grep . || echo running
 """
-PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 MODEL = {
     "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
     "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
@@ -39,7 +37,7 @@ def cluster(tmp_path):
     jobs.mkdir()
     arguments = [
         "--executor", "cluster-generic", "--jobs", "2", "--seconds-between-status-checks", "1",
-        "--cluster-generic-submit-cmd", script(tmp_path / "submit", SUBMIT) + " {threads}",
+        "--cluster-generic-submit-cmd", script(tmp_path / "submit", SUBMIT),
         "--cluster-generic-status-cmd", script(tmp_path / "status", STATUS),
     ]  # fmt: skip
     return arguments, jobs
@@ -75,19 +73,11 @@ def test_forcing_reaches_jobs_of_an_executor(tmp_path, cluster):
     assert not list(folder.rglob("*.forced"))
 
 
-def test_the_steps_that_move_bytes_are_one_job_of_one_core_under_the_slurm_profile(
-    tmp_path, cluster
-):
+def test_the_steps_that_move_bytes_are_one_job(tmp_path, cluster):
     arguments, jobs = cluster
     folder = checkout(tmp_path / "checkout")
-    grouped = []
-    for option in ("resources", "set-resource-scopes"):
-        grouped += [f"--{option}", PROFILE[option]]
-    asked = PROFILE["default-resources"].items()
-    grouped += ["--default-resources", *(f"{name}={value}" for name, value in asked)]
-    ran = snakemake(folder, *arguments, *grouped, "--", "assemble", "pytorch_bin", JOBS=str(jobs))
+    ran = snakemake(folder, *arguments, "--", "assemble", "pytorch_bin", JOBS=str(jobs))
     [job] = jobs.glob("*.out")
     assert ran.status == 0, ran.text + job.read_text()
     computed = set(re.findall(r"^(\w+): computed", job.read_text(), re.MULTILINE))
     assert computed == {"checksum", "inspect", "convert", "assemble", "pytorch_bin"}
-    assert job.with_suffix(".cores").read_text() == "1\n"

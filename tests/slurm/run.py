@@ -102,6 +102,8 @@ def disturb(snakemake: list, copy: Path) -> None:
         harm_one(run, kill_script, besides=[lost])
     except SystemExit:
         print(log.read_text())
+        for said in sorted((copy / ".snakemake/slurm_logs").rglob("*.log")):
+            print(f"== {said.name}", said.read_text(), sep="\n")
         raise
     finally:
         run.kill()
