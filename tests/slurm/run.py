@@ -158,6 +158,7 @@ def finish(snakemake: list, copy: Path) -> None:
     """The same command again, beside the jobs that the killed run left in the queue."""
     there = {"cwd": copy, "env": ENVIRONMENT}
     began = time.monotonic()
+    call([*snakemake[:-1], "--unlock"], **there)
     text = call([*snakemake, "all"], **there)
     say(f"after the kill: {time.monotonic() - began:.0f} s")
     demand("(100%) done" in text, "a second run finishes what the killed one began")
