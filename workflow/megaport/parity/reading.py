@@ -162,11 +162,12 @@ def try_readings(
         mine = nats(reference, ids)
         trials[own.name] = _trial(own, mine, mine, ids)
         trials |= {r.name: _trial(r, mine, nats(r.reference, ids), ids) for r in left}
-        if all(trials[reading.name].over_chance.nats <= 0 for reading in (own, *left)):
+        first = ids.size <= FIRST[0]
+        left = [reading for reading in left if _is_close(trials[reading.name], first)]
+        if any(trials[reading.name].gain.better for reading in left) and not first:
             break
-        left = [reading for reading in left if not trials[reading.name].gain.worse]
-        better = any(trials[reading.name].gain.better for reading in left)
-        if not left or (better and ids.size > FIRST[0]):
+        gained = trials[own.name].over_chance
+        if not left and (gained.better or gained.nats <= 0):
             break
     return trials.pop(own.name), list(trials.values())
 
@@ -197,6 +198,13 @@ def _growing(windows: Array) -> Iterator[Array]:
         yield windows[:taken]
         taken *= 2
     yield windows
+
+
+def _is_close(trial: Trial, first: bool) -> bool:
+    """Whether more text could make the reading the likeliest: what does not beat chance cannot,
+    and of the first few tokens that is asked without the noise."""
+    known = trial.over_chance.nats > 0 if first else trial.over_chance.better
+    return known and not trial.gain.worse
 
 
 def _trial(reading: Reading, mine: Array, theirs: Array, ids: Array) -> Trial:
