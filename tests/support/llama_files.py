@@ -14,7 +14,16 @@ import torch
 
 from support import megatron_dist
 
-FORMATS = ("torch", "torch_te", "torch_dist", "torch_dist_parts", "fsdp_dtensor")
+FORMATS = (
+    "torch",
+    "torch_te",
+    "torch_dist",
+    "torch_dist_parts",
+    "torch_dcp",
+    "fsdp_dtensor",
+)
+# The formats that keep args among the keys, and what they put before a key.
+PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
 # Where tensor parallelism cuts, by the last part of the module's name.
 AXES = {"linear_qkv": 0, "linear_fc1": 0, "word_embeddings": 0, "output_layer": 0}
 AXES |= {"linear_proj": 1, "linear_fc2": 1}
@@ -161,7 +170,7 @@ def write_llama(
     }
     (folder / "iter_0000007").mkdir(parents=True)
     (folder / "latest_checkpointed_iteration.txt").write_text("7")
-    if form.startswith("torch_dist") or form == "fsdp_dtensor":
+    if form.startswith("torch_dist") or form in PREFIXES:
         _write_dist(folder / "iter_0000007", model, form, tp, common)
     else:
         _write_ranks(folder / "iter_0000007", model, form == "torch_te", tp, pp, vp, common)
@@ -197,7 +206,7 @@ def _write_dist(here: Path, model: Llama, form: str, tp: int, common: dict[str, 
     entries: dict[str, list[megatron_dist.Chunk]] = {}
     stacked, fsdp = form == "torch_dist", form == "fsdp_dtensor"
     apart = form in ("torch_dist_parts", "fsdp_dtensor")
-    prefix = "model.module." if fsdp else ""
+    prefix = PREFIXES.get(form, "")
     for name, parts in model.ends().items():
         entries[prefix + name] = list(_chunks(name, parts, tp, fsdp))
     for number in range(model.layers):
@@ -213,8 +222,8 @@ def _write_dist(here: Path, model: Llama, form: str, tp: int, common: dict[str, 
                     entries[key + tail] = list(_chunks(leaf, [part], tp, fsdp))
             else:
                 entries[key] = list(_chunks(leaf, parts, tp, fsdp))
-    megatron_dist._write_distcp(here, entries, common if fsdp else {})
-    if not fsdp:
+    megatron_dist._write_distcp(here, entries, common if prefix else {})
+    if not prefix:
         torch.save(common, here / "common.pt")
         (here / "metadata.json").write_text('{"sharded_backend": "torch_dist"}')
 

@@ -89,10 +89,12 @@ _SOUNDS = re.compile(
     r"|(^|_)spec$|temperature|window|sparse|mixer|latent|clamp"
 )
 _BESIDE = re.compile(
-    r"dropout|fusion|fused|gtp_|gigaflos|recompute|checkpoint|ckpt|offload|overlap|gather|scatter|init|loss|warmup"
+    r"dropout|fusion|fused|gtp_|gigaflos|recompute|checkpoint|ckpt|offload|overlap|gather"
+    r"|scatter|init|loss|warmup"
     r"|(^|_)log(_|s)?|inference|^rl_|grpo|^export|fsdp|fp(4|8|16|32)|bf16|dtype|tokenizer|tiktoken"
     r"|muon|^moe_|^mup_|^mtp_|^mhc_|^mla_|^dsa_|^bert|^retro|^retriever|^dino|^ict|biencoder|vision"
-    r"|^img|^num_layers|parallel_(size|split|layout|comm)|(data|tensor|sequence|context|expert)_parallel"
+    r"|^img|^num_layers|parallel_(size|split|layout|comm)|(data|tensor|sequence|context"
+    r"|expert)_parallel"
     r"|_parallel$|backend|kernel|cuda|_memory|_mem_|freeze|lr_mult|wd_to|clip|reset_|mask|rerun"
     r"|(^|_)(max|original_max|yarn_original_max)_position_embeddings|position_embedding_frequency"
     r"|epsilon|persist|path|dir$|te_activation|transformer_engine|^use_flash|flash_attention|eod"
