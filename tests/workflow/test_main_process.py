@@ -19,7 +19,7 @@ CONDA = """#!/bin/sh
 case "$1" in
 --version) echo "conda 26.1.0" ;;
 info) echo '{"conda_prefix": "/", "platform": "linux-64", "conda_version": "26.1.0"}' ;;
-config) echo '{"channel_priority": "strict"}' ;;
+config) echo '{"get": {"channel_priority": "strict"}}' ;;
 *) exit 1 ;;
 esac
 """
