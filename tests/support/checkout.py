@@ -71,9 +71,13 @@ def snakemake(folder: Path, *arguments: str, umask: int = -1, **environment: str
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file under results/ that must be the same wherever it is made, by name."""
+    """Every file under results/ that must be the same wherever it is made, by name.
+
+    Snakemake dates the folders that are outputs with a file of its own.
+    """
     files = (p for p in (folder / "results").rglob("*") if p.is_file() and "run" not in p.parts)
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
+    ours = (p for p in sorted(files) if p.name != ".snakemake_timestamp")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in ours}
 
 
 class Server:

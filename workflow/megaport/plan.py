@@ -125,7 +125,7 @@ def planned_by(fingerprint: str) -> Planned:
 
 def overview_of(receipt: Path) -> tuple[Path, ...]:
     """The files of the report that shows a step's results: they go when these change."""
-    if receipt.stem == REPORT.name:
+    if receipt.stem not in SHOWN:
         return ()
     return tuple(receipt.parent.with_name(f"{REPORT.name}.{kind}") for kind in ("json", "html"))
 

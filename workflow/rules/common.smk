@@ -88,13 +88,18 @@ def before(step):
 
 
 def every(*steps):
-    """The receipts of steps for all models that `model:` names, but of those --omit-from leaves out."""
+    """The receipts of steps for all models that `model:` names; --omit-from leaves some out."""
     return lambda wildcards: [
-        f"results/{model}/{step}.json"
-        for step in steps
+        f"results/{model}/{kept}.json"
+        for kept in dict.fromkeys(kept for step in steps for kept in kept_of(step))
         for model in CONFIG.names
-        if not is_left_out(step)
     ]
+
+
+def kept_of(step):
+    """The step, or where --omit-from leaves it out, what is left of those that it reads."""
+    reads = (kept for earlier in STEPS[step].reads for kept in kept_of(earlier))
+    return [*reads] if is_left_out(step) else [step]
 
 
 @cache
