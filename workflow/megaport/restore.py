@@ -17,7 +17,7 @@ from pathlib import Path
 from megaport.fetch.trust import Trust
 from megaport.plan import Plan, overview_of, reads_of, row_of
 from megaport.store.blobs import shows
-from megaport.store.errors import ReceiptError
+from megaport.store.errors import ReceiptError, StoreError
 from megaport.store.job import Job, named_outputs, show
 from megaport.store.names import clear, remove
 from megaport.store.receipts import Receipt, read_receipt
@@ -125,6 +125,19 @@ def drop(files: Iterable[str], receipt: Path, *, forced: bool) -> None:
         mark = receipt.parent / "run" / f"{receipt.stem}.forced"
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+
+
+def require_writable(folder: Path) -> None:
+    """Raises StoreError where Snakemake cannot keep its notes in `folder`/.snakemake: it would end
+    in a traceback."""
+    notes = folder / ".snakemake"
+    if not os.access(notes if notes.exists() else folder, os.W_OK):
+        raise StoreError(
+            f"working directory {folder}",
+            seen="that it cannot be written to",
+            expected="a folder for results/ and for Snakemake's notes",
+            remedy="Run the command in such a folder, or name one with --directory.",
+        )
 
 
 def is_locked() -> bool:

@@ -17,7 +17,7 @@ from megaport.config.load import load_config
 from megaport.errors import MegaportError
 from megaport.generate.hardware import gpu_names
 from megaport.plan import ANY_MODEL, Plan, models_shaped
-from megaport.restore import Restorer, is_locked, makes_one_of
+from megaport.restore import Restorer, is_locked, makes_one_of, require_writable
 from megaport.steps import BUILT, PAGE, REPORT, SHOWN, STEPS
 
 # A module may be given a part of the configuration: the rest is as in config.yaml.
@@ -25,6 +25,7 @@ settings = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 unasked = settings["model"]
 update_config(settings, config)
 try:
+    require_writable(Path.cwd())
     CONFIG = load_config(settings, unasked)
 except MegaportError as error:
     raise WorkflowError(str(error))
@@ -80,8 +81,13 @@ def before(step):
         if model and model not in CONFIG.models:
             known = ", ".join(sorted(CONFIG.models))
             return {"model": f"model {model}: no such name under `models`, which has {known}"}
-        if runs_jobs() and not is_left_out(step) and not is_beyond(step):
-            restorer().settle(step, model)
+        try:
+            if runs_jobs() and not is_left_out(step) and not is_beyond(step):
+                restorer().settle(step, model)
+        except (
+            OSError
+        ) as error:  # said as a missing input: Snakemake shows these without a traceback
+            return {"disk": f"{error}: mend it, then run the same command again"}
         return {earlier: f"results/{model}/{earlier}.json" for earlier in STEPS[step].reads}
 
     return inputs

@@ -79,7 +79,8 @@ def sweep(names: set[Path]) -> None:
 
 def remove(files: Iterable[Path]) -> None:
     for file in files:
-        file.unlink(missing_ok=True)
+        if os.path.lexists(file):  # a read-only disk refuses to remove even what is not there
+            file.unlink(missing_ok=True)
 
 
 def clear(folder: Path, patterns: Iterable[str], wanted: set[Path]) -> None:
