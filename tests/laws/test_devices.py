@@ -24,7 +24,7 @@ def test_config_of_a_gpu_when_there_is_none_is_an_error_in_every_rule(snakemake,
     assert ran.status != 0 and not ran.computed and "Traceback" not in ran.text, ran.text
     for rule in GPU:
         log = (built / f"results/austen-tiny/run/{rule}.log").read_text()
-        assert log.startswith("error: device cuda: found no CUDA device"), log
+        assert "device cuda: found no CUDA device" in log, log
         assert "Set `device: auto`" in log
     assert content(built) == before
 
