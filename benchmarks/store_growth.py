@@ -1,4 +1,4 @@
-"""Many models: `convert` for each (three steps), against as many empty jobs of a bare Snakemake."""
+"""Many models: `convert` for each (four steps), against as many empty jobs of a bare Snakemake."""
 
 import shutil
 import subprocess
@@ -10,8 +10,15 @@ from store_peers import lay_out_empty
 
 from support.checkout import SNAKEMAKE
 
-CHAIN = ["download.json", "checksum.json", "convert.json", "converted"]
-JOBS = 3
+CHAIN = [
+    "download.json",
+    "checksum.json",
+    "inspect.json",
+    "inspection",
+    "convert.json",
+    "converted",
+]
+JOBS = 4
 
 
 def growth(work: Path, ours: Path, model: str, counts: list[int], empty_jobs: int) -> None:

@@ -10,7 +10,7 @@ STEPS = ("download", "checksum", "inspect", "convert", "assemble", "generate")
 READS = {
     "checksum": ["download"],
     "inspect": ["checksum"],
-    "convert": ["checksum"],
+    "convert": ["checksum", "inspect"],
     "assemble": ["inspect", "convert"],
     "generate": ["assemble"],
 }
@@ -93,8 +93,12 @@ for name in snakemake.output:
 EMPTY = {
     "download": (None, ["download.json"]),
     "checksum": ("download.json", ["checksum.json"]),
-    "convert": (
+    "inspect": (
         "checksum.json",
+        ["inspect.json", "inspection/inspection.json", "inspection/inspection.txt"],
+    ),
+    "convert": (
+        "inspect.json",
         ["convert.json", "converted/config.json", "converted/model.safetensors"],
     ),
 }
