@@ -1,7 +1,6 @@
 """Llama, Qwen2 and Qwen3 from Megatron core: the logits of the code that wrote them."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,12 @@ from megaport.convert.convert import convert_checkpoint
 from megaport.decide import ArchitectureError
 from megaport.table import Architecture
 from support.llama_files import FORMATS, Llama, write_llama
+from support.oracles import LLAMAS, folders_of
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = Path(os.environ.get("MEGAPORT_LLAMA", ROOT.parent / "shared" / "llama"))
-CASES = sorted(path.parent for path in FOLDER.glob("*/config.json"))
+CASES = folders_of(LLAMAS)
 TYPES = {"llama": "llama", "llama31": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 
 
-@pytest.mark.skipif(not CASES, reason="no folder of Llama's that Megatron core wrote")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_logits_are_megatrons(case: Path, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(case, spool=tmp_path)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from megaport.config.load import ConfigError, load_config
-from megaport.config.model import Architecture, Checkpoint, Config, Model
+from megaport.config.model import ArchitectureKeys, CheckpointKeys, Config, Model
 from megaport.config.shorthand import PLACES, SOURCE, name_of
 
 LISTED = {
@@ -28,7 +28,7 @@ def test_a_path_makes_a_model_named_after_the_file():
     assert re.fullmatch(r"model_optim_rng-[0-9a-f]{6}", name)
     assert model.checkpoint.path == "/data/model_optim_rng.pt"
     assert model.checkpoint.version == 1
-    assert model.architecture == Architecture(n_head=16)
+    assert model.architecture == ArchitectureKeys(n_head=16)
     assert model.dtype == "float16"
 
 
@@ -74,7 +74,7 @@ def test_a_model_there_is_may_be_read_from_elsewhere():
     said = {"models": LISTED["models"] | {"other": other}}  # type: ignore[operator]
     name, model = own(checkpoint="/a/model.pt", model="other", **said)
     assert name == "other"
-    assert model.checkpoint == Checkpoint(path="/a/model.pt", sha256=digest)
+    assert model.checkpoint == CheckpointKeys(path="/a/model.pt", sha256=digest)
     assert (model.golden, model.tokenizer) == ("g.json", "gpt2")
 
 
@@ -94,7 +94,7 @@ def test_home_is_found(monkeypatch):
 
 def test_without_a_checkpoint_it_changes_the_models_that_are_built():
     config = load_config(LISTED | {"n_head": 2, "dtype": "float32"})
-    assert config.models["listed"].architecture == Architecture(n_head=2, n_positions=8)
+    assert config.models["listed"].architecture == ArchitectureKeys(n_head=2, n_positions=8)
     assert config.models["listed"].dtype == "float32"
     assert config.models["other"] == load_config(LISTED).models["other"]
     both = load_config(LISTED | {"model": ["listed", "other"], "n_head": 2})
@@ -114,7 +114,7 @@ def test_text_is_read_as_what_belongs_there():
     assert model.checkpoint.model_dump() == {
         "path": "m.pt", "urls": [], "sha256": None, "version": 2
     }  # fmt: skip
-    assert model.architecture == Architecture(
+    assert model.architecture == ArchitectureKeys(
         n_head=16, layer_norm_epsilon=1e-6, tie_word_embeddings=True
     )
     assert (model.tokenizer, model.golden) == (None, None)

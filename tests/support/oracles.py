@@ -10,6 +10,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 ORACLES = Path(os.environ.get("MEGAPORT_ORACLES", ROOT.parent / "shared" / "oracles"))
+LLAMAS = Path(os.environ.get("MEGAPORT_LLAMA", ROOT.parent / "shared" / "llama"))
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,14 @@ class Oracle:
 
 
 def oracle_cases() -> list[Oracle]:
-    """Every oracle; with CI set their absence fails, elsewhere there are none to collect."""
-    folders = sorted(p for p in ORACLES.glob("*") if (p / "logits.npy").is_file())
-    if not folders and os.environ.get("CI"):
-        raise FileNotFoundError(f"CI needs the oracle checkpoints under {ORACLES}")
+    """Every oracle of GPT-2's."""
+    folders = folders_of(ORACLES)
     return [Oracle(p.name, p, json.loads((p / "config.json").read_text())) for p in folders]
+
+
+def folders_of(root: Path) -> list[Path]:
+    """Checkpoints with logits; with CI set their absence fails, elsewhere none is collected."""
+    folders = sorted(p for p in root.glob("*") if (p / "logits.npy").is_file())
+    if not folders and os.environ.get("CI"):
+        raise FileNotFoundError(f"CI needs the oracle checkpoints under {root}")
+    return folders

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from megaport.checkpoint.screen import screen
 from megaport.config.load import load_config
-from megaport.config.model import Architecture, expanded
+from megaport.config.model import ArchitectureKeys, expanded
 from megaport.config.paste import to_paste
 from megaport.errors import MegaportError
 from megaport.store.tool import add_commands
 
-SAID = ("version", *Architecture.model_fields)  # config.yaml's keys that are flags here
+SAID = ("version", *ArchitectureKeys.model_fields)  # config.yaml's keys that are flags here
 
 
 def main(arguments: list[str] | None = None) -> int:

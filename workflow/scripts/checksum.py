@@ -22,10 +22,10 @@ def compute(work: Work, task: Task) -> Made:
 
 
 def enforce(task: Task, result: Result) -> None:
-    from megaport.config.model import Checkpoint
+    from megaport.config.model import CheckpointKeys
     from megaport.fetch.trust import Trust
 
-    checkpoint = Checkpoint.model_validate(task.settings["checkpoint"])
+    checkpoint = CheckpointKeys.model_validate(task.settings["checkpoint"])
     members = {name: item["sha256"] for name, item in result.facts["members"].items()}
     key = f"models.{task.model}.checkpoint.sha256"
     assurance = Trust.of(task.store.root, task.model, checkpoint).verify(

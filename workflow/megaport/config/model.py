@@ -36,7 +36,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Checkpoint(Strict):
+class CheckpointKeys(Strict):
     """Where a checkpoint comes from and how its bytes are known.
 
     A path is taken before URLs: a --configfile merges, and cannot take them away.
@@ -54,7 +54,7 @@ class Checkpoint(Strict):
         return self
 
 
-class Architecture(Strict):
+class ArchitectureKeys(Strict):
     """Overrides what the checkpoint says, in the words of GPT2Config, or of LlamaConfig and kin.
 
     Which of them a model has is known once it is read: the reader refuses the others.
@@ -104,8 +104,8 @@ class Prompt(Strict):
 class Model(Strict):
     """One model: a checkpoint and what it does not say itself."""
 
-    checkpoint: Checkpoint
-    architecture: Architecture = Architecture()
+    checkpoint: CheckpointKeys
+    architecture: ArchitectureKeys = ArchitectureKeys()
     tokenizer: NoFile = "gpt2"
     golden: NoFile = None
     dtype: Literal["float16", "bfloat16", "float32"] | None = None

@@ -11,14 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.config.model import Architecture, Checkpoint, Model, expanded
+from megaport.config.model import ArchitectureKeys, CheckpointKeys, Model, expanded
 from megaport.fetch.sources import shown
 
 SOURCE = "checkpoint"
 # Where each key belongs below a model.
 PLACES: dict[str, tuple[str, ...]] = {
-    **{key: ("architecture", key) for key in Architecture.model_fields},
-    **{key: ("checkpoint", key) for key in Checkpoint.model_fields if key not in ("path", "urls")},
+    **{key: ("architecture", key) for key in ArchitectureKeys.model_fields},
+    **{
+        key: ("checkpoint", key)
+        for key in CheckpointKeys.model_fields
+        if key not in ("path", "urls")
+    },
     **{key: (key,) for key in Model.model_fields if key != SOURCE},
 }
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")

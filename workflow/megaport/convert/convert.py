@@ -24,7 +24,7 @@ SHOWN = 40
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """The SHA-256 of each file by name, and what a change of dtype did that one should know."""
 
     digests: Mapping[str, str]
@@ -38,7 +38,7 @@ def convert_checkpoint(
     *,
     dtype: str | None,
     max_shard_size: int | None,
-) -> Converted:
+) -> Conversion:
     """Write config.json and model.safetensors (or shards and their index) into folder `out`.
 
     `dtype`: None moves the bytes as they are; "float32", "float16", "bfloat16" or "float64" rounds
@@ -72,7 +72,7 @@ def convert_checkpoint(
     config = checkpoint.table.config(replace(architecture, dtype=TORCH_NAME[target]))
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     digests["config.json"] = _digest(out / "config.json")
-    return Converted(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))
+    return Conversion(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))
 
 
 def _chunks(

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from megaport.config.model import Checkpoint
+from megaport.config.model import CheckpointKeys
 from megaport.errors import MegaportError
 from megaport.fetch.checksum import Assurance, check_content
 from megaport.fetch.sources import shown
@@ -36,7 +36,7 @@ class Trust:
         self.path = store / "trust" / f"{name}.json"
 
     @classmethod
-    def of(cls, store: Path, model: str, checkpoint: Checkpoint) -> Self:
+    def of(cls, store: Path, model: str, checkpoint: CheckpointKeys) -> Self:
         """The record of a configured model."""
         sources = [checkpoint.path] if checkpoint.path else checkpoint.urls
         return cls(store, model, sources)

@@ -8,7 +8,7 @@ from megaport.store.store import Store
 
 
 @dataclass(frozen=True)
-class Findings:
+class Damage:
     """`damaged`: blobs that cannot be read or whose bytes are not their name; `dangling`: actions
     that name one of these or a missing one, or whose entry cannot be read. All are misses: the next
     run rebuilds."""
@@ -23,7 +23,7 @@ class Findings:
         return not self.damaged and not self.dangling
 
 
-def verify(store: Store) -> Findings:
+def verify(store: Store) -> Damage:
     """Reads every byte of the store; trusts no remembered digest."""
     sound = {path.name: _holds(path) for path in store.blobs}
     good = {digest for digest, holds in sound.items() if holds}
@@ -35,7 +35,7 @@ def verify(store: Store) -> Findings:
         wanted = {content.sha256 for content in result.outputs.values()} if result else {None}
         if not wanted <= good:
             dangling.append(key)
-    return Findings(len(sound), len(keys), damaged, dangling)
+    return Damage(len(sound), len(keys), damaged, dangling)
 
 
 def _holds(blob: Path) -> bool:
