@@ -12,7 +12,7 @@ from megaport.checkpoint.files import source_files
 from megaport.config.model import Config, Model
 from megaport.errors import MegaportError
 from megaport.parameters import Given
-from megaport.steps import REPORT, SHOWN, STEPS, Step, find
+from megaport.steps import REPORT, ROWS, SHOWN, STEPS, Step, find
 from megaport.store.canonical import canonical_json
 from megaport.store.code import Code, versions
 from megaport.store.job import Job
@@ -51,7 +51,7 @@ class Plan:
         return canonical_json(vars(self.planned(step, model))).decode()
 
     def _planned(self, step: str, model: str) -> Planned:
-        row = row_of(step)
+        row = ROWS[step]
         given = Given(self.config, model, self._digest, self._contents)
         way = row.way or self.config.materialize
         return Planned(row.parameters(given), self.code(step), way)
@@ -102,7 +102,7 @@ def job_of(
 
     `extra`: parameters that only the machine knows; with them come the versions of packages.
     """
-    row = row_of(step)
+    row = ROWS[step]
     return Job(
         step=step,
         receipt=receipt,
@@ -130,12 +130,8 @@ def overview_of(receipt: Path) -> tuple[Path, ...]:
     return tuple(receipt.parent.with_name(f"{REPORT.name}.{kind}") for kind in ("json", "html"))
 
 
-def row_of(step: str) -> Step:
-    return REPORT if step == REPORT.name else STEPS[step]
-
-
 def source_of(step: str, root: Path) -> Code:
-    return Code(root / "workflow" / "scripts" / f"{step}.py", row_of(step).code)
+    return Code(root / "workflow" / "scripts" / f"{step}.py", ROWS[step].code)
 
 
 def inputs_of(row: Step, before: Mapping[str, Receipt]) -> dict[str, Files]:

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from megaport.fetch.trust import Trust
-from megaport.plan import Plan, overview_of, reads_of, row_of
+from megaport.plan import Plan, overview_of, reads_of
+from megaport.steps import ROWS
 from megaport.store.blobs import shows
 from megaport.store.errors import ReceiptError, StoreError
 from megaport.store.job import Job, named_outputs, show
@@ -58,7 +59,7 @@ class Restorer:
         if self.frozen:
             return receipt
         if receipt is None:
-            drop(row_of(step).files, path, forced=forced)
+            drop(ROWS[step].files, path, forced=forced)
             self.look_anew()
         else:
             self._keep_order(receipt, path, [self.place(*earlier) for earlier in reads.values()])
@@ -68,7 +69,7 @@ class Restorer:
         present = _read(job.receipt)
         if present and _tells_of(job, present) and self._shown(job, present):
             return present
-        if not row_of(job.step).moves_bytes:
+        if not ROWS[job.step].moves_bytes:
             return None
         result = job.lookup()
         if result is None or not self._accepted(job, model, result.facts):
@@ -108,10 +109,9 @@ class Restorer:
         newest = max((earlier.stat().st_mtime_ns for earlier in before), default=0)
         if min(name.lstat().st_mtime_ns for name in made) >= newest:
             return
-        contents = receipt.outputs
         for file in made:
             os.utime(file, ns=(newest, newest), follow_symlinks=False)
-            known = contents.get(file.relative_to(path.parent).as_posix())
+            known = receipt.outputs.get(file.relative_to(path.parent).as_posix())
             if known and not file.is_symlink():
                 self.plan.store.stats.vouch(file, known.sha256)
 
@@ -150,7 +150,7 @@ def makes_one_of(names: Iterable[str], receipt: Path) -> bool:
     folder = receipt.parent
     paths = [Path(name) for name in names]
     below = [path.relative_to(folder) for path in paths if path.is_relative_to(folder)]
-    files = (receipt.name, *row_of(receipt.stem).files)
+    files = (receipt.name, *ROWS[receipt.stem].files)
     return any(fnmatch(str(path), pattern) for path in below for pattern in files)
 
 

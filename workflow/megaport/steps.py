@@ -239,6 +239,7 @@ REPORT = Step(
     code=("report",),
     way="auto",
 )
+ROWS = STEPS | {REPORT.name: REPORT}
 BUILT = tuple(step.name for step in STEPS.values() if not step.asked_for)
 
 

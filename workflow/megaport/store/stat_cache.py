@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from megaport.store.atomic import replacing
@@ -34,6 +35,7 @@ class StatCache:
     def __init__(self, folder: Path, *, frozen: bool = False) -> None:
         self.folder = folder
         self.frozen = frozen
+        self._known: dict[tuple[int, ...], str] = {}  # by this process: names share their blobs
 
     def digest(self, path: Path) -> str:
         """SHA-256 of `path` (symlinks followed), from memory where stat is unchanged."""
@@ -56,21 +58,21 @@ class StatCache:
         return self.folder / key[:2] / key
 
     def _recall(self, stat: os.stat_result) -> str | None:
-        try:
-            text = self._entry(stat).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            return None
-        return text if HEX.fullmatch(text) else None
+        known = self._known.get(stat_identity(stat))
+        if known is None:
+            with suppress(OSError, UnicodeDecodeError):
+                text = self._entry(stat).read_text(encoding="ascii")
+                if HEX.fullmatch(text):
+                    known = self._known[stat_identity(stat)] = text
+        return known
 
     def _remember(self, stat: os.stat_result, digest: str) -> None:
+        self._known[stat_identity(stat)] = digest
         if self.frozen:
             return
-        try:
-            with replacing(self._entry(stat)) as temporary:
-                temporary.write_text(digest, encoding="ascii")
-        except OSError:
-            return  # a read-only or full store still answers, only slower
+        with suppress(OSError), replacing(self._entry(stat)) as temporary:
+            temporary.write_text(digest, encoding="ascii")  # a full store answers, only slower
 
 
-def stat_identity(stat: os.stat_result) -> list[int]:
-    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+def stat_identity(stat: os.stat_result) -> tuple[int, ...]:
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
