@@ -85,31 +85,19 @@ class Task:
         from megaport.checkpoint.open import open_checkpoint
         from megaport.decide import ArchitectureError
 
-        given = work.parameters
-        checkpoint = open_checkpoint(
-            self.checkpoint(), version=given["version"], spool=work.scratch
-        )
+        given, named = work.parameters, self.settings["tokenizer"]
+        path, overrides = self.checkpoint(), given["architecture"]
+        checkpoint = open_checkpoint(path, version=given["version"], spool=work.scratch)
         try:
-            return checkpoint, describe_architecture(checkpoint, given["architecture"])
+            return checkpoint, describe_architecture(checkpoint, overrides)
         except ArchitectureError as error:
-            if advice := self.heads_by_text(checkpoint, given["architecture"]):
-                error = ArchitectureError(
-                    error.thing,
-                    seen=error.seen,
-                    expected=error.expected,
-                    remedy=f"{advice}. {error.remedy}",
-                )
-            raise error from None
+            if named is None:
+                raise
+            from megaport.parity.heads import advised
 
-    def heads_by_text(self, checkpoint: Any, overrides: Mapping[str, Any]) -> str | None:
-        """Which number of heads makes text likeliest, where nobody states it (parity/heads.py)."""
-        from megaport.parity.heads import heads_by_text
-
-        named = self.settings["tokenizer"]
-        if named is None:
-            return None
-        tokenizer = self.find("resources/gpt2" if named in ("gpt2", "auto") else named)
-        return heads_by_text(checkpoint, overrides, tokenizer, self.find(PARITY_TEXT))
+            tokenizer = self.find("resources/gpt2" if named in ("gpt2", "auto") else named)
+            text = self.find(PARITY_TEXT)
+            raise advised(error, checkpoint, overrides, tokenizer, text) from None
 
     def job(self, extra: Mapping[str, Any]) -> Job:
         receipt = Path(str(self.snakemake.output.receipt))

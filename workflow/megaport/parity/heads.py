@@ -7,11 +7,25 @@ from typing import Any
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.tokenizer import open_tokenizer
+from megaport.decide import ArchitectureError
 from megaport.errors import MegaportError
 from megaport.parity.reading import likeliest_heads
 
 TOKENS = 64  # a second for each number of heads on a 345M; a wrong one costs tenths of a nat more
 SHOWN = 3
+
+
+def advised(
+    error: ArchitectureError,
+    checkpoint: Checkpoint,
+    overrides: Mapping[str, Any],
+    tokenizer: Path,
+    text: Path,
+) -> ArchitectureError:
+    """The error, with the numbers of heads that make `text` likeliest where that is its matter."""
+    advice = heads_by_text(checkpoint, overrides, tokenizer, text)
+    remedy = f"{advice}. {error.remedy}" if advice else error.remedy
+    return ArchitectureError(error.thing, seen=error.seen, expected=error.expected, remedy=remedy)
 
 
 def heads_by_text(
