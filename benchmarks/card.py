@@ -22,7 +22,7 @@ import torch
 
 from generate import ROOT, markdown, write_synthetic
 from megaport.benchmark.benchmark import run_benchmark
-from megaport.benchmark.clock import clock_for
+from megaport.benchmark.instruments import clock_for
 from megaport.benchmark.options import BenchmarkOptions
 from megaport.benchmark.plots import draw_plots
 from megaport.generate.device import Placement, resolve_device

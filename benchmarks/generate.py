@@ -25,6 +25,7 @@ from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 from megaport.benchmark.benchmark import run_benchmark  # noqa: E402
 from megaport.benchmark.options import BenchmarkOptions  # noqa: E402
 from megaport.benchmark.plots import draw_plots  # noqa: E402
+from megaport.benchmark.summary import decoded, speed  # noqa: E402
 from megaport.generate.device import resolve_device  # noqa: E402
 
 GPT2_345M = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024, "vocab_size": 50257}
@@ -70,15 +71,14 @@ def write_synthetic(folder: Path) -> Path:
 def markdown(result: dict[str, Any]) -> str:
     """Every measured row, with its ratio to `eager` at the same work and its share of the limit."""
     copy = result["copy_bytes_per_s"]["median"]
-    rows = [r for r in result["rows"] if r["status"] == "measured" and r["workload"] != "card"]
-    eagers = [row for row in rows if row["engine"] == "eager"]
-    rates = {_work(row): row["decode_tokens_per_s"]["median"] for row in eagers}
+    rows = [row for row in decoded(result) if row["workload"] != "card"]
+    rates = {_work(row): speed(row) for row in rows if row["engine"] == "eager"}
     lines = [
         "| engine | dtype | batch | prompt | tokens/s | times eager | first token, ms | of copy |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        rate, eager = row["decode_tokens_per_s"]["median"], rates.get(_work(row))
+        rate, eager = speed(row), rates.get(_work(row))
         first, read = row["first_token_s"]["median"], row["achieved_bytes_per_s"]["median"]
         cells = [row["engine"], row["dtype"], row["batch"], row["prompt"], f"{rate:,.1f}"]
         cells += [

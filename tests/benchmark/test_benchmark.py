@@ -18,8 +18,10 @@ QUICK = BenchmarkOptions(
     device="cpu", batch_sizes=(1, 2), prompt_lengths=(1, 4), new_tokens=6, repeats=2
 )
 POINTS = [("card", 1, 1), ("batch", 1, 1), ("batch", 2, 1), ("prompt", 1, 4)]
-PLANTED = [f"support.contenders:{name}" for name in ("Wrong", "Crash", "Full", "Unloadable")]
-WRONG, CRASH, FULL, UNLOADABLE = PLANTED
+PLANTED = [
+    f"support.contenders:{name}" for name in ("Wrong", "Crash", "Full", "Changing", "Unloadable")
+]
+WRONG, CRASH, FULL, CHANGING, UNLOADABLE = PLANTED
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,13 @@ def test_memory_that_runs_out_is_a_row_and_the_points_after_it_are_measured(
 ) -> None:
     statuses = [row["status"] for row in _rows(result[1], FULL)]
     assert statuses == ["measured", "measured", "out of memory", "measured"]
+
+
+def test_what_an_engine_became_while_it_ran_is_said(result: tuple[Path, dict[str, Any]]) -> None:
+    assert (
+        f"{CHANGING} float32: changed for 1 rows; loaded"
+        in result[0].with_suffix(".txt").read_text()
+    )
 
 
 def test_a_bug_of_a_contender_is_named_by_its_last_line(

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.benchmark import environment, gpu
-from megaport.benchmark.bandwidth import BYTES, REPEATS, copy_bandwidth
-from megaport.benchmark.clock import HostClock, StreamClock, clock_for
-from megaport.benchmark.memory import peak_bytes, reset_peak
+from megaport.benchmark import environment
+from megaport.benchmark.instruments import (
+    COPY_BYTES,
+    COPY_REPEATS,
+    HostClock,
+    StreamClock,
+    clock_for,
+    copy_bandwidth,
+    joules,
+    peak_bytes,
+    read_gpu,
+    reset_peak,
+)
 
 
 def test_the_host_clock_counts_from_its_start() -> None:
@@ -58,8 +67,8 @@ def test_the_stream_clock_reads_events_only_after_the_end(monkeypatch: pytest.Mo
 
 
 def test_peers_on_a_gpu_are_timed_by_the_host() -> None:
-    assert isinstance(clock_for("cuda", in_stream=False), HostClock)
-    assert isinstance(clock_for("cpu", in_stream=True), HostClock)
+    assert type(clock_for("cuda", in_stream=False)) is HostClock
+    assert type(clock_for("cpu", in_stream=True)) is HostClock
 
 
 def test_peak_memory_is_reset_and_read_where_the_kernel_says_it(tmp_path: Path) -> None:
@@ -87,15 +96,20 @@ def test_a_peak_after_the_reset_is_the_new_one() -> None:
 
 
 def test_the_copy_is_measured_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BYTES, "cpu", 2**16)
+    monkeypatch.setitem(COPY_BYTES, "cpu", 2**16)
     rates = copy_bandwidth("cpu")
-    assert len(rates) == REPEATS
+    assert len(rates) == COPY_REPEATS
     assert all(rate > 0 for rate in rates)
+
+
+class NVMLError(Exception):
+    """The base of what NVML raises."""
 
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     library = SimpleNamespace(
+        NVMLError=NVMLError,
         NVML_CLOCK_SM=1,
         NVML_CLOCK_MEM=2,
         NVML_TEMPERATURE_GPU=0,
@@ -116,7 +130,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_the_gpus_state_is_what_nvml_says(nvml: SimpleNamespace) -> None:
-    assert gpu.read_gpu() == {
+    assert read_gpu() == {
         "name": "NVIDIA H100",
         "driver": "580.1",
         "sm_clock_mhz": 1980,
@@ -124,13 +138,14 @@ def test_the_gpus_state_is_what_nvml_says(nvml: SimpleNamespace) -> None:
         "temperature_c": 41,
         "power_limit_w": 700.0,
     }
-    assert gpu.joules() == 12.5
+    assert joules("cuda") == 12.5
+    assert joules("cpu") is None
 
 
 def test_the_handle_is_that_of_torchs_device(nvml: SimpleNamespace) -> None:
     seen: list[str] = []
     nvml.nvmlDeviceGetHandleByUUID = seen.append
-    gpu.joules()
+    joules("cuda")
     assert seen == ["GPU-11-22"]
 
 
@@ -138,10 +153,22 @@ def test_without_nvml_the_name_stands_and_joules_are_unknown(
     nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    found = gpu.read_gpu()
+    found = read_gpu()
     assert found["name"] == "H100 of torch"
     assert "nvidia-ml-py" in found["unknown"]
-    assert gpu.joules() is None
+    assert joules("cuda") is None
+
+
+def test_what_nvml_refuses_is_unknown_and_any_other_error_is_ours(nvml: SimpleNamespace) -> None:
+    def refuse(*_: object) -> None:
+        raise NVMLError("Not Supported")
+
+    nvml.nvmlDeviceGetTotalEnergyConsumption = nvml.nvmlDeviceGetClockInfo = refuse
+    assert joules("cuda") is None
+    assert read_gpu() == {"name": "H100 of torch", "unknown": "NVMLError: Not Supported"}
+    del nvml.nvmlDeviceGetTotalEnergyConsumption
+    with pytest.raises(AttributeError):
+        joules("cuda")
 
 
 def test_the_environment_names_what_can_change_a_figure() -> None:

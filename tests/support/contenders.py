@@ -37,6 +37,14 @@ class Full(FastEngine):
         return super().generate(batch)
 
 
+class Changing(FastEngine):
+    """Runs otherwise than it said when it was loaded, as `fast` without its kernels does."""
+
+    def generate(self, batch: Batch) -> list[list[int]]:
+        self.note = f"changed for {len(batch.prompts)} rows"
+        return super().generate(batch)
+
+
 class Unloadable(FastEngine):
     """Fails in a way that nobody foresaw, and talks on standard output."""
 

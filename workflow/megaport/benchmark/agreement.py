@@ -5,10 +5,8 @@ the FP32 logits of the text it stands in: its *regret* is how far its logit is b
 in standard deviations of that position's logits. Regret 0 is the FP32 choice.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -45,9 +43,6 @@ class Agreement:
     regret: float
     reason: str
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Judge:
     """FP32 eager on the device: its greedy texts, and its logits for anybody's text."""
@@ -62,9 +57,16 @@ class Judge:
 
     def agreement(self, dtype: str, texts: list[list[int]]) -> Agreement:
         """Of the `texts` that a contender gave in `dtype`."""
-        regret = max(map(self.regret, self.batches, texts))
-        equal = [a == b for pair in self._pairs(texts) for a, b in pair]
-        return _agreement(dtype, sum(equal) / len(equal), regret)
+        alike = [
+            mine == best
+            for batch, text, theirs in zip(self.batches, texts, self.texts, strict=True)
+            for mine, best in zip(text[batch.width :], theirs[batch.width :], strict=True)
+        ]
+        equal = sum(alike) / len(alike)
+        regret, bound = max(map(self.regret, self.batches, texts)), REGRET[dtype]
+        passed = equal == 1.0 if dtype == "float32" else regret <= bound
+        said = f"{equal:.0%} of tokens equal FP32 eager's, largest regret {regret:.3f}"
+        return Agreement(passed, dtype, equal, regret, f"{said} (bound {bound})")
 
     @torch.inference_mode()
     def regret(self, batch: Batch, text: list[int]) -> float:
@@ -74,14 +76,3 @@ class Judge:
         chosen = logits.gather(1, ids[0, batch.width :, None])[:, 0]
         below = (logits.amax(-1) - chosen) / logits.std(-1)
         return float(below.max())
-
-    def _pairs(self, texts: list[list[int]]) -> Iterator[Iterator[tuple[int, int]]]:
-        for batch, text, best in zip(self.batches, texts, self.texts, strict=True):
-            yield zip(text[batch.width :], best[batch.width :], strict=True)
-
-
-def _agreement(dtype: str, equal: float, regret: float) -> Agreement:
-    bound = REGRET[dtype]
-    said = f"{equal:.0%} of tokens equal FP32 eager's, largest regret {regret:.3f} (bound {bound})"
-    passed = equal == 1.0 if dtype == "float32" else regret <= bound
-    return Agreement(passed, dtype, equal, regret, said)

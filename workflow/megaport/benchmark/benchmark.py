@@ -80,29 +80,19 @@ def _contend(
         "timed": timed,
     }
     answers, ended = ask(task, options.patience_s)
-    said = {key: value for answer in answers for key, value in answer.items()}
+    said = _last(answers)
+    who = {"engine": name, "dtype": placement.dtype}
     rows = [answer["measurement"] for answer in answers if "measurement" in answer]
     if timed and "texts" in said and ended:
-        rows += _unmeasured(name, placement, len(rows), ended, options)
+        left = list(points(options))[len(rows) :]
+        rows += [who | asdict(p) | {"status": "ended", "reason": ended} for p in left]
     return {
-        "engine": name,
-        "dtype": placement.dtype,
+        **who,
         "load": said.get("load"),
         "texts": said.get("texts"),
         "reason": said.get("refused") or ended,
         "rows": rows,
     }
-
-
-def _unmeasured(
-    name: str, placement: Placement, done: int, why: str, options: BenchmarkOptions
-) -> list[Record]:
-    """A row for each point that a process which ended early left."""
-    return [
-        {"engine": name, "dtype": placement.dtype, "status": "ended", "reason": why}
-        | {"workload": point.workload, "batch": point.batch, "prompt": point.prompt}
-        for point in list(points(options))[done:]
-    ]
 
 
 def _judge(
@@ -112,7 +102,7 @@ def _judge(
     texts = [{key: c[key] for key in ("engine", "dtype", "texts")} for c in contenders]
     task = {"work": "judge", "model": str(model_dir), "device": device, "seed": options.seed}
     answers, ended = ask({**task, "texts": [t for t in texts if t["texts"]]}, options.patience_s)
-    said = {key: value for answer in answers for key, value in answer.items()}
+    said = _last(answers)
     if ended or "refused" in said:
         raise BenchmarkError(
             "the judge, FP32 model.generate",
@@ -132,6 +122,11 @@ def _judge(
         for c in contenders
         if not c["texts"]
     ]
+
+
+def _last(answers: list[Record]) -> Record:
+    """The last value given under each key."""
+    return {key: value for answer in answers for key, value in answer.items()}
 
 
 def _measured(contenders: list[Record], agreements: list[Record]) -> Record:

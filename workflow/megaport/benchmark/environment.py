@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from megaport.benchmark.gpu import read_gpu
+from megaport.benchmark.instruments import read_gpu
 from megaport.generate.hardware import core_count, cpu_model, machine_key
 
 PACKAGES = (

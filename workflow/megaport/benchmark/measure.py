@@ -1,14 +1,13 @@
 """One engine at one point: raw samples and what follows from them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from megaport.benchmark.clock import clock_for
-from megaport.benchmark.gpu import joules
-from megaport.benchmark.memory import peak_bytes, reset_peak
+from megaport.benchmark.instruments import clock_for, joules, peak_bytes, reset_peak
 from megaport.benchmark.options import BenchmarkOptions, Point
 from megaport.benchmark.statistics import interval, percentiles
 from megaport.generate.device import Placement
@@ -24,21 +23,10 @@ def measure(
 ) -> dict[str, Any]:
     """A row: the point, `status` ("measured", "out of memory", "refused") and, when measured, raw
     samples in seconds with medians, intervals, bytes and joules."""
-    row = {
-        "engine": engine.name,
-        "dtype": placement.dtype,
-        "workload": point.workload,
-        "batch": point.batch,
-        "prompt": point.prompt,
-        "new_tokens": point.new_tokens,
-    }
-    prompts = prompt_ids(shape, point.batch, point.prompt, options.seed)
+    row = {"dtype": placement.dtype, **asdict(point)}
     try:
-        return (
-            row
-            | {"status": "measured"}
-            | _measured(engine, shape, placement, point, prompts, options)
-        )
+        measured = _measured(engine, shape, placement, point, options)
+        return row | {"status": "measured"} | measured
     except (OutOfMemoryError, MemoryError) as error:
         return row | {"status": "out of memory", "reason": str(error) or "MemoryError"}
     except EngineError as error:
@@ -54,18 +42,15 @@ def prompt_ids(shape: Outline, rows: int, length: int, seed: int) -> list[list[i
 
 
 def _measured(
-    engine: Engine,
-    shape: Outline,
-    placement: Placement,
-    point: Point,
-    prompts: Sequence[Sequence[int]],
-    options: BenchmarkOptions,
+    engine: Engine, shape: Outline, placement: Placement, point: Point, options: BenchmarkOptions
 ) -> dict[str, Any]:
-    reset_peak(placement.device)
-    warm = [_sample(engine, placement, point, prompts) for _ in range(WARM_UPS)]
-    before = joules() if placement.device == "cuda" else None
-    samples = [_sample(engine, placement, point, prompts) for _ in range(options.repeats)]
-    after = joules() if placement.device == "cuda" else None
+    device = placement.device
+    prompts = prompt_ids(shape, point.batch, point.prompt, options.seed)
+    reset_peak(device)
+    warm = [_sample(engine, device, point, prompts) for _ in range(WARM_UPS)]
+    before = joules(device)
+    samples = [_sample(engine, device, point, prompts) for _ in range(options.repeats)]
+    after = joules(device)
     used = None if before is None or after is None else after - before
     tokens = point.batch * point.new_tokens
     return {
@@ -73,16 +58,16 @@ def _measured(
         "samples": samples,
         "end_to_end_s": interval([s["total_s"] for s in samples], options.seed),
         "end_to_end_tokens_per_s": interval([tokens / s["total_s"] for s in samples], options.seed),
-        "peak_memory_bytes": peak_bytes(placement.device),
+        "peak_memory_bytes": peak_bytes(device),
         "joules_per_token": None if used is None else used / (tokens * options.repeats),
         **_by_token(samples, point, shape, placement, options.seed),
     }
 
 
 def _sample(
-    engine: Engine, placement: Placement, point: Point, prompts: Sequence[Sequence[int]]
+    engine: Engine, device: str, point: Point, prompts: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
-    clock = clock_for(placement.device, engine.in_stream)
+    clock = clock_for(device, engine.in_stream)
     batch = Batch(prompts, point.prompt + point.new_tokens, mark=clock.mark)
     clock.start()
     engine.generate(batch)
@@ -96,7 +81,8 @@ def _by_token(
 ) -> dict[str, Any]:
     """What only engines that mark every token can tell."""
     if any(len(s["token_s"]) != point.new_tokens - 1 or not s["token_s"] for s in samples):
-        return dict.fromkeys(("first_token_s", "decode_tokens_per_s", "token_s", "achieved"))
+        keys = ("first_token_s", "decode_tokens_per_s", "token_s", "achieved_bytes_per_s")
+        return dict.fromkeys(keys)
     steps_per_s = [len(s["token_s"]) / sum(s["token_s"]) for s in samples]
     size = point.bytes_per_step(shape, placement.torch_dtype.itemsize)
     return {

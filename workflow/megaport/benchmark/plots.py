@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from megaport.benchmark.benchmark import BenchmarkError
+from megaport.benchmark.summary import decoded, speed
 from megaport.figures import INK, draw
 
 Row = dict[str, Any]
@@ -20,7 +21,7 @@ def draw_plots(result: dict[str, Any], out: Path) -> None:
 
     Raises BenchmarkError where there is no row to show.
     """
-    rows = [r for r in result["rows"] if r["status"] == "measured" and r["decode_tokens_per_s"]]
+    rows = decoded(result)
     if not rows:
         raise BenchmarkError(
             "benchmark",
@@ -35,10 +36,10 @@ def draw_plots(result: dict[str, Any], out: Path) -> None:
 def _throughput(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
     """Decode speed over batch size, under the roof of memory bandwidth."""
     shown = [row for row in rows if row["workload"] == "batch"] or rows
-    best = max(shown, key=lambda row: float(row["decode_tokens_per_s"]["median"]))
-    share = best["decode_tokens_per_s"]["median"] / _limit(best, result)
+    best = max(shown, key=speed)
+    share = speed(best) / _limit(best, result)
     title = (
-        f"{best['engine']} in {best['dtype']} gives most: {_speed(best):,.0f} tokens/s at batch "
+        f"{best['engine']} in {best['dtype']} gives most: {speed(best):,.0f} tokens/s at batch "
         f"{best['batch']}, {share:.0%} of memory's limit"
     )
     return title, partial(_paint_throughput, shown, result)
@@ -46,7 +47,7 @@ def _throughput(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
 
 def _paint_throughput(rows: list[Row], result: dict[str, Any], axes: Axes) -> None:
     for label, group in _by_engine(rows).items():
-        axes.plot([row["batch"] for row in group], list(map(_speed, group)), "o-", label=label)
+        axes.plot([row["batch"] for row in group], list(map(speed, group)), "o-", label=label)
     for dtype in sorted({row["dtype"] for row in rows}):
         roof = {row["batch"]: _limit(row, result) for row in rows if row["dtype"] == dtype}
         batches, speeds = zip(*sorted(roof.items()), strict=True)
@@ -86,10 +87,6 @@ def _paint_engines(times: dict[str, Any], result: dict[str, Any], axes: Axes) ->
     axes.invert_yaxis()
     axes.margins(x=0.2)
     axes.set_xlabel(f"seconds for a text: shorter is faster\n{_where(result)}")
-
-
-def _speed(row: Row) -> float:
-    return float(row["decode_tokens_per_s"]["median"])
 
 
 def _limit(row: Row, result: dict[str, Any]) -> float:

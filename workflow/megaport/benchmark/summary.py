@@ -12,15 +12,25 @@ COLUMNS = (
 def summarize(result: dict[str, Any]) -> str:
     """Device and machine, then the fastest engine at batch 1 and what it leaves unused."""
     where = f"device {result['device']}, {_machine(result)}"
-    best = max(_decoding(result, batch=1), key=_speed, default=None)
+    best = max((row for row in decoded(result) if row["batch"] == 1), key=speed, default=None)
     if best is None:
         return f"{where}: no engine gave the right tokens and its times."
     share = best["achieved_bytes_per_s"]["median"] / result["copy_bytes_per_s"]["median"]
     return (
-        f"{where}: {best['engine']} in {best['dtype']} is fastest at batch 1, {_speed(best):.1f} "
+        f"{where}: {best['engine']} in {best['dtype']} is fastest at batch 1, {speed(best):.1f} "
         f"tokens/s, first token after {best['first_token_s']['median'] * 1e3:.1f} ms, reading "
         f"memory at {share:.0%} of copy bandwidth."
     )
+
+
+def decoded(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that have a decode speed."""
+    return [r for r in result["rows"] if r["status"] == "measured" and r["decode_tokens_per_s"]]
+
+
+def speed(row: dict[str, Any]) -> float:
+    """Tokens a second, all rows of the batch together."""
+    return float(row["decode_tokens_per_s"]["median"])
 
 
 def table(result: dict[str, Any]) -> str:
@@ -80,19 +90,6 @@ def _line(row: dict[str, Any], copy: float) -> str:
 def _rate(rate: dict[str, float]) -> str:
     span = f"{rate['low']:.1f}-{rate['high']:.1f}"
     return f"{rate['median']:>10.1f}{span:>18}"
-
-
-def _decoding(result: dict[str, Any], batch: int) -> list[dict[str, Any]]:
-    return [
-        row
-        for row in result["rows"]
-        if row["status"] == "measured" and row["decode_tokens_per_s"] and row["batch"] == batch
-    ]
-
-
-def _speed(row: dict[str, Any]) -> float:
-    speed: float = row["decode_tokens_per_s"]["median"]
-    return speed
 
 
 def _machine(result: dict[str, Any]) -> str:

@@ -7,12 +7,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from megaport.benchmark.agreement import Judge, judged_texts
-from megaport.benchmark.bandwidth import copy_bandwidth
+from megaport.benchmark.instruments import copy_bandwidth
 from megaport.benchmark.measure import measure
 from megaport.benchmark.options import BenchmarkOptions, points
 from megaport.benchmark.peers import open_contender
@@ -24,16 +25,21 @@ Answer = dict[str, Any]
 
 
 def contend(task: dict[str, Any]) -> Iterator[Answer]:
-    """How it loaded, its texts for the judge, then a measurement of every point."""
+    """How it loaded, its texts for the judge, then a measurement of every point.
+
+    What it says of itself comes anew with each answer: `fast` may give its kernels up on the way.
+    """
     model_dir, options = Path(task["model"]), BenchmarkOptions(**task["options"])
     placement, shape = Placement(**task["placement"]), read_outline(model_dir)
     start = time.perf_counter()
     engine = open_contender(task["engine"], model_dir, placement)
-    yield {"load": {"load_s": time.perf_counter() - start, "note": engine.note}}
-    yield {"texts": judged_texts(engine, shape, options.seed)}
+    load = {"load_s": time.perf_counter() - start}
+    yield {"load": {**load, "note": engine.note}}
+    texts = judged_texts(engine, shape, options.seed)
+    yield {"texts": texts, "load": {**load, "note": engine.note}}
     for point in points(options) if task["timed"] else ():
-        row = measure(engine, shape, placement, point, options)
-        yield {"measurement": {**row, "engine": task["engine"]}}
+        row = {"engine": task["engine"], **measure(engine, shape, placement, point, options)}
+        yield {"measurement": row, "load": {**load, "note": engine.note}}
 
 
 def judge(task: dict[str, Any]) -> Iterator[Answer]:
@@ -42,13 +48,10 @@ def judge(task: dict[str, Any]) -> Iterator[Answer]:
     reference = Judge(Path(task["model"]), task["device"], task["seed"])
     for given in task["texts"]:
         agreement = reference.agreement(given["dtype"], given["texts"])
-        yield {"agreement": {"engine": given["engine"], **agreement.as_json()}}
+        yield {"agreement": {"engine": given["engine"], **asdict(agreement)}}
 
 
-TASKS: dict[str, Callable[[dict[str, Any]], Iterator[Answer]]] = {
-    "contend": contend,
-    "judge": judge,
-}
+TASKS = {"contend": contend, "judge": judge}
 
 
 def main() -> None:
