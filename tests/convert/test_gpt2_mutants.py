@@ -14,7 +14,7 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from megaport.gpt2 import GPT2
-from megaport.parity.inverse import find_differences
+from megaport.parity.files import find_differences
 from megaport.parity.references import reference_of
 from megaport.table import Row, Table, Transform
 from support.megatron_files import write_checkpoint

@@ -10,8 +10,8 @@ import pytest
 from megaport.parity.checks import check_precision
 from megaport.parity.comparison import compare_logits
 from megaport.parity.converted import ModelUnreadableError, load_converted
+from megaport.parity.files import check_tensors, find_differences
 from megaport.parity.inputs import make_inputs
-from megaport.parity.inverse import check_tensors, find_differences
 from megaport.parity.parity import examine
 from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport

@@ -242,11 +242,11 @@ def test_layers_swapped_are_named(tmp_path: Path) -> None:
 
 
 def test_other_readings_are_sizes_of_a_head_and_rotary_bases() -> None:
-    names = [reading.name for reading in other_readings(random_llama())]
+    names = [name for name, _ in other_readings(random_llama())]
     assert "heads of size 4" in names and "rotary base 500,000" in names
     assert "heads of size 8" not in names and "rotary base 10,000" not in names
     normed = random_llama(Shape("qwen3", ranks=2))
-    said = [reading.name for reading in other_readings(normed)]
+    said = [name for name, _ in other_readings(normed)]
     assert not any("size" in name for name in said)
     assert "tensor-parallel ranks 0 and 1 swapped" in said
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from megaport.errors import MegaportError
 from megaport.tensors import Array
 
 # erf is within 1e-17 of 1 beyond the last node, so the clamp costs nothing in either precision.
@@ -13,10 +12,6 @@ NODES_PER_UNIT, EDGE = 256, 6
 _X = np.arange(EDGE * NODES_PER_UNIT + 1) / NODES_PER_UNIT
 _ERF = np.array([math.erf(value) for value in _X])
 _SLOPE = 2.0 / math.sqrt(math.pi) * np.exp(-_X * _X)
-
-
-class ActivationUnknownError(MegaportError):
-    """The architecture names an activation that no Megatron GPT-2 was trained with."""
 
 
 def erf(x: Array) -> Array:
@@ -62,7 +57,8 @@ def silu(x: Array) -> Array:
     return out
 
 
-# GPT2Config's names; the last three of the tanh form agree to 1e-5 (formats.md of the project).
+# GPT2Config's names, of which the reader decided on one; the last three of the tanh form agree to
+# 1e-5 (formats.md of the project).
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu_erf,
     "gelu_new": gelu_tanh,
@@ -70,15 +66,3 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu_pytorch_tanh": gelu_tanh,
     "relu": relu,
 }
-
-
-def activation(name: str) -> Callable[[Array], Array]:
-    """The function GPT2Config calls `name`; ActivationUnknownError if there is none."""
-    if name not in ACTIVATIONS:
-        raise ActivationUnknownError(
-            "architecture.activation_function",
-            seen=name,
-            expected=f"one of {', '.join(sorted(ACTIVATIONS))}",
-            remedy="Set architecture.activation_function in config.yaml.",
-        )
-    return ACTIVATIONS[name]

@@ -11,6 +11,7 @@ from itertools import chain, combinations
 import numpy as np
 
 from megaport.parity.reference import VOCABULARY, Reference
+from megaport.table import split_layer
 from megaport.tensors import Array, Tensor
 
 
@@ -60,10 +61,11 @@ def _mistakes(
 
 def _others(reference: Reference, source: str, name: str) -> Iterator[tuple[Cause, Tensor]]:
     """What belongs elsewhere: another tensor of the layer, or the same one of another layer."""
+    layer, part = split_layer(source) or (None, source)
     for other, shards in reference.checkpoint.tensors.items():
-        kind = _layer_and_part(source), _layer_and_part(other)
-        if kind[0][0] == kind[1][0] or kind[0][1] == kind[1][1]:
-            swapped = "layers swapped" if kind[0][0] != kind[1][0] else "tensors swapped"
+        its_layer, its_part = split_layer(other) or (None, other)
+        if its_layer == layer or its_part == part:
+            swapped = "layers swapped" if its_layer != layer else "tensors swapped"
             for converted, tensor in reference.converted(other, shards):
                 if converted != name:
                     yield Cause(swapped, f"it is {converted}"), tensor
@@ -87,13 +89,6 @@ def _shifted(source: str, expected: Array, found: Array) -> Cause | None:
     if len(found) != len(expected):
         return Cause(f"{what} off by one", f"{len(found) - len(expected):+d} row")
     return None
-
-
-def _layer_and_part(source: str) -> tuple[str, str]:
-    if not source.startswith("layers."):
-        return "", source
-    _, layer, part = source.split(".", 2)
-    return layer, part
 
 
 def _same(tensor: Tensor, found: Array) -> bool:

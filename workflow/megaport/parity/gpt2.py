@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from megaport.checkpoint.model import QKV_ORDERS
-from megaport.parity.activation import ACTIVATIONS, activation
+from megaport.parity.activation import ACTIVATIONS
 from megaport.parity.attention import attend, split_heads
 from megaport.parity.reference import VOCABULARY, Misread, Reference
-from megaport.parity.rounding import add_one, cast
 from megaport.parity.verdict import Value
 from megaport.tensors import Array, Tensor
 
@@ -36,8 +35,6 @@ WHOLE = {
     "final_layernorm": "transformer.ln_f",
     "output_layer": "lm_head",
 }
-
-
 SAME = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "layer_norm_epsilon")
 # What GPT2Config can switch on and Megatron's GPT-2 has not (GPT2Config's defaults).
 FIXED = {
@@ -60,7 +57,7 @@ class Gpt2Reference(Reference):
         normed = self._norm(prefix + NORMS[0], hidden)
         hidden = hidden + self._attention(prefix, normed)
         normed = self._norm(prefix + NORMS[1], hidden)
-        act = activation(self.architecture.activation_function)
+        act = ACTIVATIONS[self.architecture.activation_function]
         return hidden + self.reduce(
             prefix + DOWN, [act(up) for up in self.columns(prefix + UP, normed)]
         )
@@ -76,7 +73,7 @@ class Gpt2Reference(Reference):
         if stem in WHOLE:
             rows = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             kept = rows[: self.architecture.vocab_size] if name in VOCABULARY else rows
-            yield f"{WHOLE[stem]}.{kind}", self._as_stored(name, Tensor(dtype, kept))
+            yield f"{WHOLE[stem]}.{kind}", self.as_stored(name, Tensor(dtype, kept))
             return
         _, layer, part = stem.split(".", 2)
         if part == QKV:
@@ -86,7 +83,7 @@ class Gpt2Reference(Reference):
         else:
             whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         laid = Tensor(dtype, whole.T)
-        yield f"transformer.h.{layer}.{PARTS[part]}.{kind}", self._as_stored(name, laid)
+        yield f"transformer.h.{layer}.{PARTS[part]}.{kind}", self.as_stored(name, laid)
 
     def misread(self, name: str) -> Iterator[Misread]:
         """Rows in another order; a LayerNorm with 1 added, or not."""
@@ -125,18 +122,11 @@ class Gpt2Reference(Reference):
             if order != self.checkpoint.qkv_order:
                 yield order, self.with_tensors({}, qkv_order=order)
 
-    def _as_stored(self, name: str, tensor: Tensor) -> Tensor:
-        if self.architecture.layernorm_1p and name.endswith("layernorm.weight"):
-            return add_one(tensor, self.stored)
-        return cast(tensor, self.stored)
-
     def _norm(self, name: str, hidden: Array) -> Array:
-        weight = self.checkpoint.tensors[name + ".weight"][0]
         centred = hidden - hidden.mean(axis=-1, keepdims=True)
         variance = np.mean(centred * centred, axis=-1, keepdims=True)
         epsilon = hidden.dtype.type(self.architecture.layer_norm_epsilon)
-        scaled = centred / np.sqrt(variance + epsilon)
-        normed: Array = scaled * self.widen(self._as_stored(name + ".weight", weight))
+        normed: Array = centred / np.sqrt(variance + epsilon) * self.scale(name)
         return normed + self.whole(name + ".bias")
 
     def _attention(self, prefix: str, normed: Array) -> Array:

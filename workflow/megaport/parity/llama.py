@@ -15,7 +15,7 @@ import numpy as np
 from megaport.parity.activation import silu
 from megaport.parity.attention import attend, rotate
 from megaport.parity.reference import VOCABULARY, Misread, Reference
-from megaport.parity.rounding import add_one, cast
+from megaport.parity.rounding import cast
 from megaport.parity.verdict import Value
 from megaport.tensors import Array, Tensor
 
@@ -70,7 +70,7 @@ class LlamaReference(Reference):
         stem, kind = name.rsplit(".", 1)
         for target, array in self._arrays(stem, [shard.array for shard in shards]):
             kept = array[: self.architecture.vocab_size] if name in VOCABULARY else array
-            yield f"{target}.{kind}", self._as_stored(name, Tensor(shards[0].dtype, kept))
+            yield f"{target}.{kind}", self.as_stored(name, Tensor(shards[0].dtype, kept))
 
     def misread(self, name: str) -> Iterator[Misread]:
         """Rows of linear_qkv taken for three blocks, or its heads for interleaved; rotary rows
@@ -141,10 +141,9 @@ class LlamaReference(Reference):
         return self.architecture.width, self.architecture.groups, self.architecture.n_head
 
     def _norm(self, name: str, hidden: Array) -> Array:
-        weight = self._as_stored(name + ".weight", self.checkpoint.tensors[name + ".weight"][0])
         square = np.mean(hidden * hidden, axis=-1, keepdims=True)
         epsilon = hidden.dtype.type(self.architecture.layer_norm_epsilon)
-        normed: Array = hidden / np.sqrt(square + epsilon) * self.widen(weight)
+        normed: Array = hidden / np.sqrt(square + epsilon) * self.scale(name)
         return normed
 
     def _attention(self, prefix: str, normed: Array) -> Array:
@@ -195,11 +194,6 @@ class LlamaReference(Reference):
         split = rows.reshape(groups, heads // groups + 2, size, *rows.shape[1:])
         for of_group in (slice(0, -2), slice(-2, -1), slice(-1, None)):
             yield split[:, of_group].reshape(-1, *rows.shape[1:])
-
-    def _as_stored(self, name: str, tensor: Tensor) -> Tensor:
-        if self.architecture.layernorm_1p and name.endswith("layernorm.weight"):
-            return add_one(tensor, self.stored)
-        return cast(tensor, self.stored)
 
 
 def _each(rows: Array, sizes: tuple[int, ...], order: tuple[int, ...]) -> Array:

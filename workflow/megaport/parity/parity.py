@@ -14,11 +14,10 @@ from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.blocks import measure_blocks
 from megaport.parity.causes import Cause
 from megaport.parity.checks import CHECKS, check_precision, gather
-from megaport.parity.config import check_config
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
+from megaport.parity.files import Difference, check_config, check_tensors, find_differences
 from megaport.parity.golden import check_golden
 from megaport.parity.inputs import Inputs, ParityOptions, make_inputs
-from megaport.parity.inverse import Difference, check_tensors, find_differences
 from megaport.parity.plots import plot_blocks, plot_positions
 from megaport.parity.reading import check_reading
 from megaport.parity.reference import Reference

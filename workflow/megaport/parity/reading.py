@@ -31,13 +31,8 @@ FIRST = (64, 256)
 SIGMAS = 5.0
 UNLIKELY = 1e4
 
-
-@dataclass(frozen=True)
-class Reading:
-    """A way to read the files, in words, and the model that they then are."""
-
-    name: str
-    reference: Reference
+# A way to read the files, in words, and the model that they then are.
+Reading = tuple[str, Reference]
 
 
 @dataclass(frozen=True)
@@ -120,17 +115,17 @@ def likeliest_heads(
 
 def other_readings(reference: Reference) -> Iterator[Reading]:
     """Every reading of the same files that the shapes allow and the reader did not choose."""
-    yield from (Reading(name, other) for name, other in reference.readings())
+    yield from reference.readings()
     held = reference.checkpoint
     for words, places in permutations(held.pipeline_parallel, held.virtual_pipeline):
         changed = _layers_permuted(reference, places)
-        yield Reading(f"pipeline stages {words}", reference.with_tensors(changed))
+        yield f"pipeline stages {words}", reference.with_tensors(changed)
     ranks = held.tensor_parallel
     cut = {n: held.tensors[n] for n in VOCABULARY if len(held.tensors.get(n, ())) == ranks}
     for words, places in permutations(ranks) if cut else ():
         # Ranks exchanged everywhere only move the vocabulary: a layer sums over its ranks.
         changed = {name: tuple(cut[name][rank] for rank in places) for name in cut}
-        yield Reading(f"tensor-parallel ranks {words}", reference.with_tensors(changed))
+        yield f"tensor-parallel ranks {words}", reference.with_tensors(changed)
 
 
 def permutations(count: int, chunks: int = 1) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -155,21 +150,21 @@ def try_readings(
 ) -> tuple[Trial, list[Trial]]:
     """The trial of `reference` itself, and that of each other reading: on few tokens where that is
     clear, on all where it is close."""
-    own = Reading("as read", reference)
+    chance = float(np.log(reference.architecture.vocab_size))
     trials: dict[str, Trial] = {}
-    left = list(readings)
+    left = dict(readings)
     for ids in _growing(windows):
         mine = nats(reference, ids)
-        trials[own.name] = _trial(own, mine, mine, ids)
-        trials |= {r.name: _trial(r, mine, nats(r.reference, ids), ids) for r in left}
+        own = _trial("as read", mine, mine, ids, chance)
+        trials |= {n: _trial(n, mine, nats(other, ids), ids, chance) for n, other in left.items()}
         first = ids.size <= FIRST[0]
-        left = [reading for reading in left if _is_close(trials[reading.name], first)]
-        if any(trials[reading.name].gain.better for reading in left) and not first:
+        left = {name: left[name] for name in left if _is_close(trials[name], first)}
+        if any(trials[name].gain.better for name in left) and not first:
             break
-        gained = trials[own.name].over_chance
+        gained = own.over_chance
         if not left and (gained.better or gained.nats <= 0):
             break
-    return trials.pop(own.name), list(trials.values())
+    return own, list(trials.values())
 
 
 def nats(reference: Reference, windows: Array) -> Array:
@@ -207,18 +202,13 @@ def _is_close(trial: Trial, first: bool) -> bool:
     return known and not trial.gain.worse
 
 
-def _trial(reading: Reading, mine: Array, theirs: Array, ids: Array) -> Trial:
-    chance = np.log(reading.reference.architecture.vocab_size)
+def _trial(name: str, mine: Array, theirs: Array, ids: Array, chance: float) -> Trial:
     over_chance = (chance - theirs).reshape(-1)
     gain = (mine - theirs).reshape(-1)
     # A model that knows nothing may favour a frequent token by accident: there the occurrences of
     # one token are one piece of evidence. Between readings of a model that knows, each is its own.
     _, tokens = np.unique(ids[:, 1:].reshape(-1), return_inverse=True)
-    return Trial(
-        reading.name,
-        _mean(gain, np.arange(gain.size)),
-        _mean(over_chance, tokens),
-    )
+    return Trial(name, _mean(gain, np.arange(gain.size)), _mean(over_chance, tokens))
 
 
 def _mean(gains: Array, clusters: Array) -> Gain:

@@ -17,17 +17,16 @@ from tqdm import tqdm
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
-from megaport.parity.rounding import cast
+from megaport.parity.rounding import add_one, cast, values
 from megaport.parity.verdict import Value
-from megaport.table import Architecture
-from megaport.tensors import Array, Tensor, widen
+from megaport.table import HEAD, WORD, Architecture
+from megaport.tensors import Array, Tensor
 
 Item = TypeVar("Item")
 Precision = Literal["float32", "float64"]
 # The mistake's name, what the tensor then is, and the converted tensors it would give.
 Misread = tuple[str, str, Iterator[tuple[str, Tensor]]]
 
-WORD, HEAD = "word_embeddings.weight", "output_layer.weight"
 VOCABULARY = (WORD, HEAD)
 # Rows of the head multiplied at once, so that a widened vocabulary never stands in memory.
 HEAD_ROWS = 8192
@@ -132,9 +131,19 @@ class Reference(ABC):
 
     def widen(self, tensor: Tensor) -> Array:
         """The values in `precision`, rounded first as the conversion was asked to."""
-        kept = cast(tensor, self.stored)
-        values = kept.array if kept.dtype == "F64" else widen(kept)
-        return values.astype(self.precision, copy=False)
+        return values(cast(tensor, self.stored)).astype(self.precision, copy=False)
+
+    def as_stored(self, name: str, tensor: Tensor) -> Tensor:
+        """`tensor` as the converted file should have it: a `layernorm_1p` weight with 1 added, and
+        rounded as the conversion was asked to."""
+        if self.architecture.layernorm_1p and name.endswith("layernorm.weight"):
+            return add_one(tensor, self.stored)
+        return cast(tensor, self.stored)
+
+    def scale(self, norm: str) -> Array:
+        """What the module `norm` multiplies by."""
+        name = norm + ".weight"
+        return self.widen(self.as_stored(name, self.checkpoint.tensors[name][0]))
 
     def whole(self, name: str) -> Array:
         """A tensor that every rank holds alike."""

@@ -1,4 +1,4 @@
-"""Every converted tensor's bytes against what parity's own mapping makes of the checkpoint."""
+"""The converted files, config.json and every tensor's bytes, against parity's own mapping."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
+from transformers import AutoConfig
 
 from megaport.parity.causes import Cause, find_cause
 from megaport.parity.converted import unreadable
@@ -38,6 +39,29 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.what}" + (f" ({self.cause.sentence})" if self.cause else "")
+
+
+def check_config(reference: Reference, model_dir: Path) -> Verdict:
+    """Every field of config.json that changes the mathematics.
+
+    ModelUnreadableError when there is no config.json that transformers reads.
+    """
+    try:
+        config: Any = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise unreadable(model_dir, "config.json", str(error)) from error
+    measures = [equal("model_type", config.model_type, reference.architecture.model_type)]
+    off = 0
+    if measures[0].holds:
+        measures += [equal(*field) for field in reference.configured(config)]
+        off = config.vocab_size - reference.architecture.vocab_size
+    return judge(
+        "config",
+        "Does config.json describe the checkpoint's architecture?",
+        measures,
+        reason="these are names and whole numbers; any other value is another model",
+        note=f"vocabulary off by {'one' if abs(off) == 1 else off}" if off else "",
+    )
 
 
 def find_differences(reference: Reference, model_dir: Path) -> list[Difference]:
