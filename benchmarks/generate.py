@@ -97,7 +97,7 @@ def _work(row: dict[str, Any]) -> tuple[str, int, int]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "cpu"))
-    parser.add_argument("--dtypes", help="comma-separated; default: what is fast on the device")
+    parser.add_argument("--dtypes", help="comma-separated; default: what `dtype: auto` takes")
     parser.add_argument("--engines", default=ENGINES, help=f"comma-separated of {ENGINES}")
     parser.add_argument("--model", type=Path, help="a model directory instead of the synthetic one")
     parser.add_argument("--new-tokens", type=int, default=64)

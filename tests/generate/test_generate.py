@@ -12,8 +12,7 @@ from megaport.config.model import Prompt
 from megaport.generate import generate
 from megaport.generate.device import Placement, resolve_device
 from megaport.generate.engines import open_engine
-from megaport.generate.generate import generate_texts
-from megaport.generate.output import write_generations
+from megaport.generate.generate import generate_texts, write_generations
 from megaport.generate.prompts import PromptError
 from support.tiny_gpt2 import END
 
@@ -40,12 +39,8 @@ def test_every_sequence_comes_in_order_with_what_made_it(tiny: Path) -> None:
     assert {(g.device, g.dtype, g.engine) for g in made} == {("cpu", "float32", "fast")}
 
 
-@pytest.mark.parametrize("engine", ["fast", "eager"])
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_neither_engine_nor_batch_changes_float32_texts(
-    tiny: Path, engine: str, batch_size: int
-) -> None:
-    made = generate_texts(tiny, PROMPTS, FP32, engine, batch_size=batch_size)
+def test_the_engine_does_not_change_float32_texts(tiny: Path) -> None:
+    made = generate_texts(tiny, PROMPTS, FP32, "eager")
     expected = generate_texts(tiny, PROMPTS, FP32)
     assert [g.token_ids for g in made] == [g.token_ids for g in expected]
 

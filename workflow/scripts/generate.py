@@ -12,10 +12,8 @@ HARDWARE = {"gpus": gpu_names()}
 
 def compute(work: Work, task: Task) -> None:
     from megaport.generate.device import resolve_device
-    from megaport.generate.generate import generate_texts, open_tokenizer
-    from megaport.generate.model_files import read_outline
-    from megaport.generate.output import write_generations
-    from megaport.generate.prompts import Takes, parse_prompts, read_prompts, takeable
+    from megaport.generate.generate import generate_texts, read_takes, write_generations
+    from megaport.generate.prompts import parse_prompts, read_prompts, takeable
 
     given, prompts = work.parameters, work.parameters["prompts"]
     if isinstance(prompts, dict):
@@ -23,11 +21,10 @@ def compute(work: Work, task: Task) -> None:
     else:
         wanted = parse_prompts(prompts, "generate.prompts", given["max_length"])
     model = work.folder("assemble", "model")
-    shape, tokenizer = read_outline(model), open_tokenizer(model)
     if task.settings["prompts"] is None:
-        takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
+        takes = read_takes(model)
         wanted = takeable(wanted, takes)
-        if tokenizer is None:
+        if takes.tokenizer is None:
             log.info("generate: no tokenizer, so prompts of text are left out")
     placement = resolve_device(given["device"], given["dtype"])
     texts = generate_texts(model, wanted, placement, given["engine"])

@@ -1,9 +1,9 @@
-"""From prompts to texts: tokenize, run an engine, decode."""
+"""From prompts to texts: tokenize, run an engine, decode; and the files that hold the texts."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from megaport.config.model import Prompt
 from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
-from megaport.generate.engines.base import Batch, Engine
+from megaport.generate.engines.base import Batch
 from megaport.generate.model_files import SMALL, Outline, read_outline
 from megaport.generate.prompts import Takes, token_ids
 from megaport.generate.sampling import Sampling
@@ -35,54 +35,56 @@ class Generation:
     engine: str
 
 
-@dataclass(frozen=True)
-class _Text:
-    prompt: Prompt
-    max_length: int
-    seed: int
-    token_ids: list[int]
-
-    @property
-    def form(self) -> tuple[int, Sampling]:
-        p = self.prompt
-        sampled = Sampling(False, p.temperature, p.top_k, p.top_p)
-        return self.max_length, sampled if p.do_sample else Sampling()
-
-    def settings(self) -> dict[str, Any]:
-        """What was asked for beside the prompt, with the seed of this very text."""
-        chosen = {"do_sample": self.prompt.do_sample, "max_length": self.max_length}
-        if not self.prompt.do_sample:
-            return chosen
-        keys = ("temperature", "top_k", "top_p")
-        return {**chosen, "seed": self.seed, **{key: getattr(self.prompt, key) for key in keys}}
-
-
 def generate_texts(
-    model_dir: Path,
-    prompts: Sequence[Prompt],
-    placement: Placement,
-    engine: str = "fast",
-    *,
-    batch_size: int = 1,
+    model_dir: Path, prompts: Sequence[Prompt], placement: Placement, engine: str = "fast"
 ) -> list[Generation]:
-    """Every sequence of every prompt, in order.
+    """Every sequence of every prompt, in order, one at a time: no text hangs on its neighbours.
 
-    Rows that follow each other with equal settings run up to `batch_size` at a time; in 16-bit
-    dtypes a larger batch can turn a near tie, so 1 keeps prompts independent of each other.
     Raises PromptError, EngineError, NonFiniteLogitsError, OutOfMemoryError.
     """
-    shape = read_outline(model_dir)
-    tokenizer = open_tokenizer(model_dir)
-    takes = Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
-    rows = [row for prompt in prompts for row in _texts(prompt, takes)]
+    shape, takes = read_outline(model_dir), read_takes(model_dir)
+    tokenizer = takes.tokenizer
+    given = [(prompt, token_ids(prompt, takes)) for prompt in prompts]
+    rows = [(p, ids, number) for p, ids in given for number in range(p.num_return_sequences)]
     texts: list[Generation] = []
-    with _threads(shape, placement), tqdm(total=len(rows), unit="text", disable=None) as bar:
+    with _threads(shape, placement):
         running = open_engine(engine, model_dir, placement)
-        for batch in _batches(rows, batch_size):
-            for row, ids in zip(batch, _run(running, batch, shape), strict=True):
-                texts.append(_generation(row, ids, tokenizer, placement, running.name))
-            bar.update(len(batch))
+        for prompt, ids, number in tqdm(rows, unit="text", disable=None):
+            length, seed = prompt.max_length or shape.positions, prompt.seed + number
+            batch = Batch([ids], length, _sampling(prompt), seeds=[seed], stop=shape.eos)
+            (made,) = running.generate(batch)
+            texts.append(
+                Generation(
+                    prompt=prompt.prompt,
+                    text=tokenizer.decode(made) if tokenizer else None,
+                    token_ids=made,
+                    prompt_tokens=len(ids),
+                    settings=_settings(prompt, length, seed),
+                    device=placement.device,
+                    dtype=placement.dtype,
+                    engine=running.name,
+                )
+            )
     return texts
+
+
+def read_takes(model_dir: Path) -> Takes:
+    """What the model in a model directory takes; no tokenizer where prompts are token ids."""
+    shape, path = read_outline(model_dir), model_dir / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else None
+    return Takes(shape.vocabulary, shape.positions, shape.bos, tokenizer)
+
+
+def write_generations(
+    generations: Sequence[Generation], placement: Placement, engine: str, out: Path
+) -> None:
+    """Write out/generations.jsonl for programs and out/generations.txt for people, the same bytes
+    every time; the text says first where it ran."""
+    lines = [json.dumps(asdict(g), ensure_ascii=False, sort_keys=True) for g in generations]
+    _write(out / "generations.jsonl", "".join(line + "\n" for line in lines))
+    header = f"device {placement.device}, dtype {placement.dtype}, engine {engine}"
+    blocks = [f"{header}: {placement.reason}\n", *map(_block, generations)]
+    _write(out / "generations.txt", "\n".join(blocks))
 
 
 @contextmanager
@@ -98,47 +100,28 @@ def _threads(shape: Outline, placement: Placement) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def open_tokenizer(model_dir: Path) -> Tokenizer | None:
-    """The tokenizer of a model directory; None where prompts are token ids."""
-    path = model_dir / "tokenizer.json"
-    return Tokenizer.from_file(str(path)) if path.is_file() else None
+def _sampling(p: Prompt) -> Sampling:
+    return Sampling(False, p.temperature, p.top_k, p.top_p) if p.do_sample else Sampling()
 
 
-def _texts(prompt: Prompt, takes: Takes) -> Iterator[_Text]:
-    ids = token_ids(prompt, takes)
-    for number in range(prompt.num_return_sequences):
-        yield _Text(prompt, prompt.max_length or takes.positions, prompt.seed + number, ids)
+def _settings(prompt: Prompt, max_length: int, seed: int) -> dict[str, Any]:
+    """What was asked for beside the prompt, with the seed of this very text."""
+    chosen = {"do_sample": prompt.do_sample, "max_length": max_length}
+    if not prompt.do_sample:
+        return chosen
+    sampled = {key: getattr(prompt, key) for key in ("temperature", "top_k", "top_p")}
+    return {**chosen, "seed": seed, **sampled}
 
 
-def _batches(rows: list[_Text], size: int) -> Iterator[list[_Text]]:
-    for _, group in groupby(rows, key=lambda row: row.form):
-        alike = list(group)
-        yield from (alike[start : start + size] for start in range(0, len(alike), size))
+def _block(generation: Generation) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in generation.settings.items())
+    prompt = "unconditional" if generation.prompt is None else repr(generation.prompt)
+    if generation.prompt is None and generation.prompt_tokens > 1:
+        prompt = f"{generation.prompt_tokens} token ids"
+    text = generation.text
+    body = text if text is not None else " ".join(map(str, generation.token_ids))
+    return f"--- {prompt} ({settings})\n{body}\n"
 
 
-def _run(engine: Engine, batch: list[_Text], shape: Outline) -> list[list[int]]:
-    max_length, sampling = batch[0].form
-    return engine.generate(
-        Batch(
-            [row.token_ids for row in batch],
-            max_length,
-            sampling,
-            seeds=[row.seed for row in batch],
-            stop=shape.eos,
-        )
-    )
-
-
-def _generation(
-    row: _Text, ids: list[int], tokenizer: Tokenizer | None, placement: Placement, engine: str
-) -> Generation:
-    return Generation(
-        prompt=row.prompt.prompt,
-        text=tokenizer.decode(ids) if tokenizer else None,
-        token_ids=ids,
-        prompt_tokens=len(row.token_ids),
-        settings=row.settings(),
-        device=placement.device,
-        dtype=placement.dtype,
-        engine=engine,
-    )
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
