@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import trustme
 
-from megaport.fetch.download import Downloaded, download
-from megaport.fetch.limits import Limits
+from megaport.fetch.checksum import check_content
+from megaport.fetch.download import Check, download
+from megaport.fetch.partial import Partial
 from megaport.fetch.progress import Progress
+from megaport.fetch.response import Limits
 from support.misbehaving_server import MisbehavingServer, serving
 from support.ngc import HOSTS, KEY
 
@@ -32,7 +34,17 @@ QUICK = Limits(
     retry_after_max=0,
 )
 
-Fetch = Callable[..., Downloaded]
+Fetch = Callable[..., Partial]
+
+
+def pinned(digest: str) -> Check:
+    """What refuses a file of another digest."""
+
+    def check(path: Path) -> None:
+        seen = hashlib.sha256(path.read_bytes()).hexdigest()
+        check_content(seen, pinned=digest, trusted=None)
+
+    return check
 
 
 class Notes(Progress):
@@ -76,9 +88,9 @@ def folder(tmp_path: Path) -> Path:
 def fetch(folder: Path) -> Fetch:
     """`download` with short limits; the partial files lie in `folder`."""
 
-    def call(*sources: str, **options: object) -> Downloaded:
+    def call(*sources: str, **options: object) -> Partial:
         found = download(sources, folder, **({"limits": QUICK} | options))
-        assert isinstance(found, Downloaded)
+        assert isinstance(found, Partial)
         assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.sha256
         return found
 

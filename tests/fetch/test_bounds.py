@@ -7,8 +7,8 @@ from email.utils import formatdate
 import pytest
 
 from fetch.conftest import QUICK
-from megaport.fetch.download import fresh_retry, next_try
-from megaport.fetch.errors import FetchError, TryError
+from megaport.fetch.download import FetchError, fresh_retry, next_try
+from megaport.fetch.response import TryError
 from support import misbehaviours as bad
 
 

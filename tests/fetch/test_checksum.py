@@ -29,36 +29,36 @@ def test_no_content_is_an_error():
 
 
 def test_what_is_pinned_is_enforced():
-    assert check_content({"x": A}, pinned=A, trusted=None).basis == "pinned"
+    assert check_content(A, pinned=A, trusted=None).basis == "pinned"
     key = "models.m.checkpoint.sha256"
     with pytest.raises(DigestError) as failure:
-        check_content({"x": A}, pinned=B, trusted=None, key=key)
+        check_content(A, pinned=B, trusted=None, key=key)
     for part in (A, B, key, "-R download"):
         assert part in str(failure.value)
 
 
 def test_a_pin_may_be_in_capitals():
-    assert check_content({"x": A}, pinned=A.upper(), trusted=None).digest == A
+    assert check_content(A, pinned=A.upper(), trusted=None).digest == A
 
 
 def test_the_pin_outranks_the_record():
-    assurance = check_content({"x": A}, pinned=A, trusted=B)
+    assurance = check_content(A, pinned=A, trusted=B)
     assert (assurance.basis, assurance.line_to_paste) == ("pinned", None)
     with pytest.raises(DigestError):
-        check_content({"x": A}, pinned=B, trusted=A)
+        check_content(A, pinned=B, trusted=A)
 
 
 def test_what_was_trusted_is_enforced():
-    assert check_content({"x": A}, pinned=None, trusted=A).basis == "trusted"
+    assert check_content(A, pinned=None, trusted=A).basis == "trusted"
     key = "models.m.checkpoint.sha256"
     with pytest.raises(DigestError) as failure:
-        check_content({"x": A}, pinned=None, trusted=B, key=key)
+        check_content(A, pinned=None, trusted=B, key=key)
     assert f"set {key}: {A}" in str(failure.value)
     assert B in str(failure.value)
 
 
 @pytest.mark.parametrize("trusted", [None, A])
 def test_what_is_not_pinned_comes_with_the_line_to_paste(trusted):
-    assurance = check_content({"x": A}, pinned=None, trusted=trusted)
+    assurance = check_content(A, pinned=None, trusted=trusted)
     assert assurance.line_to_paste == f"sha256: {A}"
     assert assurance.basis == ("trusted" if trusted else "first use")

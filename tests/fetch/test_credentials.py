@@ -8,7 +8,7 @@ import requests
 
 from fetch.conftest import CONTENT, Notes
 from megaport.fetch.credentials import CredentialError, Secret, is_ngc, ngc_key
-from megaport.fetch.errors import FetchError
+from megaport.fetch.download import FetchError
 from megaport.fetch.sources import shown
 from support import misbehaviours as bad
 from support.misbehaving_server import Behaviour

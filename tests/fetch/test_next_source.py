@@ -3,7 +3,7 @@
 import pytest
 
 from fetch.conftest import Notes
-from megaport.fetch.errors import FetchError
+from megaport.fetch.download import FetchError
 from support import misbehaviours as bad
 
 

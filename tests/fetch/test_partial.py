@@ -9,7 +9,7 @@ import platform
 import pytest
 
 from fetch.conftest import QUICK
-from megaport.fetch.errors import FetchError
+from megaport.fetch.download import FetchError
 from megaport.fetch.partial import Partial, PartialError
 from support import misbehaviours as bad
 from support.misbehaving_server import ETAG

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fetch.conftest import CONTENT, QUICK
-from megaport.fetch.checksum import check_content
-from megaport.fetch.download import Downloaded, download
-from megaport.fetch.errors import FetchError
+from fetch.conftest import CONTENT, QUICK, pinned
+from megaport.fetch.download import FetchError, download
+from megaport.fetch.partial import Partial
 from support import misbehaviours as bad
 from support.misbehaving_server import ETAG, serving, well_behaved
 
@@ -86,7 +85,7 @@ def outcome(server, folder, **options):
         return None
     finally:
         assert time.monotonic() - begun < LIMITS.max_seconds + 3
-    assert isinstance(found, Downloaded)
+    assert isinstance(found, Partial)
     return found
 
 
@@ -102,12 +101,9 @@ def test_any_faults(shared_server, faults):
     """Two runs over the same partial files; where one delivers, it delivers the file."""
     server = shared_server
     server.planned[:] = faults
-    check = lambda path: check_content(  # noqa: E731
-        {"f": hashlib.sha256(path.read_bytes()).hexdigest()}, pinned=DIGEST, trusted=None
-    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        outcome(server, folder, check=check)
+        outcome(server, folder, check=pinned(DIGEST))
         gc.collect()  # as if the first run had ended: its lock is gone
         server.planned.clear()
         found = outcome(server, folder)

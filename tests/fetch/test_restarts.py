@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from megaport.fetch.errors import FetchError
+from megaport.fetch.download import FetchError
 from support import misbehaviours as bad
 from support.misbehaving_server import (
     DATE,

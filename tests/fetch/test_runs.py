@@ -18,7 +18,7 @@ LIBRARY = Path(__file__).resolve().parents[2] / "workflow"
 RUN = """
 import sys, pathlib
 from megaport.fetch.download import download
-from megaport.fetch.limits import Limits
+from megaport.fetch.response import Limits
 found = download([sys.argv[1]], pathlib.Path(sys.argv[2]), limits=Limits(max_bytes=200_000))
 print(found.sha256)
 """

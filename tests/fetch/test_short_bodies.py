@@ -4,9 +4,8 @@ import hashlib
 
 import pytest
 
-from fetch.conftest import QUICK
-from megaport.fetch.checksum import check_content
-from megaport.fetch.errors import FetchError
+from fetch.conftest import QUICK, pinned
+from megaport.fetch.download import FetchError
 from support import misbehaviours as bad
 
 
@@ -64,11 +63,3 @@ class TestFlippedBit:
         server.will(bad.flip_bit(30_000))
         urls = [server.url(path="/bad"), server.url(path="/good")]
         assert fetch(*urls, check=pinned(digest)).url == urls[1]
-
-
-def pinned(digest):
-    def check(path):
-        seen = hashlib.sha256(path.read_bytes()).hexdigest()
-        check_content({path.name: seen}, pinned=digest, trusted=None)
-
-    return check

@@ -6,8 +6,7 @@ import pytest
 
 from fetch.conftest import QUICK
 from megaport.errors import MegaportError
-from megaport.fetch.download import download
-from megaport.fetch.errors import FetchError
+from megaport.fetch.download import FetchError, download
 from megaport.fetch.sources import Local
 from support import misbehaviours as bad
 

@@ -23,20 +23,20 @@ def trust(tmp_path):
 
 def test_the_first_use_is_recorded_and_enforced(trust):
     assert trust.read() is None
-    first = trust.verify({"x": A}, None, KEY)
+    first = trust.verify(A, None, KEY)
     assert (first.basis, first.line_to_paste) == ("first use", f"sha256: {A}")
-    assert trust.verify({"x": A}, None, KEY).basis == "trusted"
+    assert trust.verify(A, None, KEY).basis == "trusted"
     with pytest.raises(DigestError) as failure:
-        trust.verify({"x": B}, None, KEY)
+        trust.verify(B, None, KEY)
     assert A in str(failure.value)
     assert B in str(failure.value)
 
 
 def test_a_pin_neither_reads_nor_writes_the_record(trust):
-    assert trust.verify({"x": A}, A, KEY).basis == "pinned"
+    assert trust.verify(A, A, KEY).basis == "pinned"
     assert not trust.path.exists()
     trust.record(A)
-    assert trust.verify({"x": B}, B, KEY).basis == "pinned"
+    assert trust.verify(B, B, KEY).basis == "pinned"
     assert trust.read() == A
 
 
@@ -71,7 +71,7 @@ def test_a_lost_race_is_enforced(trust, monkeypatch):
     """Two first uses at once with different bytes: one of them must fail."""
     monkeypatch.setattr(trust, "record", lambda digest: B)
     with pytest.raises(DigestError):
-        trust.verify({"x": A}, None, KEY)
+        trust.verify(A, None, KEY)
 
 
 def test_the_record_is_for_a_model_and_its_sources_in_any_order(tmp_path):
@@ -98,7 +98,7 @@ def test_a_damaged_record_is_no_first_use(trust, content):
     trust.record(A)
     trust.path.write_bytes(content)
     with pytest.raises(TrustError, match="trust record") as failure:
-        trust.verify({"x": A}, None, KEY)
+        trust.verify(A, None, KEY)
     assert str(trust.path) in str(failure.value)
     assert "delete the record" in str(failure.value)
 

@@ -26,11 +26,9 @@ def enforce(task: Task, result: Result) -> None:
     from megaport.fetch.trust import Trust
 
     checkpoint = CheckpointKeys.model_validate(task.settings["checkpoint"])
-    members = {name: item["sha256"] for name, item in result.facts["members"].items()}
     key = f"models.{task.model}.checkpoint.sha256"
-    assurance = Trust.of(task.store.root, task.model, checkpoint).verify(
-        members, checkpoint.sha256, key
-    )
+    trust = Trust.of(task.store.root, task.model, checkpoint)
+    assurance = trust.verify(result.facts["content"], checkpoint.sha256, key)
     if assurance.line_to_paste:
         log.warning(
             "checksum: %s is not pinned (%s). To pin it, set %s in config.yaml to\n  %s",

@@ -22,9 +22,10 @@ def compute(work: Work, task: Task) -> Made:
 
 
 def fetch(work: Work, task: Task) -> Made:
-    from megaport.fetch.download import Downloaded, download
-    from megaport.fetch.limits import Limits
+    from megaport.fetch.download import download
     from megaport.fetch.progress import progress_on
+    from megaport.fetch.response import Limits
+    from megaport.fetch.sources import Local
 
     found = download(
         task.settings["checkpoint"]["urls"],
@@ -34,12 +35,12 @@ def fetch(work: Work, task: Task) -> Made:
         progress=progress_on(sys.stderr, log.info),
     )
     target = work.out / "@checkpoint"
-    if isinstance(found, Downloaded):
-        found.move(target)
-        digest = found.sha256
-    else:
+    if isinstance(found, Local):
         shutil.copyfile(found.path, target)
         digest = sha256_file(target)
+    else:
+        found.move(target)
+        digest = found.sha256
     files = {"checkpoint": {"sha256": digest, "size": target.stat().st_size}}
     return Made(digests={"@checkpoint": digest}, facts={"files": files})
 
@@ -48,7 +49,7 @@ def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
     from megaport.checkpoint.files import digest_files
     from megaport.checkpoint.selection import NoCheckpointError
-    from megaport.fetch.checksum import check_content
+    from megaport.fetch.checksum import check_content, content_digest
 
     if path.is_dir():
         raise NoCheckpointError(
@@ -60,7 +61,7 @@ def check(task: Task, path: Path, spool: Path) -> None:
     key = f"models.{task.model}.checkpoint.sha256"
     pinned = task.settings["checkpoint"]["sha256"]
     digests = {name: sha256 for name, (sha256, _) in digest_files(path, spool=spool).items()}
-    check_content(digests, pinned=pinned, trusted=None, key=key)
+    check_content(content_digest(digests), pinned=pinned, trusted=None, key=key)
 
 
 run(snakemake, compute)

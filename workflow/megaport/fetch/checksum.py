@@ -46,18 +46,13 @@ def content_digest(digests: Mapping[str, str]) -> str:
 
 
 def check_content(
-    digests: Mapping[str, str],
-    *,
-    pinned: str | None,
-    trusted: str | None,
-    key: str = "checkpoint.sha256",
+    digest: str, *, pinned: str | None, trusted: str | None, key: str = "checkpoint.sha256"
 ) -> Assurance:
-    """Hold the content against the pin; without one against what was trusted at first use.
+    """Hold the content digest against the pin; without one against what the first use was.
 
     `key` is the config key the pin comes from. Raises DigestError, naming both digests and the
     key, where they differ.
     """
-    digest = content_digest(digests)
     if pinned is not None:
         _require(digest, pinned.lower(), f"{key} in config.yaml", _PINNED.format(key=key))
         return Assurance(digest, "pinned")

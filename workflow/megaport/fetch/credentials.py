@@ -15,7 +15,7 @@ from requests.utils import get_auth_from_url
 from urllib3.util import parse_url
 
 from megaport.errors import MegaportError
-from megaport.fetch.errors import SourceError
+from megaport.fetch.sources import SourceError
 
 VARIABLE = "NGC_API_KEY"
 NGC_DOMAIN = "ngc.nvidia.com"

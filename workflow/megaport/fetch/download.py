@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from urllib3.exceptions import HTTPError, MaxRetryError
@@ -11,35 +11,32 @@ from urllib3.util import Retry
 
 from megaport.errors import MegaportError
 from megaport.fetch.credentials import Secret, is_ngc, ngc_key
-from megaport.fetch.errors import FetchError, SourceError, TryError
-from megaport.fetch.limits import Limits
 from megaport.fetch.partial import Partial, remove_leftover
 from megaport.fetch.progress import Progress
-from megaport.fetch.sources import Local, local_source, shown
+from megaport.fetch.response import Limits, TryError
+from megaport.fetch.sources import Local, SourceError, local_source, shown
 from megaport.fetch.transfer import Transfer
 
 Check = Callable[[Path], object]
 QUIET = Progress()
+KEYS_PAGE = "https://org.ngc.nvidia.com/setup/api-keys"  # where NGC gives out keys
 
 
-@dataclass(frozen=True)
-class Downloaded:
-    """A complete file, `size` bytes with the digest `sha256`, from `url` (without secrets).
+class FetchError(MegaportError):
+    """No source gave the checkpoint; the message names every one with its reason."""
 
-    It lies in the folder of partial files, locked, until `move` puts it where it belongs: until
-    then a killed run loses nothing, and no other run takes it away.
-    """
-
-    path: Path
-    size: int
-    sha256: str
-    url: str
-    _partial: Partial = field(repr=False, compare=False)
-
-    def move(self, target: Path) -> Path:
-        """Give the file its name, on the same file system. Raises OSError."""
-        self._partial.move(target)
-        return target
+    def __init__(self, reasons: Sequence[tuple[str, str]]) -> None:
+        self.reasons = tuple(reasons)
+        tried = "".join(f"\n  {source}: {reason}" for source, reason in reasons)
+        super().__init__(
+            "download",
+            seen=f"no usable source among {len(self.reasons)}:{tried}",
+            expected="one of them to give a zip or a .pt",
+            remedy="If you have the file, set `checkpoint: {path: FILE}` (a zip, a .pt or a "
+            "checkpoint folder) or add its file:// URL to `checkpoint.urls`. For sources that "
+            f"need a key, export NGC_API_KEY=KEY (made at {KEYS_PAGE}). What arrived so far is "
+            "kept: the same command resumes it.",
+        )
 
 
 def download(
@@ -49,12 +46,14 @@ def download(
     limits: Limits | None = None,
     check: Check | None = None,
     progress: Progress = QUIET,
-) -> Downloaded | Local:
+) -> Partial | Local:
     """The first of `sources` (http, https and file URLs, paths) that gives the checkpoint.
 
-    Partial files live in `folder`, so that a later call resumes. `check` gets the path of what
-    arrived and refuses it by raising a MegaportError; a refused file is removed and the next
-    source is tried. The NGC key comes from the environment and goes nowhere but to NGC.
+    Partial files live in `folder`, so that a later call resumes. A complete one lies there, locked,
+    until `move` puts it where it belongs: until then a killed run loses nothing, and no other run
+    takes it away. `check` gets the path of what arrived and refuses it by raising a MegaportError;
+    a refused file is removed and the next source is tried. The NGC key comes from the environment
+    and goes nowhere but to NGC.
 
     Raises FetchError, with every source and its reason, when none is left; PartialError where
     the disk fails; CredentialError where NGC_API_KEY is no key.
@@ -94,14 +93,14 @@ class _Fetch:
             hint = " (NGC_API_KEY was sent)" if self.key else " (NGC_API_KEY is not set)"
         return self.public(shown(source)), self.public(refusal.reason) + hint
 
-    def source(self, source: str) -> Downloaded | Local:
+    def source(self, source: str) -> Partial | Local:
         local = local_source(source)
         if local is None:
             return self._url(source)
         self._checked(local.path)
         return local
 
-    def _url(self, url: str) -> Downloaded:
+    def _url(self, url: str) -> Partial:
         partial = Partial(self.folder, url)
         try:
             self._complete(partial)
@@ -111,9 +110,9 @@ class _Fetch:
             raise
         finally:
             self.progress.end()
-        name = self.public(shown(url))
-        self.progress.note(f"{name}: complete, {partial.size:,} bytes, sha256 {partial.sha256}")
-        return Downloaded(partial.path, partial.size, partial.sha256, name, partial)
+        told = f"complete, {partial.size:,} bytes, sha256 {partial.sha256}"
+        self.progress.note(f"{self.public(shown(url))}: {told}")
+        return partial
 
     def _complete(self, partial: Partial) -> None:
         """Try until nothing is missing. Raises SourceError when tries or time are used up."""

@@ -96,11 +96,12 @@ class Partial:
         _remove(self.path)
         self.file.close()
 
-    def move(self, target: Path) -> None:
+    def move(self, target: Path) -> Path:
         """Give the file another name, on the same file system. Raises OSError."""
         _beside(self.path).unlink(missing_ok=True)
         self.path.replace(target)
         self.file.close()
+        return target
 
     def _describe(self, validator: str | None, total: int | None) -> None:
         self.validator, self.total = validator, total

@@ -9,14 +9,10 @@ LINE_SECONDS = 10
 LINE = "{n_fmt}B of {total_fmt}B ({rate_fmt})"
 
 
-def _unsaid(line: str) -> None:
-    """Nobody listens."""
-
-
 class Progress:
     """Shows nothing, unless given a way to say a line and tqdm's options."""
 
-    def __init__(self, write: Callable[[str], object] = _unsaid, **options: Any) -> None:
+    def __init__(self, write: Callable[[str], object] = lambda line: None, **options: Any) -> None:
         self.write = write
         self.options = options or {"disable": True}
         self.bar: Any = None

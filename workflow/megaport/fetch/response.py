@@ -8,7 +8,8 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass, field
 from http.client import RemoteDisconnected
 from threading import Event, Thread
 from typing import TypeVar
@@ -17,15 +18,14 @@ import requests
 from requests import Response
 from urllib3 import exceptions as u
 
-from megaport.fetch.credentials import CarefulSession, Secret
-from megaport.fetch.errors import SourceError, TryError
-from megaport.fetch.limits import Limits
+from megaport.fetch.credentials import MAX_REDIRECTS, CarefulSession, Secret
+from megaport.fetch.sources import SourceError
 
 CHUNK = 1 << 20  # bytes asked of the socket at once
 NETWORK = (requests.RequestException, u.HTTPError, OSError, ValueError)
 HOPELESS = (ssl.SSLCertVerificationError, u.LocationParseError, requests.exceptions.InvalidURL)
 WORDS: tuple[tuple[type[BaseException], str], ...] = (
-    (requests.TooManyRedirects, "more than 10 redirects"),
+    (requests.TooManyRedirects, f"more than {MAX_REDIRECTS} redirects"),
     (RemoteDisconnected, "it hung up without an answer"),
     (u.NameResolutionError, "the host name is not known"),
     (requests.ConnectTimeout, "no connection in time"),
@@ -36,6 +36,33 @@ WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
 )
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one source; bytes and seconds. The first three are `download:` of config.yaml."""
+
+    max_bytes: int = 20_000_000_000
+    max_seconds: float = 14_400
+    retries: int = 4  # in a row without `progress_bytes` between them
+    connect_seconds: float = 15
+    read_seconds: float = 60  # between two bytes
+    answer_seconds: float = 180  # from asking to the end of the headers, redirects included
+    window_seconds: float = 60  # a body that brings less than window_bytes in it is too slow
+    window_bytes: int = 1_000_000
+    progress_bytes: int = 16_384
+    backoff: float = 1  # seconds; doubles with every try
+    backoff_max: float = 60
+    retry_after_max: float = 120  # a server's Retry-After counts up to here
+
+
+class TryError(Exception):
+    """One try ended early; the same source may do better at the next."""
+
+    def __init__(self, reason: str, retry_after: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 def ask(
@@ -62,27 +89,30 @@ def body(response: Response, limits: Limits, deadline: float) -> Iterator[bytes]
 
     Raises TryError where the connection breaks, the bytes come too slowly, or at the deadline.
     """
-    with _watched(response, limits, deadline) as watch:
-        try:
-            while chunk := response.raw.read1(CHUNK, decode_content=True):
-                watch.received += len(chunk)
-                yield chunk
-        except NETWORK as error:
-            raise watch.fault or _in_words(error) from error
-        if watch.fault:
-            raise watch.fault
+    watch = _Watch(response, limits, deadline)
+    Thread(target=watch.run, daemon=True, name="download watch").start()
+    try:
+        while chunk := response.raw.read1(CHUNK, decode_content=True):
+            watch.received += len(chunk)
+            yield chunk
+    except NETWORK as error:
+        raise watch.fault or _in_words(error) from error
+    finally:
+        watch.over.set()
+    if watch.fault:
+        raise watch.fault
 
 
+@dataclass
 class _Watch:
     """Counts bytes against `window_bytes` a window and against the deadline."""
 
-    def __init__(self, response: Response, limits: Limits, deadline: float) -> None:
-        self.response = response
-        self.limits = limits
-        self.deadline = deadline
-        self.received = 0
-        self.fault: TryError | None = None
-        self.over = Event()
+    response: Response
+    limits: Limits
+    deadline: float
+    received: int = 0
+    fault: TryError | None = None
+    over: Event = field(default_factory=Event)
 
     def run(self) -> None:
         """Shut the connection once there is a fault: that wakes who reads from it."""
@@ -101,16 +131,6 @@ class _Watch:
         if received < self.limits.window_bytes:
             return TryError(f"too slow: {received:,} bytes in {self.limits.window_seconds:g} s")
         return None
-
-
-@contextmanager
-def _watched(response: Response, limits: Limits, deadline: float) -> Iterator[_Watch]:
-    watch = _Watch(response, limits, deadline)
-    Thread(target=watch.run, daemon=True, name="download watch").start()
-    try:
-        yield watch
-    finally:
-        watch.over.set()
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

@@ -5,9 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from megaport.fetch.errors import SourceError
-
 USERINFO = re.compile(r"//[^/?#]*@")
+
+
+class SourceError(Exception):
+    """This source will not do, however often it is asked; the next one may."""
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
 
 
 @dataclass(frozen=True)

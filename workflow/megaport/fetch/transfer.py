@@ -15,11 +15,10 @@ from itertools import chain
 from requests import Response
 
 from megaport.fetch.credentials import Secret
-from megaport.fetch.errors import SourceError, TryError
-from megaport.fetch.limits import Limits
 from megaport.fetch.partial import Partial
 from megaport.fetch.progress import Progress
-from megaport.fetch.response import ask, body
+from megaport.fetch.response import Limits, TryError, ask, body
+from megaport.fetch.sources import SourceError
 
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 # Worth another try: the request timed out, came too early or too often, or the server is ill.

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -91,16 +91,15 @@ class Trust:
                 new.unlink(missing_ok=True)
         return self.read() or digest
 
-    def verify(self, digests: Mapping[str, str], pinned: str | None, key: str) -> Assurance:
+    def verify(self, digest: str, pinned: str | None, key: str) -> Assurance:
         """Enforce the pin, else the record, else make the record. Raises DigestError, TrustError.
 
         With a pin the record is neither read nor written: the pin is the stronger promise.
         """
         trusted = None if pinned else self.read()
-        assurance = check_content(digests, pinned=pinned, trusted=trusted, key=key)
+        assurance = check_content(digest, pinned=pinned, trusted=trusted, key=key)
         if assurance.basis == "first use":
-            first = self.record(assurance.digest)
-            check_content(digests, pinned=None, trusted=first, key=key)
+            check_content(digest, pinned=None, trusted=self.record(digest), key=key)
         return assurance
 
     def _damaged(self, seen: str) -> TrustError:
