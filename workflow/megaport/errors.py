@@ -10,7 +10,7 @@ class MegaportError(Exception):
     Its text is printable, and no line of it longer than people read.
     """
 
-    def __init__(self, thing: str, *, seen: object, expected: object, remedy: str) -> None:
+    def __init__(self, thing: str, seen: object, expected: object, remedy: str) -> None:
         self.thing = thing
         self.seen = seen
         self.expected = expected
@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def encodable(text: str) -> str:
+    """The text with escapes for what UTF-8 has no bytes for, such as names of files in Latin-1."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def shown_text(value: object, limit: int = 80) -> str:

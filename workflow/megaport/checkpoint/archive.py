@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, cast
 
 from megaport.checkpoint.regions import Region, RegionReader
@@ -36,13 +37,10 @@ class BadArchiveError(MegaportError):
     """An archive that is damaged, ambiguous or built to do harm."""
 
 
-def bad_archive(where: str, seen: str, expected: str) -> BadArchiveError:
-    return BadArchiveError(
-        where,
-        seen=seen,
-        expected=expected,
-        remedy="Nothing was extracted. Get the file again, or give the unpacked checkpoint.",
-    )
+bad_archive = partial(
+    BadArchiveError,
+    remedy="Nothing was extracted. Get the file again, or give the unpacked checkpoint.",
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,10 @@ class Member:
     crc: int | None
     size: int
     body: Region
+
+
+def is_zip(region: Region) -> bool:
+    return bytes(region.view[:2]) == b"PK"
 
 
 def read_members(region: Region) -> dict[str, Member]:

@@ -1,11 +1,12 @@
 """A configuration in YAML beside a model, such as NeMo's, as JSON data and nothing else."""
 
+from functools import partial
 from typing import Any
 
 import yaml
 
 from megaport.checkpoint.regions import Region
-from megaport.errors import MegaportError, shown_text
+from megaport.errors import MegaportError, encodable, shown_text
 
 # NeMo's have 20 kB; PyYAML reads 0.1 MB a second.
 _MOST_BYTES, _MOST_CHARACTERS = 1 << 17, 1 << 20
@@ -16,6 +17,13 @@ class BadConfigurationError(MegaportError):
     """A YAML file that is damaged, or asks for more than a configuration needs."""
 
 
+_bad = partial(
+    BadConfigurationError,
+    expected=f"a mapping in YAML of at most {_MOST_BYTES} bytes",
+    remedy="Get the file again, or unpack the checkpoint and correct it.",
+)
+
+
 def read_yaml(region: Region) -> dict[str, Any]:
     """What the file says, by key; dates, sets and whatever else JSON lacks are None.
 
@@ -23,13 +31,13 @@ def read_yaml(region: Region) -> dict[str, Any]:
     aliases share is written out.
     """
     if region.size > _MOST_BYTES:
-        raise _bad(region, f"{region.size} bytes")
+        raise _bad(region.name, f"{region.size} bytes")
     try:
         said = _plain(yaml.safe_load(bytes(region.view).decode("utf-8")), [0])
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _bad(region, shown_text(str(error), 160)) from None
+        raise _bad(region.name, shown_text(str(error), 160)) from None
     if not isinstance(said, dict):
-        raise _bad(region, shown_text(said))
+        raise _bad(region.name, shown_text(said))
     return said
 
 
@@ -38,24 +46,11 @@ def _plain(value: Any, spent: list[int]) -> Any:
     if spent[0] > _MOST_CHARACTERS:
         raise ValueError(f"over {_MOST_CHARACTERS} characters, shared parts written out")
     if isinstance(value, dict):
-        return {_encodable(str(key)): _plain(item, spent) for key, item in value.items()}
+        return {encodable(str(key)): _plain(item, spent) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, spent) for item in value]
     if isinstance(value, str):
-        return _encodable(value)
+        return encodable(value)
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return None
     return value if isinstance(value, bool | int | float) else None
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _bad(region: Region, seen: str) -> BadConfigurationError:
-    return BadConfigurationError(
-        region.name,
-        seen=seen,
-        expected=f"a mapping in YAML of at most {_MOST_BYTES} bytes",
-        remedy="Get the file again, or unpack the checkpoint and correct it.",
-    )

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megaport.checkpoint.archive import DEFLATED, Member
+from megaport.checkpoint.archive import DEFLATED, Member, is_zip
 from megaport.checkpoint.pickle_errors import too_large
 from megaport.checkpoint.records import Name, Record
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import check_budget, inflate
 from megaport.checkpoint.torchfile import read_torch
-from megaport.errors import MegaportError
+from megaport.errors import MegaportError, encodable
 from megaport.tensors import Tensor
 
 _MOST_VIEWS, _VIEWS_FREE = 4, 1 << 20
@@ -78,7 +78,7 @@ class Contents:
 
     def serialization(self, name: str) -> str:
         """`zip` (torch 1.6 on) or `legacy` (a pickle stream), by the file's first bytes."""
-        return "zip" if bytes(self.files[name].view[:2]) == b"PK" else "legacy"
+        return "zip" if is_zip(self.files[name]) else "legacy"
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -102,27 +102,22 @@ def plain_args(value: Any) -> dict[str, Any] | None:
         attributes = value.state
     if not isinstance(attributes, dict):
         return None
-    return {_encodable(key): _plain(item) for key, item in attributes.items()}
-
-
-def _encodable(value: Any) -> str:
-    """Text that UTF-8 has bytes for: names of files that are not UTF-8 reach args as surrogates."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return {encodable(str(key)): _plain(item) for key, item in attributes.items()}
 
 
 def _scalar(value: Any) -> str:
-    return _encodable(value) if isinstance(value, bool | int | float | str) else "..."
+    return encodable(str(value)) if isinstance(value, bool | int | float | str) else "..."
 
 
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return _encodable(value)
+        return encodable(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
-        return {_encodable(key): _plain(item) for key, item in value.items()}
+        return {encodable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, Name):
         return value.name
     if isinstance(value, Record):

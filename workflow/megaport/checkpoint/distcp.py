@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from megaport.checkpoint.chunks import Chunk, Whole
@@ -21,6 +22,11 @@ Place = tuple[int, ...]
 
 class DistcpError(MegaportError):
     """A .metadata that does not describe its .distcp files, or one of those that is missing."""
+
+
+_bad = partial(
+    DistcpError, remedy="The checkpoint is incomplete or damaged: get all of its files again."
+)
 
 
 @dataclass(frozen=True)
@@ -147,12 +153,3 @@ def _place(value: Any, where: str) -> Place:
     if all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in sizes):
         return tuple(sizes)
     raise _bad(where, shown_text(value), f"at most {MOST_DIMENSIONS} sizes, whole numbers")
-
-
-def _bad(thing: str, seen: str, expected: str) -> DistcpError:
-    return DistcpError(
-        thing,
-        seen=seen,
-        expected=expected,
-        remedy="The checkpoint is incomplete or damaged: get all of its files again.",
-    )

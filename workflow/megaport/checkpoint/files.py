@@ -20,6 +20,7 @@ from megaport.checkpoint.archive import (
     bad_archive,
     check_crc,
     check_records,
+    is_zip,
     pickle_name,
     read_members,
 )
@@ -105,16 +106,12 @@ def _checks(files: Files) -> Iterator[Callable[[], None]]:
     for member in files.unchecked:
         yield partial(check_crc, member)
     for name, region in files.items():
-        if _is_zip(region) and not name.endswith(".distcp"):
+        if is_zip(region) and not name.endswith(".distcp"):
             yield partial(_check_torch, region)
 
 
 def _check_torch(region: Region) -> None:
     check_records(read_members(region))
-
-
-def _is_zip(region: Region) -> bool:
-    return bytes(region.view[:2]) == b"PK"
 
 
 def _open(path: Path, spool: Path) -> Files:
@@ -126,7 +123,7 @@ def _open(path: Path, spool: Path) -> Files:
         )
         return Files(content, facts, chosen.folder, chosen.ignored)
     region = map_file(path)
-    if _is_zip(region):
+    if is_zip(region):
         members = read_members(region)
         if pickle_name(members) is None:
             return _archived(region, members, spool)

@@ -4,19 +4,73 @@ No unpickler is anywhere: nothing is imported, called or executed, whatever a pi
 """
 
 import pickletools
+from collections.abc import Callable
 from itertools import islice
 from typing import IO, Any, cast
 
 from megaport.checkpoint.pickle_bounds import check_tree
 from megaport.checkpoint.pickle_errors import BadPickleError, damaged, too_large
-from megaport.checkpoint.pickle_machine import OPERATIONS, Machine, PersistentLoader
+from megaport.checkpoint.pickle_machine import Machine, PersistentLoader
 from megaport.checkpoint.regions import Region, RegionReader
 from megaport.errors import shown_text
 
-MOST_OPCODES = 10_000_000  # an index of 190,000 chunks; docs/safety.md has the worst there is
+MOST_OPCODES = (
+    10_000_000  # an index of 190,000 chunks; docs/how-it-works/safety.md has the worst there is
+)
 _NEWEST_PROTOCOL = 5
 # Picklers write payloads from 64 KiB on between frames (PEP 3154).
 _UNFRAMED = 1 << 16
+
+
+Operation = Callable[[Machine, Any], object]
+
+
+def _every(names: str, operation: Operation) -> dict[str, Operation]:
+    return dict.fromkeys(names.split(), operation)
+
+
+_OPERATIONS: dict[str, Operation] = {
+    **_every("INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT", Machine.push),
+    **_every("STRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8", Machine.push),
+    **_every("BINBYTES SHORT_BINBYTES BINBYTES8", Machine.push),
+    "BYTEARRAY8": lambda m, arg: m.push(bytes(arg)),
+    **_every("BINSTRING SHORT_BINSTRING", Machine.python2_text),
+    "NONE": Machine.push,
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_SET": lambda m, _: m.push([]),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "MARK": Machine.mark,
+    "POP": Machine.pop,
+    "POP_MARK": Machine.pop_mark,
+    "DUP": Machine.dup,
+    **_every("PUT BINPUT LONG_BINPUT", Machine.put),
+    "MEMOIZE": Machine.memoize,
+    **_every("GET BINGET LONG_BINGET", Machine.get),
+    "TUPLE": Machine.make_tuple,
+    "TUPLE1": lambda m, _: m.tuple_of(1),
+    "TUPLE2": lambda m, _: m.tuple_of(2),
+    "TUPLE3": lambda m, _: m.tuple_of(3),
+    **_every("LIST FROZENSET", Machine.make_list),
+    "DICT": Machine.make_dict,
+    "APPEND": Machine.append,
+    **_every("APPENDS ADDITEMS", Machine.appends),
+    "SETITEM": Machine.setitem,
+    "SETITEMS": Machine.setitems,
+    "GLOBAL": Machine.global_,
+    "STACK_GLOBAL": Machine.stack_global,
+    "INST": Machine.inst,
+    "OBJ": Machine.obj,
+    **_every("REDUCE NEWOBJ", Machine.reduce),
+    "NEWOBJ_EX": Machine.newobj_ex,
+    "BUILD": Machine.build,
+    "PERSID": Machine.persid,
+    "BINPERSID": Machine.binpersid,
+    **_every("EXT1 EXT2 EXT4", Machine.extension),
+    **_every("NEXT_BUFFER READONLY_BUFFER", Machine.out_of_band),
+}
 
 
 def read_pickle(region: Region) -> Any:
@@ -57,8 +111,8 @@ def skip_stream(region: Region, position: int, load: PersistentLoader) -> tuple[
             name = opcode.name
             if frames.end is not None or name == "FRAME":
                 frames.check(name, arg, at or 0, file.tell())
-            if name in OPERATIONS:
-                OPERATIONS[name](machine, arg)
+            if name in _OPERATIONS:
+                _OPERATIONS[name](machine, arg)
             elif name == "PROTO":
                 _check_protocol(region, arg, at == position)
             elif name == "STOP":

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,6 +22,9 @@ _MOST_NAMED = 8
 
 class RankFilesError(MegaportError):
     """Rank files that are missing, too many, of experts, or not of one and the same iteration."""
+
+
+_wrong = partial(RankFilesError, remedy="Use the files of one save of one GPT-2, complete.")
 
 
 @dataclass(frozen=True)
@@ -111,12 +115,3 @@ def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeli
     if "mp_rank_" not in like:
         return f"{number} (there is only {like})"
     return re.sub(r"mp_rank_\d+(_\d+)?", number, like, count=1)
-
-
-def _wrong(name: str, seen: str, expected: str) -> RankFilesError:
-    return RankFilesError(
-        name,
-        seen=seen,
-        expected=expected,
-        remedy="Use the files of one save of one GPT-2, complete.",
-    )

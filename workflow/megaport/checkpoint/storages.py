@@ -4,12 +4,13 @@ Every number that a file gives is checked before it is used.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.pickle_errors import BadPickleError, damaged
+from megaport.checkpoint.pickle_errors import damaged
 from megaport.checkpoint.records import Name, Record, Unreadable
 from megaport.errors import shown_text
 from megaport.tensors import STORAGE, Tensor
@@ -56,6 +57,10 @@ _OTHER_KINDS = {
     "QUInt4x2Storage": 1,
     "QUInt2x4Storage": 1,
 }
+_bad_id = partial(damaged, expected="a persistent id of a torch storage")
+_bad_view = partial(
+    damaged, expected="sizes, strides and offset that stay within the tensor's storage"
+)
 _MODULES = ("torch", "torch.cuda", "torch.storage")
 
 
@@ -119,10 +124,6 @@ def _count(where: str, value: Any) -> int:
     if type(value) is not int or not 0 <= value < MOST_ELEMENTS:
         raise _bad_id(where, f"a storage size or offset of {shown_text(value)}")
     return value
-
-
-def _bad_id(where: str, seen: str) -> BadPickleError:
-    return damaged(where, seen, "a persistent id of a torch storage")
 
 
 def rebuild_tensor(where: str, args: tuple[Any, ...]) -> Tensor | Unreadable:
@@ -221,7 +222,3 @@ def _check_extent(
     # A view may repeat elements by strides of 0; more than the storage holds is an amplification.
     if count > numel:
         raise _bad_view(where, f"a tensor of shape {shape} over only {numel} stored elements")
-
-
-def _bad_view(where: str, seen: str) -> BadPickleError:
-    return damaged(where, seen, "sizes, strides and offset that stay within the tensor's storage")

@@ -8,9 +8,10 @@ keys), then for each key its number of elements in 8 bytes and its elements (`_l
 
 import struct
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from megaport.checkpoint.archive import STORED, Member, pickle_name, read_members
+from megaport.checkpoint.archive import STORED, Member, is_zip, pickle_name, read_members
 from megaport.checkpoint.pickle import read_stream, refuse_more, skip_stream
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.storages import Storage, storage_of
@@ -24,6 +25,12 @@ class BadTorchFileError(MegaportError):
     """Not a file of torch.save, or one that is damaged, big-endian or of another format."""
 
 
+_bad = partial(
+    BadTorchFileError,
+    remedy="Get the file again, or point at the file that holds the model's weights.",
+)
+
+
 def read_torch(data: Region) -> Any:
     """What was saved: dicts, lists, tuples, scalars, text, bytes, `Tensor` views and `Record`s.
 
@@ -34,27 +41,27 @@ def read_torch(data: Region) -> Any:
     `files` does, where every byte is read anyhow.
     """
     start = bytes(data.view[:4])
-    if start[:2] == b"PK":
+    if is_zip(data):
         return _read_zipped(data)
     if start[:1] == b"\x80":
         return _read_legacy(data)
     seen = f"a file of {data.size} bytes that starts {start!r}" if start else "an empty file"
-    raise _bad(data, seen, "a file that torch.save wrote")
+    raise _bad(data.name, seen, "a file that torch.save wrote")
 
 
 def _read_zipped(region: Region) -> Any:
     members = read_members(region)
     name = pickle_name(members)
     if name is None:
-        raise _bad(region, "a zip without data.pkl", "a zip that torch.save wrote")
+        raise _bad(region.name, "a zip without data.pkl", "a zip that torch.save wrote")
     prefix = name.removesuffix("data.pkl")
     if any(member.method != STORED for member in members.values()):
-        raise _bad(region, "compressed records", "stored records, as torch writes")
+        raise _bad(region.name, "compressed records", "stored records, as torch writes")
     if f"{prefix}constants.pkl" in members:
-        raise _bad(region, "a TorchScript program", "a checkpoint of torch.save")
+        raise _bad(region.name, "a TorchScript program", "a checkpoint of torch.save")
     order = members.get(f"{prefix}byteorder")
     if order is not None and bytes(order.body.view) != b"little":
-        raise _bad(region, "data that is not little-endian", "little-endian data")
+        raise _bad(region.name, "data that is not little-endian", "little-endian data")
 
     def load(persistent_id: Any) -> Storage:
         found = storage_of(region.name, persistent_id)
@@ -70,10 +77,10 @@ def _read_zipped(region: Region) -> Any:
 def _record(region: Region, member: Member | None, storage: Storage) -> memoryview:
     called = f"storage {storage.key[:40]!r}"
     if member is None:
-        raise _bad(region, f"no record for {called}", "a record for every storage")
+        raise _bad(region.name, f"no record for {called}", "a record for every storage")
     if member.body.size != storage.nbytes:
         seen = f"{called} of {member.body.size} bytes"
-        raise _bad(region, seen, f"{storage.nbytes} bytes, as its pickle says")
+        raise _bad(region.name, seen, f"{storage.nbytes} bytes, as its pickle says")
     return member.body.view
 
 
@@ -90,17 +97,17 @@ def _read_legacy(region: Region) -> Any:
 
 def _check_header(region: Region) -> int:
     def load(persistent_id: Any) -> Any:
-        raise _bad(region, "a storage in its header", "numbers")
+        raise _bad(region.name, "a storage in its header", "numbers")
 
     magic, position = read_stream(region, 0, load)
     if magic != MAGIC:
-        raise _bad(region, "a pickle without torch's magic number", "torch.save's")
+        raise _bad(region.name, "a pickle without torch's magic number", "torch.save's")
     protocol, position = read_stream(region, position, load)
     if protocol != PROTOCOL:
-        raise _bad(region, "an unknown protocol", f"protocol {PROTOCOL}")
+        raise _bad(region.name, "an unknown protocol", f"protocol {PROTOCOL}")
     system, position = read_stream(region, position, load)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise _bad(region, "data that is not little-endian", "little-endian data")
+        raise _bad(region.name, "data that is not little-endian", "little-endian data")
     return position
 
 
@@ -116,31 +123,22 @@ class _Storages:
         found = storage_of(self.region.name, persistent_id)
         known = self.known.setdefault(found.key, found)
         if (known.name, known.numel) != (found.name, found.numel):
-            raise _bad(self.region, "one storage of two kinds", "one kind each")
+            raise _bad(self.region.name, "one storage of two kinds", "one kind each")
         return replace(found, body=self.bodies.get(found.key))
 
     def locate(self, keys: Any, position: int) -> None:
         """Find the bodies that follow the list of keys; they must be all, and end the file."""
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise _bad(self.region, "no list of storage keys", "a list of text")
+            raise _bad(self.region.name, "no list of storage keys", "a list of text")
         if len(set(keys)) != len(keys) or set(keys) != set(self.known):
-            raise _bad(self.region, "other storages than used", "each one once")
+            raise _bad(self.region.name, "other storages than used", "each one once")
         for key in keys:
             storage = self.known[key]
             count = self.region.sub(position, 8).view
             if struct.unpack("<q", count)[0] != storage.numel:
                 seen = f"storage {key[:40]!r} of another size than its pickle says"
-                raise _bad(self.region, seen, f"{storage.numel} elements")
+                raise _bad(self.region.name, seen, f"{storage.numel} elements")
             self.bodies[key] = self.region.sub(position + 8, storage.nbytes).view
             position += 8 + storage.nbytes
         if position != self.region.size:
-            raise _bad(self.region, "bytes after its last storage", "none")
-
-
-def _bad(region: Region, seen: str, expected: str) -> BadTorchFileError:
-    return BadTorchFileError(
-        region.name,
-        seen=seen,
-        expected=expected,
-        remedy="Get the file again, or point at the file that holds the model's weights.",
-    )
+            raise _bad(self.region.name, "bytes after its last storage", "none")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -27,6 +28,12 @@ _LARGEST = 1 << 20  # bytes a .zarray may have; real ones have 300
 
 class ZarrError(MegaportError):
     """A zarr array that is damaged, incomplete, or stored in a way this reader does not know."""
+
+
+_bad = partial(
+    ZarrError,
+    remedy="Get all files of the checkpoint again, or save it as torch_dist with Megatron.",
+)
 
 
 @dataclass(frozen=True)
@@ -133,12 +140,3 @@ def _one_of(name: str, what: str, value: Any, known: Mapping[str, str]) -> str:
     if isinstance(value, str) and value in known:
         return known[value]
     raise _bad(name, f"{what} {shown_text(value)}", f"one of {', '.join(known)}")
-
-
-def _bad(thing: str, seen: str, expected: str) -> ZarrError:
-    return ZarrError(
-        thing,
-        seen=seen,
-        expected=expected,
-        remedy="Get all files of the checkpoint again, or save it as torch_dist with Megatron.",
-    )

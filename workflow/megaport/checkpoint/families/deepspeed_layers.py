@@ -6,6 +6,7 @@ what it holds.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,8 @@ from megaport.tensors import Tensor
 _LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
 _STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
 Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
+
+_wrong = partial(RankFilesError, remedy="Get all files of the checkpoint's folder again.")
 
 
 def recognise(contents: Contents) -> str | None:
@@ -157,12 +160,3 @@ def _name(table: Table, leaf: str, tensor: Any, layer: int | None) -> str:
     if leaf in ("weight", "bias") and vector:
         return f"transformer.{FINAL_NORM}.{leaf}"
     return HEAD if leaf in ("lm_head.weight", "weight") else leaf
-
-
-def _wrong(name: str, seen: str, expected: str) -> RankFilesError:
-    return RankFilesError(
-        name,
-        seen=seen,
-        expected=expected,
-        remedy="Get all files of the checkpoint's folder again.",
-    )
