@@ -12,20 +12,11 @@ from megaport.parity.comparison import compare_logits
 from megaport.parity.converted import ModelUnreadableError, load_converted
 from megaport.parity.files import check_tensors, find_differences
 from megaport.parity.inputs import make_inputs
-from megaport.parity.parity import examine
 from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
 from megaport.parity.verdict import Verdict
-from support.parity_mistakes import edit_config, edit_weights
-from support.parity_models import (
-    OPTIONS,
-    PUBLISHED,
-    TEXT,
-    Size,
-    convert,
-    random_gpt2,
-    with_tokenizer,
-)
+from support.parity_mistakes import edit_config, edit_weights, examined, named
+from support.parity_models import PUBLISHED, TEXT, Size, convert, random_gpt2, with_tokenizer
 
 READS_TEXT = Size(layers=2, hidden=8, vocab=50257, padded=50304, positions=64)
 
@@ -40,16 +31,8 @@ def model(subject: Reference, tmp_path: Path) -> Path:
     return convert(subject, tmp_path / "model")
 
 
-def examined(subject: Reference, out: Path, **options: object) -> ParityReport:
-    return examine(subject.checkpoint, subject.architecture, out, replace(OPTIONS, **options))
-
-
 def outcomes(report: ParityReport) -> dict[str, str]:
     return {verdict.name: verdict.outcome for verdict in report.verdicts}
-
-
-def named(report: ParityReport, name: str) -> Verdict:
-    return next(verdict for verdict in report.verdicts if verdict.name == name)
 
 
 def tensors(subject: Reference, model: Path) -> Verdict:

@@ -16,12 +16,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.reference import Reference
-from megaport.parity.references import reference_of
+from support.bundled import BUNDLED, SAID, read_bundled
 from support.oracles import Oracle, oracle_cases
-from support.parity_models import ROOT, convert, random_gpt2
+from support.parity_models import convert, random_gpt2, read_oracle
 
 pytestmark = pytest.mark.slow
 OLD_PYTHON = os.environ.get("MEGAPORT_OLD_TRANSFORMERS")
@@ -41,6 +39,7 @@ STOPS_AT = {
 # And when it is spared the args and Megatron's classes, and told the sizes.
 RIGHT = ("v1.0_openai_tp1", "legacy_d2022-12-15_bf16_tp1")
 WRONG = ("legacy_23.06_untied_tp1", "v1.1.4_nover_npx3xhn_erf_tp1")
+SIZES = ("n_positions", "n_embd", "n_layer")
 
 
 @pytest.mark.parametrize("name", STOPS_AT)
@@ -54,14 +53,14 @@ def test_it_stops_at_every_oracle_as_it_lies(name: str, tmp_path: Path) -> None:
 def test_where_it_is_right_our_tensors_are_the_same(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
     old = converted_by_the_old(rank_file(oracle), sizes_of(oracle), tmp_path)
-    assert_same_tensors(old, convert(read(oracle, tmp_path), tmp_path / "new"))
+    assert_same_tensors(old, convert(read_oracle(oracle, tmp_path), tmp_path / "new"))
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_where_it_is_wrong_megatrons_logits_agree_with_ours(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
     old = converted_by_the_old(rank_file(oracle), sizes_of(oracle), tmp_path)
-    new = convert(read(oracle, tmp_path), tmp_path / "new")
+    new = convert(read_oracle(oracle, tmp_path), tmp_path / "new")
     ids, megatron = oracle.input_ids(), oracle.logits()
     ours = logits(GPT2LMHeadModel.from_pretrained(new, dtype=torch.float32), ids)
     theirs = logits(old_model(old, sizes_of(oracle)), ids)
@@ -73,13 +72,9 @@ def test_where_it_is_wrong_megatrons_logits_agree_with_ours(name: str, tmp_path:
 
 def test_ngcs_form_gives_the_same_tensors(tmp_path: Path) -> None:
     """The bundled model, from its zip, as the model card of the 345M says."""
-    bundled = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
-    checkpoint = open_checkpoint(bundled, spool=tmp_path)
-    sizes = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
-    subject = reference_of(checkpoint, describe_architecture(checkpoint, sizes))
-    architecture = subject.architecture
-    sizes |= {"n_positions": architecture.n_positions, "n_embd": architecture.n_embd}
-    old = converted_by_the_old(bundled, sizes | {"n_layer": architecture.n_layer}, tmp_path)
+    subject = read_bundled(tmp_path)
+    sizes = {key: getattr(subject.architecture, key) for key in (*SAID, *SIZES)}
+    old = converted_by_the_old(BUNDLED, sizes, tmp_path)
     assert_same_tensors(old, convert(subject, tmp_path / "new"))
 
 
@@ -91,9 +86,8 @@ def test_every_row_order_gives_the_same_tensors(order: str, tmp_path: Path) -> N
     torch.save(
         file | ({} if version is None else {"checkpoint_version": version}), tmp_path / "m.pt"
     )
-    a = subject.architecture
-    sizes = {key: getattr(a, key) for key in ("n_head", "vocab_size", "n_positions", "n_embd")}
-    old = converted_by_the_old(tmp_path / "m.pt", sizes | {"n_layer": a.n_layer}, tmp_path)
+    sizes = {key: getattr(subject.architecture, key) for key in ("n_head", "vocab_size", *SIZES)}
+    old = converted_by_the_old(tmp_path / "m.pt", sizes, tmp_path)
     assert_same_tensors(old, convert(subject, tmp_path / "new"))
 
 
@@ -112,11 +106,6 @@ def sizes_of(oracle: Oracle) -> dict[str, object]:
         "n_head": facts["heads"],
         "activation_function": "gelu" if facts["activation"] == "erf" else "gelu_new",
     }
-
-
-def read(oracle: Oracle, spool: Path) -> Reference:
-    checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=spool)
-    return reference_of(checkpoint, describe_architecture(checkpoint, oracle.architecture))
 
 
 def run_old(

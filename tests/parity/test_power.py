@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megaport.parity.parity import examine
 from megaport.parity.reference import Reference
-from megaport.parity.report import ParityReport
 from support.parity_mistakes import (
-    Plant,
     Planted,
+    assert_caught,
     configured,
     edit_weights,
     edited,
+    examined,
+    failed,
     head_tied,
     misread,
+    named,
     ranks_joined,
     ranks_reversed,
     rows_shifted,
@@ -23,7 +24,7 @@ from support.parity_mistakes import (
     untransposed,
     vocabulary_of,
 )
-from support.parity_models import OPTIONS, convert, random_gpt2
+from support.parity_models import convert, random_gpt2
 
 ORDERS = {"version absent": "3,np,hn", "version 1": "np,hn,3", "version 3": "np,3,hn"}
 WRONG_ORDERS = [
@@ -102,7 +103,7 @@ def test_a_mistake_with_ranks_is_caught_and_named(planted: Planted, tmp_path: Pa
 def test_an_untied_head_that_was_tied_is_caught(tmp_path: Path) -> None:
     planted = Planted("config", head_tied, "head", "tie_word_embeddings")
     report = assert_caught(random_gpt2(untied=True), planted, tmp_path)
-    assert "lm_head.weight: missing" in verdict(report, "tensors").note
+    assert "lm_head.weight: missing" in named(report, "tensors").note
 
 
 def test_a_forgotten_layernorm_1p_is_caught(tmp_path: Path) -> None:
@@ -115,20 +116,21 @@ def test_a_forgotten_layernorm_1p_is_caught(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_a_vocabulary_one_row_off_is_caught_by_its_size(more: int, tmp_path: Path) -> None:
-    report = examined(random_gpt2(), vocabulary_of(more), tmp_path)
+    subject = random_gpt2()
+    vocabulary_of(more)(subject, tmp_path)
+    report = examined(subject, tmp_path)
     assert {"config", "tensors"} <= failed(report)
     assert report.cause is not None and report.cause.name == "vocabulary off by one"
     assert f"{more:+d} row" in report.diagnosis
 
 
 def test_two_mistakes_at_once_are_both_named(tmp_path: Path) -> None:
-    def plant(subject: Reference, out: Path) -> None:
-        swap("h.0.", "h.2.")(subject, out)
-        edit_weights(out, lambda weights: weights.update({WPE: np.roll(weights[WPE], -1, axis=0)}))
-
-    report = examined(random_gpt2(), plant, tmp_path)
+    subject = random_gpt2()
+    swap("h.0.", "h.2.")(subject, tmp_path)
+    edit_weights(tmp_path, lambda weights: weights.update({WPE: np.roll(weights[WPE], -1, axis=0)}))
+    report = examined(subject, tmp_path)
     assert report.first == "embedding"
-    note = verdict(report, "tensors").note
+    note = named(report, "tensors").note
     assert "row i holds row i+1" in note and "it is transformer.h.2." in note
     assert [block.name for block in report.blocks if not block.agrees] == [
         "embedding",
@@ -140,37 +142,15 @@ def test_two_mistakes_at_once_are_both_named(tmp_path: Path) -> None:
 def test_a_single_flipped_sign_is_located_where_no_classic_mistake_explains_it(
     tmp_path: Path,
 ) -> None:
-    report = examined(random_gpt2(), edited(negated), tmp_path)
+    subject = random_gpt2()
+    edited(negated)(subject, tmp_path)
+    report = examined(subject, tmp_path)
     assert {"tensors", "logits"} <= failed(report)
-    assert verdict(report, "tensors").note == "transformer.h.1.mlp.c_fc.bias: 1 of 128 elements"
+    assert named(report, "tensors").note == "transformer.h.1.mlp.c_fc.bias: 1 of 128 elements"
     assert (report.first, report.cause) == ("layer 1", None)
     assert "first differs at layer 1" in report.diagnosis
 
 
 def test_a_tensor_of_zeros_is_not_called_swapped(tmp_path: Path) -> None:
-    planted = edited(lambda weights: weights["transformer.h.1.mlp.c_fc.bias"].fill(0))
-    report = examined(random_gpt2(), planted, tmp_path)
-    assert report.cause is not None and report.cause.name == "constant"
-
-
-def assert_caught(subject: Reference, planted: Planted, tmp_path: Path) -> ParityReport:
-    report = examined(subject, planted.plant, tmp_path)
-    assert "logits" in failed(report), "the wrong model's logits were let through"
-    assert report.first == planted.first
-    assert report.cause is not None and report.cause.name == planted.cause
-    assert planted.says in report.cause.sentence
-    assert report.cause.sentence in report.diagnosis
-    return report
-
-
-def examined(subject: Reference, plant: Plant, out: Path) -> ParityReport:
-    plant(subject, out)
-    return examine(subject.checkpoint, subject.architecture, out, OPTIONS)
-
-
-def failed(report: ParityReport) -> set[str]:
-    return {verdict.name for verdict in report.failed}
-
-
-def verdict(report: ParityReport, name: str):
-    return next(verdict for verdict in report.verdicts if verdict.name == name)
+    plant = edited(lambda weights: weights["transformer.h.1.mlp.c_fc.bias"].fill(0))
+    assert_caught(random_gpt2(), Planted("constant", plant, "layer 1"), tmp_path)

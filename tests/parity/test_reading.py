@@ -6,24 +6,20 @@ import numpy as np
 import pytest
 from tokenizers import ByteLevelBPETokenizer
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.open import open_checkpoint
 from megaport.parity.inputs import windows
 from megaport.parity.reading import check_reading, likeliest_heads, permutations
 from megaport.parity.reference import Reference
-from megaport.parity.references import reference_of
 from megaport.tensors import Array, Tensor
-from support.parity_models import GPT2, ROOT, TEXT, Size, random_gpt2
+from support.bundled import read_bundled
+from support.parity_models import GPT2, TEXT, Size, random_gpt2
 
-BUNDLED = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 WORD = "word_embeddings.weight"
 SAID = {"vocab_size": 50257, "activation_function": "gelu_new"}
 
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    checkpoint = open_checkpoint(BUNDLED, spool=tmp_path_factory.mktemp("spool"))
-    return reference_of(checkpoint, describe_architecture(checkpoint, SAID | {"n_head": 4}))
+    return read_bundled(tmp_path_factory.mktemp("spool"))
 
 
 @pytest.fixture(scope="module")

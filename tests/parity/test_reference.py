@@ -11,7 +11,7 @@ from megaport.parity.activation import erf, gelu_erf, gelu_tanh
 from megaport.parity.reference import Reference, TokenIdError
 from megaport.parity.rounding import add_one, cast
 from megaport.tensors import Tensor
-from support.parity_models import layernorm_1p, random_gpt2
+from support.parity_models import random_gpt2
 
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [100, 0, 50, 99, 7, 7, 8, 31]])
 
@@ -123,7 +123,9 @@ def test_layernorm_1p_adds_one_to_every_norm() -> None:
         if name.endswith("layernorm.weight")
     }
     expected = subject.with_tensors(added).logits(IDS)
-    np.testing.assert_array_equal(layernorm_1p(subject).logits(IDS), expected)
+    np.testing.assert_array_equal(
+        subject.with_architecture(layernorm_1p=True).logits(IDS), expected
+    )
 
 
 @pytest.mark.parametrize("target", ["float16", "bfloat16", "float32"])

@@ -7,26 +7,31 @@ from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
-from support.conversions import convert
+from megaport.parity.reference import Reference
+from megaport.parity.references import reference_of
+from support.parity_models import convert
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+BUNDLED = RESOURCES / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 SAID = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
+
+
+def read_bundled(spool: Path) -> Reference:
+    checkpoint = open_checkpoint(BUNDLED, spool=spool)
+    return reference_of(checkpoint, describe_architecture(checkpoint, SAID))
 
 
 def bundled_model(folder: Path) -> Path:
     """Convert and assemble it in `folder`, as the workflow does; the path of its `model/`."""
-    zipped = RESOURCES / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
-    checkpoint = open_checkpoint(zipped, spool=folder)
-    architecture = describe_architecture(checkpoint, SAID)
-    convert(checkpoint, architecture, folder / "converted")
+    subject = read_bundled(folder)
     assemble_model(
-        folder / "converted",
+        convert(subject, folder / "converted"),
         folder / "model",
         tokenizer=TokenizerFiles(RESOURCES / "gpt2", PUBLISHED),
         provenance={
             "name": "austen-tiny",
             "content": "0" * 64,
-            "inspection": inspection(checkpoint, architecture),
+            "inspection": inspection(subject.checkpoint, subject.architecture),
         },
     )
     return folder / "model"

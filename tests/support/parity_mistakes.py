@@ -1,4 +1,4 @@
-"""Classic conversion mistakes, planted in a converted directory file by file.
+"""Classic conversion mistakes, planted file by file, and what parity says of them.
 
 Nothing here is shared with the library's own list of mistakes: what is planted is what a wrong
 converter would have written.
@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from megaport.parity.parity import examine
 from megaport.parity.reference import Reference
+from megaport.parity.report import ParityReport
+from megaport.parity.verdict import Verdict
 from megaport.tensors import Array
-from support.parity_models import convert
+from support.parity_models import OPTIONS, convert
 
 Weights = dict[str, Array]
 Plant = Callable[[Reference, Path], None]
@@ -27,8 +30,33 @@ class Planted:
 
     cause: str
     plant: Plant
-    first: str
+    first: str = "layer 0"
     says: str = ""
+
+
+def assert_caught(subject: Reference, planted: Planted, out: Path) -> ParityReport:
+    planted.plant(subject, out)
+    report = examined(subject, out)
+    assert "logits" in failed(report), "the wrong model's logits were let through"
+    assert report.first == planted.first
+    assert report.cause is not None and report.cause.name == planted.cause
+    assert planted.says in report.cause.sentence
+    assert report.cause.sentence in report.diagnosis
+    return report
+
+
+def examined(subject: Reference, model: Path, **options: Any) -> ParityReport:
+    """All of parity, on model directory `model`."""
+    given = replace(OPTIONS, **options)
+    return examine(subject.checkpoint, subject.architecture, model, given)
+
+
+def named(report: ParityReport, name: str) -> Verdict:
+    return next(verdict for verdict in report.verdicts if verdict.name == name)
+
+
+def failed(report: ParityReport) -> set[str]:
+    return {verdict.name for verdict in report.failed}
 
 
 def misread(**checkpoint: Any) -> Plant:
@@ -56,14 +84,13 @@ def ranks_reversed(*parts: str) -> Plant:
 def ranks_joined(subject: Reference, out: Path) -> None:
     """The ranks' QKV rows concatenated, then undone as if one rank had written them."""
     convert(subject, out)
-    head = subject.architecture.n_head
+    assert subject.checkpoint.qkv_order == "3,np,hn"
 
     def edit(weights: Weights) -> None:
         for layer in range(subject.architecture.n_layer):
             for kind in ("weight", "bias"):
                 name = f"layers.{layer}.attention.query_key_value.{kind}"
                 rows = np.concatenate([s.array for s in subject.checkpoint.tensors[name]])
-                assert subject.checkpoint.qkv_order == "3,np,hn" and head
                 weights[f"transformer.h.{layer}.attn.c_attn.{kind}"] = np.ascontiguousarray(rows.T)
 
     edit_weights(out, edit)
@@ -130,7 +157,7 @@ def vocabulary_of(rows_more: int) -> Plant:
 
     def plant(subject: Reference, out: Path) -> None:
         size = subject.architecture.vocab_size + rows_more
-        convert(replace(subject, architecture=replace(subject.architecture, vocab_size=size)), out)
+        convert(subject.with_architecture(vocab_size=size), out)
 
     return plant
 

@@ -1,12 +1,14 @@
 """Random GPT-2s as checkpoints read from Megatron, of every row order and number of ranks."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.convert import convert_checkpoint
 from megaport.gpt2 import GPT2 as TABLE
 from megaport.parity.inputs import ParityOptions
@@ -14,6 +16,7 @@ from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import STORAGE, Array, Tensor
+from support.oracles import Oracle
 
 ROOT = Path(__file__).resolve().parents[2]
 GPT2 = ROOT / "resources" / "gpt2"
@@ -85,6 +88,11 @@ def convert(subject: Reference, out: Path, *, dtype: str | None = None) -> Path:
     return out
 
 
+def read_oracle(oracle: Oracle, spool: Path) -> Reference:
+    checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=spool)
+    return reference_of(checkpoint, describe_architecture(checkpoint, oracle.architecture))
+
+
 def shapes(size: Size, *, untied: bool) -> dict[str, tuple[int, ...]]:
     h, inner = size.hidden, 4 * size.hidden
     layer = {
@@ -109,10 +117,6 @@ def shapes(size: Size, *, untied: bool) -> dict[str, tuple[int, ...]]:
         "final_layernorm.bias": (h,),
         **({"output_layer.weight": (size.padded, h)} if untied else {}),
     }
-
-
-def layernorm_1p(subject: Reference) -> Reference:
-    return replace(subject, architecture=replace(subject.architecture, layernorm_1p=True))
 
 
 def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
