@@ -41,7 +41,7 @@ class WithoutKernels(FastEngine):
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
         engine = super().load(model_dir, placement)
-        engine._without_kernels("to compare")
+        engine._decide_kernels("to compare")
         return engine
 
 

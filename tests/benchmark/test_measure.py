@@ -9,7 +9,7 @@ import pytest
 from megaport.benchmark.measure import WARM_UPS, measure
 from megaport.benchmark.options import CARD_LENGTH, BenchmarkOptions, Point, points
 from megaport.generate.device import Placement
-from megaport.generate.engines.base import Batch, EngineError, OutOfMemoryError, out_of_memory
+from megaport.generate.engines.base import Batch, EngineError, OutOfMemoryError
 from megaport.generate.model_files import Shape, read_shape
 
 BF16 = Placement("cpu", "bfloat16", "a test")
@@ -71,9 +71,10 @@ def test_an_engine_that_marks_nothing_has_its_end_to_end_time(shape: Shape) -> N
 
 
 def test_out_of_memory_at_one_point_is_a_row(shape: Shape) -> None:
-    row = _row(shape, Double(error=out_of_memory("64 rows", "cuda", "CUDA out of memory")))
+    error = OutOfMemoryError("64 rows", seen="full", expected="room", remedy="Use fewer.")
+    row = _row(shape, Double(error=error))
     assert (row["status"], row["batch"], row["prompt"]) == ("out of memory", 2, 3)
-    assert "smaller batch" in row["reason"]
+    assert "Use fewer" in row["reason"]
     assert "samples" not in row
 
 

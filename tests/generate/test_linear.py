@@ -42,16 +42,12 @@ def test_every_kind_is_the_same_function(
     elif residual is not None:
         wanted = wanted + residual.double()
     kinds: list[type[linear.Linear]] = linear.candidates(dtype)
-    assert linear.Native in kinds or not _compiler()
+    assert linear.Native in kinds or not native.compiler()
     both = [linear.Both] if {linear.Native, linear.Packed} <= set(kinds) else []
     for kind in [*kinds, *both]:
         given = None if residual is None else residual.clone()
         found = kind(weight, bias, gelu)(x, given)
         torch.testing.assert_close(found.double(), wanted, rtol=CLOSE[dtype], atol=CLOSE[dtype])
-
-
-def _compiler() -> bool:
-    return any(map(native.shutil.which, ("g++", "clang++")))
 
 
 def test_without_a_compiler_the_others_are_there(
@@ -75,7 +71,7 @@ def test_a_compiler_that_fails_is_none(
     assert linear.Native not in linear.candidates(torch.float32)
 
 
-@pytest.mark.skipif(not _compiler(), reason="no C++ compiler here")
+@pytest.mark.skipif(not native.compiler(), reason="no C++ compiler here")
 def test_it_is_compiled_once_and_again_where_the_cache_is_gone(fresh: Path) -> None:
     native.library()
     (made,) = fresh.iterdir()

@@ -1,9 +1,12 @@
 """What every engine offers, so that generation, correctness and timing need to know only this."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
+
+import torch
 
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement
@@ -42,6 +45,11 @@ class Batch:
     def width(self) -> int:
         """Columns of the left-padded batch."""
         return max(len(prompt) for prompt in self.prompts)
+
+    @property
+    def padded(self) -> list[list[int]]:
+        """The prompts, each with zeros before it up to `width`."""
+        return [[0] * (self.width - len(prompt)) + list(prompt) for prompt in self.prompts]
 
     @property
     def steps(self) -> int:
@@ -96,10 +104,16 @@ def non_finite(engine: str, dtype: str) -> NonFiniteLogitsError:
     )
 
 
-def out_of_memory(what: str, device: str, cause: object) -> OutOfMemoryError:
-    return OutOfMemoryError(
-        what,
-        seen=f"out of memory on {device} ({str(cause).splitlines()[0]})",
-        expected="room for the weights, the key-value cache and the activations",
-        remedy="Use a smaller batch or max_length, a 16-bit dtype, or `device: cpu`.",
-    )
+@contextmanager
+def memory_for(engine: str, device: str, batch: Batch | None = None) -> Iterator[None]:
+    """Raise OutOfMemoryError, naming the batch (None: the weights), where torch has no memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        what = f"{len(batch.prompts)} rows of {batch.max_length} tokens" if batch else "weights"
+        raise OutOfMemoryError(
+            f"engine {engine}, {what}",
+            seen=f"out of memory on {device} ({str(error).splitlines()[0]})",
+            expected="room for the weights, the key-value cache and the activations",
+            remedy="Use a smaller batch or max_length, a 16-bit dtype, or `device: cpu`.",
+        ) from error

@@ -47,11 +47,10 @@ class Decoding:
         """Read the prompts, left-padded to one width, and choose the first token."""
         width, device = batch.width, self.network.device
         pads = torch.tensor([width - len(prompt) for prompt in batch.prompts])
-        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in batch.prompts]
         positions = (torch.arange(width) - pads[:, None]).clamp_(min=0)
         self._reset(batch, pads, width)
         logits = self.network(
-            torch.tensor(padded, device=device),
+            torch.tensor(batch.padded, device=device),
             positions.to(device),
             torch.arange(width, device=device),
             _prompt_mask(pads, width, self.mask) if pads.any() else None,

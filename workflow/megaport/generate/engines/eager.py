@@ -1,13 +1,10 @@
 """transformers' `model.generate`, as the model card has it: the reference for all others."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
@@ -18,8 +15,8 @@ from megaport.generate.engines.base import (
     EngineError,
     check_length,
     finish,
+    memory_for,
     non_finite,
-    out_of_memory,
 )
 from megaport.generate.sampling import choose, uniforms
 
@@ -36,15 +33,14 @@ class EagerEngine:
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                model_dir, dtype=placement.torch_dtype, local_files_only=True
-            )
+        with memory_for(cls.name, placement.device):
+            try:
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    model_dir, dtype=placement.torch_dtype, local_files_only=True
+                )
+            except (OSError, ValueError, SafetensorError) as error:
+                raise _unloadable(model_dir, error) from error
             model = model.to(placement.device).eval()
-        except torch.OutOfMemoryError as error:
-            raise out_of_memory(f"engine {cls.name}", placement.device, error) from error
-        except (OSError, ValueError, SafetensorError) as error:
-            raise _unloadable(model_dir, error) from error
         # Only what a batch says counts: a stop token of the model's own would cut measurements.
         model.generation_config = GenerationConfig(pad_token_id=0)
         return cls(model, placement)
@@ -52,12 +48,13 @@ class EagerEngine:
     @torch.inference_mode()
     def generate(self, batch: Batch) -> list[list[int]]:
         self._check(batch)
-        watch = _Watch(batch, self.placement.device)
-        with _clear_errors(self.name, batch, self.placement.device):
-            ids, seen = _padded(batch, self.placement.device)
+        device = self.placement.device
+        watch = _Watch(batch, device)
+        seen = [[n >= batch.width - len(p) for n in range(batch.width)] for p in batch.prompts]
+        with memory_for(self.name, device, batch):
             whole = self.model.generate(
-                ids,
-                attention_mask=seen,
+                torch.tensor(batch.padded, device=device),
+                attention_mask=torch.tensor(seen, device=device, dtype=torch.int64),
                 generation_config=GenerationConfig(
                     max_new_tokens=batch.steps,
                     do_sample=False,
@@ -115,22 +112,6 @@ class _Mark(StoppingCriteria):
         if self.mark:
             self.mark()
         return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
-
-
-def _padded(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
-    pads = [batch.width - len(prompt) for prompt in batch.prompts]
-    rows = [[0] * pad + list(prompt) for pad, prompt in zip(pads, batch.prompts, strict=True)]
-    seen = [[0] * pad + [1] * (batch.width - pad) for pad in pads]
-    return torch.tensor(rows, device=device), torch.tensor(seen, device=device)
-
-
-@contextmanager
-def _clear_errors(name: str, batch: Batch, device: str) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        what = f"engine {name}, {len(batch.prompts)} rows of {batch.max_length} tokens"
-        raise out_of_memory(what, device, error) from error
 
 
 def _unloadable(model_dir: Path, error: Exception) -> EngineError:

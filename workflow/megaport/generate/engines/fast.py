@@ -11,10 +11,11 @@ from megaport.generate.engines import fused
 from megaport.generate.engines.base import (
     Batch,
     EngineError,
+    OutOfMemoryError,
     check_length,
     finish,
+    memory_for,
     non_finite,
-    out_of_memory,
 )
 from megaport.generate.engines.decoding import Decoding
 from megaport.generate.engines.network import Network
@@ -36,29 +37,25 @@ class FastEngine:
 
     def __init__(self, network: Network, placement: Placement) -> None:
         self.network, self.placement = network, placement
-        self._without_kernels(fused.missing(placement.device))
+        self._decide_kernels(fused.missing(placement.device))
         self._decoding: Decoding | None = None
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
-        shape = read_shape(model_dir)
-        try:
-            network = _network(shape, model_dir, placement)
-        except torch.OutOfMemoryError as error:
-            raise out_of_memory("engine fast, weights", placement.device, error) from error
-        return cls(network, placement)
+        with memory_for(cls.name, placement.device):
+            return cls(_network(read_shape(model_dir), model_dir, placement), placement)
 
     @torch.inference_mode()
     def generate(self, batch: Batch) -> list[list[int]]:
         check_length(batch, self.network.shape.positions)
         try:
-            decoding = self._open(batch)
-            self._run(decoding, batch)
-            return finish(batch, decoding.produced(batch.steps))
-        except torch.OutOfMemoryError as error:
+            with memory_for(self.name, self.placement.device, batch):
+                decoding = self._open(batch)
+                self._run(decoding, batch)
+                return finish(batch, decoding.produced(batch.steps))
+        except OutOfMemoryError:
             self._decoding = None
-            what = f"engine fast, {len(batch.prompts)} rows of {batch.max_length} tokens"
-            raise out_of_memory(what, self.placement.device, error) from error
+            raise
 
     def _run(self, decoding: Decoding, batch: Batch) -> None:
         decoding.prefill(batch)
@@ -83,22 +80,21 @@ class FastEngine:
     def _new(self, batch: Batch) -> Decoding:
         decoding = Decoding(self.network, batch, fused=self._kernels)
         if decoding.fused and (reason := fused.trial(decoding.fused)):
-            self._without_kernels(reason)
+            self._decide_kernels(reason)
             said = f"engine fast runs without its Triton kernels: {reason}"
             warnings.warn(said, KernelWarning, stacklevel=2)
             decoding = Decoding(self.network, batch)
         return decoding
 
-    def _without_kernels(self, why: str) -> None:
-        """Decode by torch's own kernels from now on, unless there is no reason to."""
-        self._kernels = not why
-        if self.placement.device == "cpu":
+    def _decide_kernels(self, why_not: str) -> None:
+        """From now on decode by the Triton kernels, or, for a reason, by torch's own."""
+        self._kernels = not why_not
+        if self.placement.device == "cuda":
+            without = why_not and f"without Triton kernels: {why_not}"
+            self.note = f"CUDA graphs, {without or 'Triton kernels'}"
+        else:
             tried = self.network.tried
             self.note = f"weights {self.network.kind.name}{tried and f' (tried, GB/s: {tried})'}"
-        else:
-            self.note = (
-                f"CUDA graphs, {f'without Triton kernels: {why}' if why else 'Triton kernels'}"
-            )
 
 
 def _network(shape: Shape, model_dir: Path, placement: Placement) -> Network:

@@ -27,17 +27,21 @@ class NativeError(Exception):
     """It cannot be compiled or loaded here; the message says why."""
 
 
+def compiler() -> str | None:
+    """The path of a C++ compiler, where there is one."""
+    return next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled product. Raises NativeError where there is no compiler, or none that can."""
-    compiler = next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
-    if not compiler:
+    if not (found := compiler()):
         raise NativeError("no g++ or clang++")
-    path = _cache() / f"product-{_digest(compiler)}.so"
+    path = _cache() / f"product-{_digest(found)}.so"
     try:
         ctypes.CDLL(_openmp(), mode=ctypes.RTLD_GLOBAL)
         if not path.is_file():
-            _compile(compiler, path)
+            _compile(found, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         raise NativeError(f"{type(error).__name__}: {error}") from error

@@ -1,7 +1,6 @@
 """transformers' static cache with the forward pass compiled by Inductor."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ from transformers import CompileConfig
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import EngineError
 from megaport.generate.engines.eager import EagerEngine
+from megaport.generate.engines.native import compiler
 
 
 class StaticEngine(EagerEngine):
@@ -42,4 +42,4 @@ def missing_compiler(device: str) -> str:
     """What torch.compile lacks on `device`, or nothing: Triton on CUDA, else a C++ compiler."""
     if device == "cuda":
         return "" if importlib.util.find_spec("triton") else "Triton"
-    return "" if any(map(shutil.which, ("g++", "clang++"))) else "C++ compiler (g++ or clang++)"
+    return "" if compiler() else "C++ compiler (g++ or clang++)"
