@@ -35,7 +35,8 @@ from megaport.convert.export import export_checkpoint  # noqa: E402
 from megaport.convert.export_layouts import model_tree  # noqa: E402
 from megaport.convert.pickle_writer import Leaf  # noqa: E402
 from megaport.convert.torch_writer import add_member, legacy_stream  # noqa: E402
-from megaport.table import Row, Sizes  # noqa: E402
+from megaport.sizes import Sizes  # noqa: E402
+from megaport.table import Row  # noqa: E402
 from megaport.tensors import Array  # noqa: E402
 
 SIZES = Sizes(

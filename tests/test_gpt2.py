@@ -4,7 +4,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from megaport.gpt2 import GPT2
-from megaport.table import Sizes
+from megaport.sizes import Sizes
 
 SIZES = Sizes(padded_vocab_size=128, vocab_size=101, n_positions=8, n_embd=16, n_inner=40, n_head=4)
 
@@ -30,7 +30,7 @@ def test_every_tensor_transformers_saves_has_one_row_with_its_shape(tied: bool) 
 
 
 def test_a_ranks_share_is_cut_on_the_tables_axis_only() -> None:
-    shares = {row.megatron: SIZES.shard_shape(row, 4) for row in GPT2.rows(1, tied=True)}
+    shares = {row.megatron: row.shard_shape(SIZES, 4) for row in GPT2.rows(1, tied=True)}
     assert shares["layers.0.attention.query_key_value.weight"] == (12, 16)
     assert shares["layers.0.attention.dense.weight"] == (16, 4)
     assert shares["layers.0.mlp.dense_h_to_4h.bias"] == (10,)

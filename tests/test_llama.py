@@ -108,8 +108,10 @@ def test_more_ranks_than_groups_are_put_together(tmp_path: Path) -> None:
     assert_written(converted(path, tmp_path)[1], model)
 
 
-def test_what_nobody_states_is_open_in_an_inspection(tmp_path: Path) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch", num_attention_heads=None, kv_channels=None)
+@pytest.mark.parametrize("size", [None, 4])
+def test_what_nobody_states_is_open_in_an_inspection(size: int | None, tmp_path: Path) -> None:
+    args = {"num_attention_heads": None, "kv_channels": size}
+    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
     found = inspect(path, {}, spool=tmp_path)
     assert found["architecture"]["n_head"] is None
     assert found["architecture"]["model_type"] == "llama"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from megaport.convert.move import chunks, copy
 from megaport.convert.transforms import pieces
 from megaport.gpt2 import GPT2
-from megaport.table import Row, Sizes, Transform
+from megaport.sizes import Sizes
+from megaport.table import Row, Transform
 from megaport.tensors import Array
 from support.conversions import ORDERS, expected_qkv
 
@@ -37,7 +38,7 @@ def splits(draw: st.DrawFn) -> tuple[Sizes, int]:
 def shards_of(row: Row, sizes: Sizes, ranks: int) -> list[Array]:
     """Shards whose elements are all different."""
     ranks = ranks if row.axis is not None else 1
-    shape = sizes.shard_shape(row, ranks)
+    shape = row.shard_shape(sizes, ranks)
     count = int(np.prod(shape))
     numbers = np.arange(ranks * count, dtype=np.float64).reshape(ranks, *shape)
     return list(numbers)
@@ -92,7 +93,7 @@ def test_read_from_right_to_left_it_is_the_inverse(
 
 def _kept_rows(row: Row, sizes: Sizes, ranks: int) -> list[int]:
     if row.transform is not Transform.CUT:
-        return [sizes.shard_shape(row, ranks)[0]] * ranks
+        return [row.shard_shape(sizes, ranks)[0]] * ranks
     each = sizes.padded_vocab_size // ranks
     return [min(each, max(0, sizes.vocab_size - rank * each)) for rank in range(ranks)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from megaport.gpt2 import GPT2, QKV
-from megaport.table import numbers_of
+from megaport.sizes import numbers_of
 
 ORDERS = {0: "3,np,hn", 1: "np,hn,3", 2: "np,3,hn", 3: "np,3,hn"}
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}

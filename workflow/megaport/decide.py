@@ -6,7 +6,7 @@ What architectures share; what is particular to one stands in its own file. Stan
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from megaport.errors import MegaportError
 from megaport.table import Decision
@@ -45,8 +45,22 @@ class Facts:
     def said(self, argument: str) -> Any:
         return (self.args or {}).get(argument)
 
-    def choose(self, key: str, argument: str) -> tuple[Any, str]:
-        """The config's `key`, else the args' `argument`, else None; and which it was."""
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What tensors alone say of an `Architecture`, whatever kind it is."""
+        return {
+            "n_layer": self.layers,
+            "n_embd": self.sizes["H"],
+            "n_inner": self.sizes["F"],
+            "padded_vocab_size": self.sizes["V"],
+            "tie_word_embeddings": self.tied,
+            "dtype": self.dtype,
+        }
+
+    def choose(self, key: str, *arguments: str) -> tuple[Any, str]:
+        """The config's `key`, else the first of `arguments` stated, else None; and which it was."""
+        stated = (name for name in arguments if self.said(name) is not None)
+        argument = next(stated, arguments[0])
         said = self.said(argument)
         if key not in self.given:
             return said, f"args.{argument}"
@@ -107,26 +121,61 @@ def _likely_heads(width: int, shards: int) -> str:
     return ", ".join(f"{n} (head size {width // n})" for n in nearest[:5])
 
 
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is one, which flags are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def number(
+    facts: Facts,
+    key: str,
+    *arguments: str,
+    default: float,
+    why: str = "Megatron's default",
+    kind: type[int] | type[float],
+    between: tuple[float, float],
+    expected: str,
+) -> Decision:
+    """What config or args say, `default` where nobody does; `ArchitectureError` for no such number.
+
+    Both bounds are excluded.
+    """
+    value, reason = facts.choose(key, *arguments)
+    if value is None:
+        value, reason = default, f"nobody states it: {why}"
+    low, high = between
+    if not is_number(value) or not isinstance(value, int | kind) or not low < value < high:
+        raise conflict(key, value, expected, "Set the right number")
+    return Decision(key, kind(value), reason, f"{PREFIX}.{key}")
+
+
 def vocabulary(facts: Facts) -> Decision:
     """The rows to keep of the word embedding; all of them where nobody says."""
-    size, reason = facts.choose("vocab_size", "vocab_size")
-    padded = facts.sizes["V"]
-    if size is None:
-        size, reason = padded, "nobody states it: every stored row is kept, padding too"
-    if not isinstance(size, int) or not 1 <= size <= padded:
-        raise conflict("vocab_size", size, f"1 to {padded}, the rows of the embedding", "Lower it")
-    return Decision("vocab_size", size, reason, f"{PREFIX}.vocab_size")
+    key, rows = "vocab_size", facts.sizes["V"]
+    return number(
+        facts,
+        key,
+        key,
+        default=rows,
+        why="every stored row is kept, padding too",
+        kind=int,
+        between=(0, rows + 1),
+        expected=f"1 to {rows}, the rows of the embedding",
+    )
 
 
 def epsilon(facts: Facts, key: str) -> Decision:
     """The epsilon of the norms; Megatron's default where nobody says."""
-    argument = "layernorm_epsilon" if facts.said("norm_epsilon") is None else "norm_epsilon"
-    value, reason = facts.choose(key, argument)
-    if value is None:
-        return Decision(key, EPSILON, "nobody states it: Megatron's default", f"{PREFIX}.{key}")
-    if not isinstance(value, int | float) or not 0 < value < 1:
-        raise conflict(key, value, "a number between 0 and 1", "Correct it")
-    return Decision(key, float(value), reason, f"{PREFIX}.{key}")
+    return number(
+        facts,
+        key,
+        "norm_epsilon",
+        "layernorm_epsilon",
+        default=EPSILON,
+        kind=float,
+        between=(0, 1),
+        expected="a number between 0 and 1",
+    )
 
 
 def zero_centred(facts: Facts) -> Decision:

@@ -5,6 +5,7 @@ from typing import Any
 
 from megaport.activation import decide_activation
 from megaport.decide import Facts, epsilon, heads, vocabulary, zero_centred
+from megaport.sizes import Shape, Sizes
 from megaport.table import (
     FINAL_NORM,
     HEAD,
@@ -13,8 +14,6 @@ from megaport.table import (
     WORD,
     Architecture,
     Row,
-    Shape,
-    Sizes,
     Table,
     Transform,
 )
@@ -137,17 +136,7 @@ def describe(facts: Facts) -> Architecture:
     )
     found = {decision.subject: decision.value for decision in decisions}
     found["n_head"] = found["n_head"] or 0
-    return Architecture(
-        n_layer=facts.layers,
-        n_embd=sizes["H"],
-        n_inner=sizes["F"],
-        n_positions=sizes["P"],
-        padded_vocab_size=sizes["V"],
-        tie_word_embeddings=facts.tied,
-        dtype=facts.dtype,
-        decisions=decisions,
-        **found,
-    )
+    return Architecture(n_positions=sizes["P"], decisions=decisions, **facts.measured, **found)
 
 
 # fmt: off
@@ -180,15 +169,13 @@ GPT2 = Table(
     head=Row(HEAD, "lm_head.weight", ("V", "H"), ("v", "H"), 0, CUT),
     # docs/formats.md, "Where the tensors are": 2019, then January 2021, core, September 2023.
     modules={
-        QKV: QKV, "self_attention.query_key_value": QKV, "self_attention.linear_qkv": QKV,
-        DENSE: DENSE, "self_attention.dense": DENSE, "self_attention.linear_proj": DENSE,
-        UP: UP, "mlp.linear_fc1": UP,
-        DOWN: DOWN, "mlp.linear_fc2": DOWN,
-        INPUT_NORM: INPUT_NORM, "input_norm": INPUT_NORM,
-        POST_NORM: POST_NORM, "post_attention_norm": POST_NORM, "pre_mlp_layernorm": POST_NORM,
+        "self_attention.query_key_value": QKV, "self_attention.linear_qkv": QKV,
+        "self_attention.dense": DENSE, "self_attention.linear_proj": DENSE,
+        "mlp.linear_fc1": UP, "mlp.linear_fc2": DOWN,
+        "input_norm": INPUT_NORM, "final_norm": FINAL_NORM,
+        "post_attention_norm": POST_NORM, "pre_mlp_layernorm": POST_NORM,
     },
     fused={"self_attention.linear_qkv": INPUT_NORM, "mlp.linear_fc1": POST_NORM},
-    final={FINAL_NORM: FINAL_NORM, "final_norm": FINAL_NORM},
     arguments={
         "position_embedding_type": (
             ("learned_absolute", "absolute", "megatron.enums.PositionEmbeddingType(2)",

@@ -128,6 +128,8 @@ READER = (
     "decide.py",
     "gpt2.py",
     "llama.py",
+    "llama_numbers.py",
+    "sizes.py",
     "table.py",
     "tensors.py",
 )

@@ -1,17 +1,18 @@
 """What an architecture is: one table of tensors, and the words that a table is written in.
 
 Nothing here knows the name of a tensor: `gpt2.py` does. A row is a tensor of the Hugging Face
-model and the Megatron tensor it comes from. Shapes are laws in symbols, which `Sizes` turns into
-numbers: V padded vocabulary, v vocabulary, P positions, H hidden, F feed-forward, D head size,
-A all heads of the queries, K all heads of the keys, Q queries, keys and values; 3H is 3 x H.
-Needs nothing but the standard library.
+model and the Megatron tensor it comes from; shapes are laws in symbols (`sizes.py`). Needs nothing
+but the standard library.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
+
+from megaport.sizes import Law, Shape, Sizes, cut
 
 # What every Megatron calls these, whatever the model.
 WORD, HEAD = "word_embeddings.weight", "output_layer.weight"
@@ -23,8 +24,6 @@ LAYER = "layers.{n}."
 # Trainer's defaults get a loss of NaN after a step, and CPUs compute nothing else as fast.
 LOADED_IN = "float32"
 _LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)")
-Law = tuple[str, ...]
-Shape = tuple[int, ...]
 
 
 class Transform(Enum):
@@ -71,6 +70,11 @@ class Row:
     optional: bool = False
 
     @property
+    def leaf(self) -> str:
+        """Megatron's name within its layer; the whole name outside the layers."""
+        return self.megatron.removeprefix(LAYER)
+
+    @property
     def stored(self) -> tuple[Law, int | None, int, bool]:
         """What rows that share a Megatron tensor say alike."""
         return self.megatron_shape, self.axis, self.parts, self.optional
@@ -80,60 +84,15 @@ class Row:
         """A norm's weight: what `layernorm_1p` stores with 1 subtracted."""
         return self.megatron.endswith("layernorm.weight")
 
+    def shard_shape(self, sizes: Sizes, shards: int) -> Shape:
+        """What one of `shards` shards holds of the Megatron tensor."""
+        return cut(sizes.shape(self.megatron_shape), self.axis, shards)
+
     def at(self, layer: int) -> "Row":
         """This row with the layer number in both names."""
         return replace(
             self, megatron=self.megatron.format(n=layer), target=self.target.format(n=layer)
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """What the symbols of the shape laws stand for, and the number of attention heads.
-
-    `n_group` keys and values are shared by `n_head` queries; None means that each has its own.
-    `head_size` of None means `n_embd` / `n_head`.
-    """
-
-    padded_vocab_size: int
-    vocab_size: int
-    n_positions: int
-    n_embd: int
-    n_inner: int
-    n_head: int
-    n_group: int | None = None
-    head_size: int | None = None
-
-    @property
-    def groups(self) -> int:
-        return self.n_group or self.n_head
-
-    @property
-    def width(self) -> int:
-        """The size of one attention head."""
-        return self.head_size or self.n_embd // self.n_head
-
-    @property
-    def symbols(self) -> dict[str, int]:
-        return {
-            "V": self.padded_vocab_size,
-            "v": self.vocab_size,
-            "P": self.n_positions,
-            "H": self.n_embd,
-            "F": self.n_inner,
-            "D": self.width,
-            "A": self.width * self.n_head,
-            "K": self.width * self.groups,
-            "Q": self.width * (self.n_head + 2 * self.groups),
-        }
-
-    def shape(self, law: Law) -> tuple[int, ...]:
-        """The numbers of a shape law, e.g. ("3H", "H") -> (3072, 1024)."""
-        return numbers_of(law, self.symbols)
-
-    def shard_shape(self, row: Row, shards: int) -> tuple[int, ...]:
-        """What one of `shards` shards holds of `row`'s Megatron tensor."""
-        return cut(self.shape(row.megatron_shape), row.axis, shards)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,23 +118,6 @@ class Architecture(Sizes):
     sliding_window: int | None = None
 
 
-def factor_of(symbol: str) -> tuple[int, str]:
-    """The number and the letters of a law's entry: "3H" -> (3, "H")."""
-    letters = symbol.lstrip("0123456789")
-    return int(symbol[: -len(letters)] or 1), letters
-
-
-def numbers_of(law: Law, symbols: Mapping[str, int]) -> tuple[int, ...]:
-    """The numbers of a shape law; KeyError for a symbol that has none."""
-    factors = (factor_of(symbol) for symbol in law)
-    return tuple(number * symbols[letters] for number, letters in factors)
-
-
-def cut(shape: tuple[int, ...], axis: int | None, shards: int) -> tuple[int, ...]:
-    """The shape of one of `shards` equal shards along `axis`; the whole where that is None."""
-    return tuple(n // shards if place == axis else n for place, n in enumerate(shape))
-
-
 def split_layer(name: str) -> tuple[int, str] | None:
     """`layers.N.leaf` as (N, leaf); None for a name outside the layers."""
     found = _LAYER.fullmatch(name)
@@ -186,14 +128,20 @@ def layer_name(number: int, leaf: str) -> str:
     return LAYER.format(n=number) + leaf
 
 
+def leaves_of(names: Iterable[str]) -> frozenset[str]:
+    """The names, within their layers, of the tensors that are in one."""
+    return frozenset(place[1] for place in map(split_layer, names) if place)
+
+
 @dataclass(frozen=True)
 class Table:
     """An architecture, of a `kind`: its tensors, `first` in the first pipeline stage, `last` in the
     last.
 
-    Canonical names are those of the rows' `megatron`. `modules` and `final` map every name that a
-    module inside or after the layers had to the canonical one; `fused` maps a linear layer to the
-    norm that Transformer Engine keeps inside it, as `layer_norm_weight` and `layer_norm_bias`.
+    Canonical names are those of the rows' `megatron`. `modules` maps every other name that a module
+    inside or after the layers had to the canonical one; `fused` maps a linear layer, by the name it
+    had then, to the norm that Transformer Engine keeps inside it, as `layer_norm_weight` and
+    `layer_norm_bias`.
     `arguments` are those that mean something of this architecture, as in `checkpoint.arguments`;
     `features` gives what the shapes of a layer's tensors show that it cannot express, and where.
     `recognise` says whether tensors of these names are this architecture's; `describe` makes the
@@ -207,33 +155,42 @@ class Table:
     head: Row
     modules: Mapping[str, str]
     fused: Mapping[str, str]
-    final: Mapping[str, str]
     arguments: Mapping[str, tuple[tuple[Any, ...], str]]
     features: Callable[[Mapping[str, Shape]], Iterator[tuple[str, str]]]
     recognise: Callable[[Collection[str]], bool]
     describe: Callable[[Any], Architecture]
     config: Callable[[Architecture], dict[str, Any]]
-    _rows: dict[str, Row] = field(init=False, repr=False, compare=False)
-    _leaves: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        every = (*self.first, *self.layer, *self.last, self.head)
-        by_name = {row.megatron.removeprefix(LAYER): row for row in every}
-        for row in every:
-            if row.stored != by_name[row.megatron.removeprefix(LAYER)].stored:
+        for row in self.every:
+            if row.stored != self._rows[row.leaf].stored:
                 raise ValueError(f"rows disagree on how {row.megatron} is stored")
-        stored = {
-            f"{module}.{kind}": f"{target}.{kind}"
-            for module, target in self.modules.items()
-            for kind in ("weight", "bias")
-        } | {
-            f"{module}.layer_norm_{kind}": f"{target}.{kind}"
-            for module, target in self.fused.items()
-            for kind in ("weight", "bias")
-        }
-        leaves = {leaf: target for leaf, target in stored.items() if target in by_name}
-        object.__setattr__(self, "_rows", {**by_name, HEAD_COPY: by_name[WORD]})
-        object.__setattr__(self, "_leaves", leaves)
+
+    @property
+    def every(self) -> tuple[Row, ...]:
+        """The rows of all places, those of one layer once."""
+        return (*self.first, *self.layer, *self.last, self.head)
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        by_name = {row.leaf: row for row in self.every}
+        return {**by_name, HEAD_COPY: by_name[WORD]}
+
+    def _known(self, rows: tuple[Row, ...]) -> dict[str, str]:
+        """The canonical name, within its layer, by each of the names that tensors of `rows` had."""
+        own = {row.leaf: row.leaf for row in rows}
+        renamed = [(f"{name}.", f"{module}.") for name, module in self.modules.items()]
+        renamed += [(f"{name}.layer_norm_", f"{norm}.") for name, norm in self.fused.items()]
+        pairs = ((a + kind, b + kind) for a, b in renamed for kind in ("weight", "bias"))
+        return own | {name: canonical for name, canonical in pairs if canonical in own}
+
+    @cached_property
+    def _leaves(self) -> dict[str, str]:
+        return self._known(self.layer)
+
+    @cached_property
+    def _ends(self) -> dict[str, str]:
+        return self._known(self.last)
 
     def leaf(self, native: str) -> str | None:
         """The canonical name, within its layer, of a tensor of a layer by any of its names."""
@@ -242,12 +199,10 @@ class Table:
     def name(self, native: str) -> str | None:
         """The canonical name of what a stack of layers holds: `layers.N...` or the final norm."""
         place = split_layer(native)
-        if place:
-            leaf = self.leaf(place[1])
-            return layer_name(place[0], leaf) if leaf else None
-        module, _, kind = native.rpartition(".")
-        name = f"{self.final.get(module)}.{kind}"
-        return name if name in self._rows else None
+        if not place:
+            return self._ends.get(native)
+        leaf = self.leaf(place[1])
+        return layer_name(place[0], leaf) if leaf else None
 
     def outside(self, native: str) -> str | None:
         """The canonical name of what is before or after the layers: embeddings and head."""
@@ -266,7 +221,7 @@ class Table:
 
         Of the optional rows of a layer those whose Megatron name is among `leaves`.
         """
-        kept = [r for r in self.layer if not r.optional or r.megatron.removeprefix(LAYER) in leaves]
+        kept = [row for row in self.layer if not row.optional or row.leaf in leaves]
         yield from self.first
         for number in range(layers):
             yield from (row.at(number) for row in kept)

@@ -6,7 +6,7 @@ from typing import Any
 from megaport.checkpoint.merge import measured
 from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint
 from megaport.decide import Facts
-from megaport.table import HEAD, WORD, Architecture, split_layer
+from megaport.table import HEAD, WORD, Architecture, leaves_of
 from megaport.tensors import TORCH_NAME
 
 
@@ -24,7 +24,7 @@ def describe_architecture(
         given={key: value for key, value in overrides.items() if value is not None},
         args=checkpoint.args,
         sizes=measured(checkpoint.table, tensors),
-        leaves=frozenset(place[1] for place in map(split_layer, tensors) if place),
+        leaves=leaves_of(tensors),
         layers=checkpoint.layers,
         tied=HEAD not in tensors,
         shards=max(len(shards) // rows[name].parts for name, shards in tensors.items()),

@@ -9,7 +9,7 @@ import numpy as np
 from megaport.checkpoint.arena import Arena
 from megaport.checkpoint.stages import Shards
 from megaport.errors import MegaportError
-from megaport.table import cut
+from megaport.sizes import cut
 from megaport.tensors import Tensor, total_bytes
 
 _MOST_LAYERS = 10_000  # the deepest GPT-2 that Megatron's papers train has 105

@@ -6,7 +6,8 @@ from typing import Any
 
 from megaport.checkpoint.arguments import HYBRID, MLA, MOE, T5, features_of_args
 from megaport.errors import MegaportError
-from megaport.table import Shape, Table, split_layer
+from megaport.sizes import Shape
+from megaport.table import Table, split_layer
 
 # Names that no table has, and what they belong to; the first that matches counts.
 _NAMES = (

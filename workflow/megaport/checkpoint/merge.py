@@ -13,7 +13,8 @@ from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import Checkpoint, joined_shape
 from megaport.checkpoint.stages import Parts, Shards, Stage
 from megaport.checkpoint.version import decide_version
-from megaport.table import Row, Table, cut, factor_of, layer_name, numbers_of, split_layer
+from megaport.sizes import cut, factor_of, numbers_of
+from megaport.table import Row, Table, layer_name, leaves_of, split_layer
 from megaport.tensors import FLOATS
 
 
@@ -39,8 +40,7 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     check_statements(parts, tensors, overridden=version is not None)
     collapse_copies(table, tensors, findings)
     tied = settle_head(tensors, parts.args, findings, copies)
-    leaves = {place[1] for place in map(split_layer, tensors) if place}
-    rows = list(table.rows(layers, tied=tied.value, leaves=leaves))
+    rows = list(table.rows(layers, tied=tied.value, leaves=leaves_of(tensors)))
     _check_names(rows, tensors, findings)
     _check_shapes(table, tensors, findings)
     _check_dtypes(tensors, findings)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megaport.table import HEAD, Decision, Row, Table, split_layer
+from megaport.table import HEAD, Decision, Row, Table, leaves_of
 from megaport.tensors import Tensor
 
 # Families whose model is Megatron core's: their names, MLP and args mean what core's mean.
@@ -47,8 +47,7 @@ class Checkpoint:
     @property
     def rows(self) -> tuple[Row, ...]:
         """What the checkpoint holds and what becomes of it, in the order of the forward pass."""
-        leaves = {place[1] for place in map(split_layer, self.tensors) if place}
-        tied = HEAD not in self.tensors
+        tied, leaves = HEAD not in self.tensors, leaves_of(self.tensors)
         return tuple(self.table.rows(self.layers, tied=tied, leaves=leaves))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megaport.decide import is_number
 from megaport.errors import MegaportError
 from megaport.table import Decision
 
@@ -63,8 +64,7 @@ def decide_version(
 
 
 def _known(source: str, stated: Any) -> float:
-    number = isinstance(stated, int | float) and not isinstance(stated, bool)
-    if number and float(stated) in ORDERS:
+    if is_number(stated) and stated in ORDERS:
         return float(stated)
     raise UnknownVersionError(
         f"{source}: checkpoint_version",

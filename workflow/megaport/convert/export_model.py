@@ -13,7 +13,8 @@ from megaport.convert.pickle_writer import Leaf
 from megaport.convert.transforms import pieces
 from megaport.convert.weights import read_config, read_weights
 from megaport.gpt2 import GPT2, sizes_of
-from megaport.table import Row, Sizes
+from megaport.sizes import Sizes
+from megaport.table import Row
 from megaport.tensors import STORAGE, Array, Tensor
 
 # Causal masks that transformers before 4.30 saved; they hold no weights.
@@ -46,7 +47,7 @@ class Gpt2:
         Rows that pad the vocabulary are zeros. Memory while written: one shard.
         """
         held = ranks if row.axis is not None else 1
-        shape = self.sizes.shard_shape(row, held)
+        shape = row.shard_shape(self.sizes, held)
 
         def read() -> Iterator[Array]:
             tensor = self.tensors[row.target]

@@ -11,7 +11,7 @@ from megaport.convert.torch_writer import write_torch_zip
 from megaport.convert.weights import read_config, read_weights
 from megaport.gpt2 import GPT2
 from megaport.llama import LLAMA
-from megaport.table import LAYER, WORD
+from megaport.table import WORD
 from megaport.tensors import Array
 
 
@@ -31,7 +31,7 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
     table = GPT2 if config["model_type"] == "gpt2" else LLAMA
     tied = config.get("tie_word_embeddings", True)
     layers = config.get("n_layer") or config["num_hidden_layers"]
-    held = {row.megatron.removeprefix(LAYER) for row in table.layer if row.at(0).target in leaves}
+    held = {row.leaf for row in table.layer if row.at(0).target in leaves}
     rows = table.rows(layers, tied=tied, leaves=held)
     tree = {row.target: leaves[row.target] for row in rows}
     if tied:

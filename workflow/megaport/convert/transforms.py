@@ -8,7 +8,8 @@ Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 inc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from megaport.table import Row, Sizes, Transform
+from megaport.sizes import Sizes
+from megaport.table import Row, Transform
 from megaport.tensors import Array
 
 # The row order of a rank's query_key_value (formats.md), as axes of [3, heads, head size].
@@ -46,7 +47,7 @@ class Pieces:
 
 
 def pieces(row: Row, shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
-    """Pair shards (TP-rank order, shapes as `Sizes.shard_shape`) with GPT-2's tensor of `row`."""
+    """Pair shards (TP-rank order, shapes as `Row.shard_shape`) with GPT-2's tensor of `row`."""
     match row.transform:
         case Transform.HEADS:
             return _heads(shards, sizes, qkv_order)

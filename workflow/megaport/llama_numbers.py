@@ -1,0 +1,189 @@
+"""The class and the numbers of a Llama, each decided from its args, configuration and tensors."""
+
+import math
+from typing import Any
+
+from megaport.decide import (
+    PREFIX,
+    Facts,
+    conflict,
+    epsilon,
+    heads,
+    is_number,
+    number,
+    vocabulary,
+    zero_centred,
+)
+from megaport.table import Architecture, Decision
+
+# Names of modules that decide something.
+QKV, PROJ = "self_attention.linear_qkv", "self_attention.linear_proj"
+QUERY_NORM, FC2 = "self_attention.q_layernorm", "mlp.linear_fc2"
+# Megatron's defaults of rotary_base and of use_rope_scaling's numbers, which no argument changes
+# but the factor (megatron/core/models/common/embeddings/rotary_pos_embedding.py, _apply_scaling).
+BASE, FACTOR = 10_000, 8.0
+LLAMA3 = {
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+# LlamaConfig's keys, and what `Architecture` calls them.
+NAMES = {
+    "head_dim": "head_size",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_key_value_heads": "n_group",
+    "rms_norm_eps": "layer_norm_epsilon",
+}
+FREE = (*NAMES, "model_type", "rope_theta", "vocab_size")
+
+
+def describe(facts: Facts) -> Architecture:
+    """Numbers in GPT2Config's terms from LlamaConfig's keys; `ArchitectureError` as GPT-2's."""
+    sizes = facts.sizes
+    stored = {
+        "num_hidden_layers": (facts.layers, "layers"),
+        "hidden_size": (sizes["H"], "columns of the word embedding"),
+        "intermediate_size": (sizes["F"], f"columns of {FC2}"),
+        "tie_word_embeddings": (facts.tied, "whether a head of its own is stored"),
+    }
+    facts.refuse_contradictions(stored, FREE)
+    n_head = _heads(facts)
+    size = sizes["A"] // n_head.value if n_head.value else 0
+    width = Decision("head_dim", size, f"columns of {PROJ} / heads")
+    window = _window(facts)
+    decisions = (
+        _class(facts, windowed=window.value is not None),
+        n_head,
+        _groups(facts, n_head.value, size),
+        width,
+        _positions(facts),
+        _base(facts),
+        _scaling(facts),
+        window,
+        vocabulary(facts),
+        epsilon(facts, "rms_norm_eps"),
+        zero_centred(facts),
+    )
+    if size:
+        _refuse_others(facts, width, "kv_channels", facts.said("kv_channels"))
+    found = {NAMES.get(one.subject, one.subject): one.value for one in decisions}
+    found["n_head"] = found["n_head"] or 0
+    return Architecture(activation_function="silu", decisions=decisions, **facts.measured, **found)
+
+
+def _heads(facts: Facts) -> Decision:
+    key, size = "num_attention_heads", facts.sizes.get("D")
+    if not size or key in facts.given:
+        return heads(facts, key, facts.sizes["A"])
+    count, rest = divmod(facts.sizes["A"], size)
+    said = facts.said(key)
+    if rest or said not in (None, count):
+        expected = f"{count}, by the size of {QUERY_NORM}"
+        raise conflict(key, said, expected, "Get the whole checkpoint again")
+    return Decision(key, count, f"columns of {PROJ} / size of {QUERY_NORM}")
+
+
+def _groups(facts: Facts, n_head: int, width: int) -> Decision:
+    """The keys and values that the rows of linear_qkv leave room for, beside the queries."""
+    key = "num_key_value_heads"
+    if not width:
+        return Decision(key, 0, "follows from the number of heads", f"{PREFIX}.{key}")
+    groups, rest = divmod(facts.sizes["Q"] - facts.sizes["A"], 2 * width)
+    if rest or groups < 1 or n_head % groups or groups % facts.shards:
+        seen = f"{facts.sizes['Q']} rows of {QKV} for {n_head} heads of {width}"
+        expected = "a whole number of groups that share a key and a value"
+        raise conflict("num_attention_heads", seen, expected, "Set the right number of heads")
+    found = Decision(key, groups, f"rows of {QKV} beside those of {n_head} heads")
+    said = facts.said("num_query_groups") if facts.said("group_query_attention") else None
+    _refuse_others(facts, found, "num_query_groups", said)
+    return found
+
+
+def _refuse_others(facts: Facts, found: Decision, argument: str, said: Any) -> None:
+    """`ArchitectureError` where config or args say something else than tensors do."""
+    for where, value in (("config", facts.given.get(found.subject)), (f"args.{argument}", said)):
+        if value not in (None, found.value):
+            expected = f"{found.value}: {found.reason}"
+            raise conflict(found.subject, f"{value} ({where})", expected, "Correct the heads")
+
+
+def _class(facts: Facts, *, windowed: bool) -> Decision:
+    """Which of the classes can express the tensors and args, and which is taken."""
+    able: tuple[str, ...]
+    bias, norm = f"{QKV}.bias" in facts.leaves, f"{QUERY_NORM}.weight" in facts.leaves
+    if bias and norm:
+        raise conflict("model_type", "biases and norms of queries and keys", "one of them", "Stop")
+    if norm:
+        able, reason = ("qwen3",), "RMSNorm on queries and keys"
+    elif bias:
+        able, reason = ("qwen2",), "biases on query, key and value alone"
+    elif windowed:
+        able, reason = ("mistral",), "a window of attention"
+    else:
+        able, reason = ("llama", "mistral"), "no biases, no norms of queries and keys, no window"
+    chosen = facts.given.get("model_type", able[0])
+    if chosen not in able:
+        raise conflict("model_type", chosen, f"{' or '.join(able)}: {reason}", "Remove the key")
+    return Decision("model_type", chosen, reason, f"{PREFIX}.model_type")
+
+
+def _positions(facts: Facts) -> Decision:
+    key = "max_position_embeddings"
+    return number(
+        facts,
+        key,
+        key,
+        "seq_length",
+        default=2048,
+        why="LlamaConfig's default; positions are rotary",
+        kind=int,
+        between=(0, math.inf),
+        expected="a whole number of positions",
+    )
+
+
+def _base(facts: Facts) -> Decision:
+    return number(
+        facts,
+        "rope_theta",
+        "rotary_base",
+        default=BASE,
+        kind=float,
+        between=(1, 1e18),
+        expected="a base above 1",
+    )
+
+
+def _scaling(facts: Facts) -> Decision:
+    """Of rotary positions, in the words of transformers' rope_parameters."""
+    scaled = facts.said("use_rope_scaling") or facts.said("rope_scaling")
+    factor = facts.said("rope_scaling_factor")
+    factor = FACTOR if factor is None else factor
+    shrunk = facts.said("rotary_seq_len_interpolation_factor") or 1
+    for name, value in (("factor", factor), ("interpolation", shrunk)):
+        if not is_number(value) or not 0 < value < 1e9:
+            raise conflict(f"rope_scaling {name}", value, "a positive number", "Correct it")
+    if scaled and shrunk != 1:
+        both = "use_rope_scaling and rotary_seq_len_interpolation_factor"
+        raise conflict("rope_scaling", both, "one of them, which transformers can say", "Stop")
+    if scaled:
+        words = {"rope_type": "llama3", "factor": float(factor), **LLAMA3}
+        return Decision("rope_scaling", words, "use_rope_scaling: Llama 3.1's, by wave length")
+    if shrunk != 1:
+        words = {"rope_type": "linear", "factor": float(shrunk)}
+        return Decision("rope_scaling", words, "rotary_seq_len_interpolation_factor")
+    return Decision("rope_scaling", None, "no use_rope_scaling in the args")
+
+
+def _window(facts: Facts) -> Decision:
+    """Megatron's window counts the tokens before the one that looks, transformers' that one too."""
+    said = facts.said("window_size")
+    if said is None:
+        return Decision("sliding_window", None, "no window_size in the args")
+    pair = isinstance(said, list | tuple) and len(said) == 2
+    if pair and said[0] == -1 and said[1] in (0, -1):
+        return Decision("sliding_window", None, f"window_size {said} is no window")
+    if not pair or not isinstance(said[0], int) or said[0] < 0 or said[1] != 0:
+        raise conflict("sliding_window", said, "window_size (tokens before, 0)", "Correct it")
+    return Decision("sliding_window", said[0] + 1, f"window_size {said}, and the token itself")
