@@ -61,7 +61,7 @@ def test_a_bomb_that_lies_about_its_size_refused(size: int, tmp_path: Path) -> N
 def test_inflation_stops_at_the_size_the_directory_gives(tmp_path: Path, monkeypatch) -> None:
     written: list[int] = []
     monkeypatch.setattr(
-        "megaport.checkpoint.spool._write_all", lambda _, part: written.append(len(part))
+        "megaport.checkpoint.spool.write_all", lambda _, part: written.append(len(part))
     )
     bomb = File(MODEL, bytes(60 << 20), method=8, size=5000)
     refused(zipped(bomb), tmp_path, "another size")

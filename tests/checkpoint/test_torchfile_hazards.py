@@ -200,7 +200,7 @@ def test_legacy_cut_at_every_byte_refused() -> None:
 
 
 def test_a_storage_in_the_legacy_header_refused() -> None:
-    refused(legacy_file(b"N", {}, system=storage()), "header")
+    refused(legacy_file(b"N", {}, system=storage()), "tensor's storage")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import mmap
 import os
 import tempfile
+import weakref
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from megaport.checkpoint.spool import SpoolError
+from megaport.checkpoint.spool import SpoolError, write_all
 from megaport.tensors import STORAGE, Tensor
 
 
@@ -20,8 +22,6 @@ class Arena:
         self.spool = spool
         self.capacity = capacity
         self._used = 0
-        self._descriptor = -1
-        self._view: memoryview | None = None
 
     def keep(self, tensor: Tensor) -> Tensor:
         """The same values as a view over the scratch file, so that memory holds none of them.
@@ -31,36 +31,27 @@ class Arena:
         data = np.ascontiguousarray(tensor.array)
         start = -(-self._used // self.ALIGNED) * self.ALIGNED
         try:
-            view = self._view or self._open()
-            self._write(data.reshape(-1).view(np.uint8).data, start)
+            descriptor, view = self._file
+            write_all(descriptor, bytes(start - self._used))
+            write_all(descriptor, data.reshape(-1).view(np.uint8).data)
         except OSError as error:
-            raise self._failed(error) from error
+            raise SpoolError(
+                str(self.spool),
+                seen=error.strerror or type(error).__name__,
+                expected=f"room for up to {self.capacity} bytes of scratch",
+                remedy="Free space, or point `store` at a larger disk, and run again.",
+            ) from error
         self._used = start + data.nbytes
         flat = np.frombuffer(view, STORAGE[tensor.dtype], data.size, start)
         return Tensor(tensor.dtype, flat.reshape(data.shape))
 
-    def _open(self) -> memoryview:
+    @cached_property
+    def _file(self) -> tuple[int, memoryview]:
+        """Where to write, and the same bytes to read."""
         self.spool.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.spool) as file:
             file.truncate(self.capacity)
-            self._descriptor = os.dup(file.fileno())
+            descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, descriptor)
         # The mapping is only read: a full disk must be an error of write, not a signal.
-        self._view = memoryview(mmap.mmap(self._descriptor, self.capacity, access=mmap.ACCESS_READ))
-        return self._view
-
-    def _write(self, data: memoryview, start: int) -> None:
-        done = 0
-        while done < len(data):
-            done += os.pwrite(self._descriptor, data[done : done + (1 << 28)], start + done)
-
-    def _failed(self, error: OSError) -> SpoolError:
-        return SpoolError(
-            str(self.spool),
-            seen=error.strerror or type(error).__name__,
-            expected=f"room for up to {self.capacity} bytes of scratch",
-            remedy="Free space, or point `store` at a larger disk, and run again.",
-        )
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        return descriptor, memoryview(mmap.mmap(descriptor, self.capacity, access=mmap.ACCESS_READ))

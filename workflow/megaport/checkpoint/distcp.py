@@ -10,7 +10,7 @@ from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.regions import Region
-from megaport.checkpoint.storages import MOST_DIMENSIONS, MOST_ELEMENTS
+from megaport.checkpoint.storages import MOST_DIMENSIONS, shape_of
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import Tensor
@@ -149,7 +149,7 @@ def _attributes(value: Any, where: str) -> dict[str, Any]:
 
 
 def _place(value: Any, where: str) -> Place:
-    sizes = value if isinstance(value, list | tuple) and len(value) <= MOST_DIMENSIONS else [None]
-    if all(type(n) is int and 0 <= n < MOST_ELEMENTS for n in sizes):
-        return tuple(sizes)
+    shape = shape_of(value)
+    if shape is not None:
+        return shape
     raise _bad(where, shown_text(value), f"at most {MOST_DIMENSIONS} sizes, whole numbers")

@@ -117,11 +117,7 @@ def _check_torch(region: Region) -> None:
 def _open(path: Path, spool: Path) -> Files:
     if path.is_dir():
         paths, chosen = _on_disk(path)
-        content, facts = (
-            {name: map_file(paths[full], name) for name, full in kind.items()}
-            for kind in (chosen.content, chosen.facts)
-        )
-        return Files(content, facts, chosen.folder, chosen.ignored)
+        return _opened(chosen, lambda full, name: map_file(paths[full], name))
     region = map_file(path)
     if is_zip(region):
         members = read_members(region)
@@ -158,12 +154,18 @@ def _archived(region: Region, members: Mapping[str, Member], spool: Path) -> Fil
     deflated = [member.size for member in wanted if member.method == DEFLATED]
     if deflated:
         check_budget(region.name, sum(deflated), region.size, spool)
+    stored = [member for member in wanted if member.method == STORED]
+    return _opened(chosen, lambda full, _: _bytes(members[full], spool), stored)
+
+
+def _opened(
+    chosen: Selection, bytes_of: Callable[[str, str], Region], unchecked: Iterable[Member] = ()
+) -> Files:
     content, facts = (
-        {name: _bytes(members[full], spool) for name, full in kind.items()}
+        {name: bytes_of(full, name) for name, full in kind.items()}
         for kind in (chosen.content, chosen.facts)
     )
-    stored = [member for member in wanted if member.method == STORED]
-    return Files(content, facts, chosen.folder, chosen.ignored, stored)
+    return Files(content, facts, chosen.folder, chosen.ignored, unchecked)
 
 
 def _bytes(member: Member, spool: Path) -> Region:
@@ -175,9 +177,9 @@ def _tracker(member: Member, spool: Path) -> bytes:
         raise bad_archive(member.body.name, f"a tracker of {member.size} bytes", "a short text")
     if member.method == STORED:
         check_crc(member)
-        return bytes(member.body.view)
-    check_budget(member.body.name, member.size, member.body.size, spool)
-    return bytes(inflate(member, spool).view)
+    else:
+        check_budget(member.body.name, member.size, member.body.size, spool)
+    return bytes(_bytes(member, spool).view)
 
 
 def _on_disk(root: Path) -> tuple[dict[str, Path], Selection]:

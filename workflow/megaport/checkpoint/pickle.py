@@ -9,7 +9,7 @@ from itertools import islice
 from typing import IO, Any, cast
 
 from megaport.checkpoint.pickle_bounds import check_tree
-from megaport.checkpoint.pickle_errors import BadPickleError, damaged, too_large
+from megaport.checkpoint.pickle_errors import damaged, too_large
 from megaport.checkpoint.pickle_machine import Machine, PersistentLoader
 from megaport.checkpoint.regions import Region, RegionReader
 from megaport.errors import shown_text
@@ -73,34 +73,32 @@ _OPERATIONS: dict[str, Operation] = {
 }
 
 
-def read_pickle(region: Region) -> Any:
+def read_pickle(region: Region, load: PersistentLoader | None = None) -> Any:
     """The one pickle that `region` holds, as dicts, lists, tuples, scalars, text, bytes, Records.
 
-    Sets become lists, paths text, named tuples, enums, arrays and every other class a `Record`;
-    nothing is imported or executed. Raises `ForbiddenGlobalError` for names of code,
+    `load` answers persistent ids, such as those of storages; without it there may be none. Sets
+    become lists, paths text, named tuples, enums, arrays and every other class a `Record`; nothing
+    is imported or executed. Raises `ForbiddenGlobalError` for names of code,
     `PickleTooLargeError` beyond the bounds, `BadPickleError` for anything damaged, also for bytes
     after the pickle's end.
     """
-    value, end = read_stream(region, 0, lambda _: _no_storages(region))
-    refuse_more(region, end)
-    return value
-
-
-def refuse_more(region: Region, end: int) -> None:
-    """`BadPickleError` unless a pickle that ended at `end` is all there is."""
+    value, end = read_stream(region, 0, load)
     if end != region.size:
         seen = f"{region.size - end} bytes after the end of its pickle"
         raise damaged(region.name, seen, "nothing there")
+    return value
 
 
-def read_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
-    """The pickle that starts at `position` and where it ends; `load` answers persistent ids."""
+def read_stream(
+    region: Region, position: int, load: PersistentLoader | None = None
+) -> tuple[Any, int]:
+    """The pickle that starts at `position`, as `read_pickle`, and where it ends."""
     value, end = skip_stream(region, position, load)
     check_tree(region.name, value, end - position)
     return value, end
 
 
-def skip_stream(region: Region, position: int, load: PersistentLoader) -> tuple[Any, int]:
+def skip_stream(region: Region, position: int, load: PersistentLoader | None) -> tuple[Any, int]:
     """The same, for a value that nobody walks: its size and depth are not bounded."""
     file = RegionReader(region, position)
     machine = Machine(region.name, load, lambda: file.tell() - position)
@@ -149,7 +147,3 @@ def _check_protocol(region: Region, version: Any, first: bool) -> None:
         raise damaged(region.name, "a second pickle header", "one at the start")
     if version > _NEWEST_PROTOCOL:
         raise damaged(region.name, f"pickle protocol {version}", f"at most {_NEWEST_PROTOCOL}")
-
-
-def _no_storages(region: Region) -> BadPickleError:
-    raise damaged(region.name, "a reference to a tensor's storage", "a pickle without tensors")

@@ -27,7 +27,7 @@ class Machine:
     A method named like an opcode does what it does, given the operand that pickletools decoded.
     """
 
-    def __init__(self, where: str, load: PersistentLoader, read: Callable[[], int]) -> None:
+    def __init__(self, where: str, load: PersistentLoader | None, read: Callable[[], int]) -> None:
         self.where = where
         self._read = read
         self._load = load
@@ -173,11 +173,14 @@ class Machine:
             raise damaged(self.where, seen, "state for an object, once")
         object.__setattr__(target, "state", state)
 
-    def persid(self, arg: str) -> None:
+    def persid(self, arg: Any) -> None:
+        if self._load is None:
+            seen = "a reference to a tensor's storage"
+            raise damaged(self.where, seen, "a pickle without tensors")
         self._stack.append(self._load(arg))
 
     def binpersid(self, _: None) -> None:
-        self._stack.append(self._load(self._stack.pop()))
+        self.persid(self._stack.pop())
 
     def extension(self, code: int) -> None:
         raise forbidden(self.where, f"extension registry code {code}")

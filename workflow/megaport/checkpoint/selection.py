@@ -56,7 +56,7 @@ def select(where: str, names: Iterable[str], read: Callable[[str], bytes]) -> Se
     """
     files = frozenset(names)
     folder = _folder(where, files, read)
-    inside = {name[len(folder) :]: name for name in files if name.startswith(folder)}
+    inside = _within(files, folder)
     content = {name: inside[name] for name in content_files(inside)}
     if not content:
         raise NoCheckpointError(
@@ -95,14 +95,14 @@ def _folder(where: str, files: frozenset[str], read: Callable[[str], bytes]) -> 
     )
 
 
-def _within(files: Iterable[str], folder: str) -> list[str]:
-    return [name[len(folder) :] for name in files if name.startswith(folder)]
+def _within(files: Iterable[str], folder: str) -> dict[str, str]:
+    """Name relative to `folder` -> name, of the files in it."""
+    return {name[len(folder) :]: name for name in files if name.startswith(folder)}
 
 
 def _folders(files: Iterable[str], folder: str) -> set[str]:
-    inside = _within(files, folder)
-    # Finder's copies of file attributes, in zips that were made on a Mac.
-    return {name.split("/")[0] for name in inside if "/" in name} - {"__MACOSX"}
+    inside = {name.split("/")[0] for name in _within(files, folder) if "/" in name}
+    return inside - {"__MACOSX"}  # Finder's copies of file attributes, in zips made on a Mac
 
 
 def _tracked(where: str, folder: str, files: frozenset[str], tracker: bytes) -> str:
@@ -116,11 +116,10 @@ def _tracked(where: str, folder: str, files: frozenset[str], tracker: bytes) -> 
             expected='"release" or a number',
             remedy="Write the iteration to read into it.",
         )
-    numbered = {name: _ITERATION.fullmatch(name) for name in _folders(files, folder)}
     found = [
         name
-        for name, match in numbered.items()
-        if match and match[1] and int(match[1]) == int(text)
+        for name in _folders(files, folder)
+        if (match := _ITERATION.fullmatch(name)) and match[1] and int(match[1]) == int(text)
     ]
     # iter_0000007 before global_step7 before 7, which Megatron wrote before November 2019.
     return _named(where, folder, files, max(found, default=f"iter_{int(text):07d}"))
@@ -177,9 +176,9 @@ def fact_files(names: Collection[str], folder: str) -> dict[str, str]:
     above = [folder[:at] for at in range(len(folder), -1, -1) if at == 0 or folder[at - 1] == "/"]
     found: dict[str, str] = {}
     for place in above:
-        inside = {name[len(place) :] for name in names if name.startswith(place)}
+        inside = _within(names, place)
         kinds = (_FACTS, _NEMO) if "model_config.yaml" in inside else (_FACTS,)
         for name in sorted(inside):
             if name.isprintable() and any(kind.fullmatch(name) for kind in kinds):
-                found.setdefault(name, place + name)
+                found.setdefault(name, inside[name])
     return found

@@ -65,7 +65,7 @@ def _write(member: Member, engine: "zlib._Decompress", descriptor: int) -> None:
         if left < 0:
             raise _lies(member)
         crc = zlib.crc32(part, crc)
-        _write_all(descriptor, part)
+        write_all(descriptor, part)
     if left or not engine.eof or engine.unused_data or position < len(view):
         raise _lies(member)
     if member.crc is not None and crc != member.crc:
@@ -80,7 +80,8 @@ def _inflated(member: Member, engine: "zlib._Decompress", data: bytes, most: int
         raise bad_archive(member.body.name, seen, "deflated data") from None
 
 
-def _write_all(descriptor: int, part: bytes) -> None:
+def write_all(descriptor: int, part: bytes | memoryview) -> None:
+    """Write all of it, where one `write` may write less."""
     view = memoryview(part)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -126,6 +126,17 @@ def _count(where: str, value: Any) -> int:
     return value
 
 
+def shape_of(value: Any, least: int = 0) -> tuple[int, ...] | None:
+    """A shape or offsets that a file gives as a list or tuple; None where no tensor has them.
+
+    Each number is at least `least`.
+    """
+    if not isinstance(value, list | tuple) or len(value) > MOST_DIMENSIONS:
+        return None
+    fits = all(type(n) is int and least <= n < MOST_ELEMENTS for n in value)
+    return tuple(value) if fits else None
+
+
 def rebuild_tensor(where: str, args: tuple[Any, ...]) -> Tensor | Unreadable:
     """`torch._utils._rebuild_tensor{,_v2}(storage, offset, size, stride, grad, hooks, metadata)`.
 

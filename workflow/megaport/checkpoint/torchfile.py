@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from megaport.checkpoint.archive import STORED, Member, is_zip, pickle_name, read_members
-from megaport.checkpoint.pickle import read_stream, refuse_more, skip_stream
+from megaport.checkpoint.pickle import read_pickle, read_stream, skip_stream
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.storages import Storage, storage_of
 from megaport.errors import MegaportError
@@ -68,10 +68,7 @@ def _read_zipped(region: Region) -> Any:
         body = _record(region, members.get(f"{prefix}data/{found.key}"), found)
         return replace(found, body=body)
 
-    body = members[name].body
-    value, end = read_stream(body, 0, load)
-    refuse_more(body, end)
-    return value
+    return read_pickle(members[name].body, load)
 
 
 def _record(region: Region, member: Member | None, storage: Storage) -> memoryview:
@@ -96,16 +93,13 @@ def _read_legacy(region: Region) -> Any:
 
 
 def _check_header(region: Region) -> int:
-    def load(persistent_id: Any) -> Any:
-        raise _bad(region.name, "a storage in its header", "numbers")
-
-    magic, position = read_stream(region, 0, load)
+    magic, position = read_stream(region, 0)
     if magic != MAGIC:
         raise _bad(region.name, "a pickle without torch's magic number", "torch.save's")
-    protocol, position = read_stream(region, position, load)
+    protocol, position = read_stream(region, position)
     if protocol != PROTOCOL:
         raise _bad(region.name, "an unknown protocol", f"protocol {PROTOCOL}")
-    system, position = read_stream(region, position, load)
+    system, position = read_stream(region, position)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise _bad(region.name, "data that is not little-endian", "little-endian data")
     return position

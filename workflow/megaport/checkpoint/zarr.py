@@ -13,7 +13,7 @@ from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import GZIP, ZLIB
-from megaport.checkpoint.storages import MOST_DIMENSIONS, MOST_ELEMENTS
+from megaport.checkpoint.storages import MOST_DIMENSIONS, shape_of
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import STORAGE, Tensor
 
@@ -119,9 +119,9 @@ def _metadata(region: Region) -> dict[str, Any]:
 
 
 def _sizes(name: str, value: Any, least: int) -> tuple[int, ...]:
-    sizes = value if isinstance(value, list) and len(value) <= MOST_DIMENSIONS else [None]
-    if all(type(n) is int and least <= n < MOST_ELEMENTS for n in sizes):
-        return tuple(sizes)
+    shape = shape_of(value, least)
+    if shape is not None:
+        return shape
     seen = f"sizes {shown_text(repr(value))}"
     raise _bad(name, seen, f"at most {MOST_DIMENSIONS} whole numbers from {least} on")
 
