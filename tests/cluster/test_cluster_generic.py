@@ -81,3 +81,13 @@ def test_the_steps_that_move_bytes_are_one_job(tmp_path, cluster):
     assert ran.status == 0, ran.text + job.read_text()
     computed = set(re.findall(r"^(\w+): computed", job.read_text(), re.MULTILINE))
     assert computed == {"checksum", "inspect", "convert", "assemble", "pytorch_bin"}
+
+
+def test_the_error_of_a_job_elsewhere_is_said_here(tmp_path, cluster):
+    arguments, jobs = cluster
+    folder = checkout(tmp_path / "checkout")
+    pinned = ["--config", f"sha256={'a' * 64}"]
+    ran = snakemake(folder, "checksum", *pinned, *arguments, JOBS=str(jobs))
+    assert ran.status != 0 and "Traceback" not in ran.text, ran.text
+    told = "results/austen-tiny/run/checksum.log: error: austen-tiny: checkpoint content: found"
+    assert ran.text.count(told) == 1 and "a" * 64 in ran.text, ran.text

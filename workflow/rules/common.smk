@@ -2,6 +2,7 @@
 # what is known before any job is planned (megaport/restore.py). They are called in the main process,
 # for exactly the jobs that a target reaches, before Snakemake looks at what exists.
 import sys
+import time
 from contextlib import suppress
 from functools import cache
 
@@ -11,6 +12,7 @@ from snakemake.utils import update_config
 
 HERE = Path(str(workflow.current_basedir))  # of this file, in a module as well
 ROOT = HERE.parents[1]
+BEGAN = time.time()
 sys.path.insert(0, str(HERE.parent))
 
 from megaport.config.load import load_config
@@ -171,14 +173,28 @@ def say_what_came_of_it():
 
 
 def show_what_failed():
-    """A parity that failed stops the run before its report: the page says so all the same."""
+    """What jobs elsewhere said at their end, as the quiet profile hides it; and a parity that failed
+    stops the run before its report: the page says so all the same."""
     from megaport.report.page import render_page
 
-    models = facts(CONFIG.names) if workflow.is_main_process else []
+    if not workflow.is_main_process:
+        return
+    if not workflow.local_exec:
+        print(*errors_since(BEGAN, CONFIG.names), sep="\n", file=sys.stderr)
+    models = facts(CONFIG.names)
     if any(model.outcome == "failed" for model in models):
         page = receipt_of("report", "").with_suffix(".html")
         page.write_text(render_page(models, ROOT / PAGE), encoding="utf-8")
         print(f"report: {page}", file=sys.stderr)
+
+
+def errors_since(began, names):
+    """The errors in the logs of the models' steps that were written since then."""
+    for name in names:
+        for log in sorted((receipt_of("download", name).parent / "run").glob("*.log")):
+            if log.stat().st_mtime >= began:
+                lines = log.read_text(encoding="utf-8").splitlines()
+                yield from (f"{log}: {line}" for line in lines if line.startswith("error: "))
 
 
 # What each job asks for where something else than this machine runs it: `need` in steps.py. Without an
