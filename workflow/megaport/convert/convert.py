@@ -1,7 +1,5 @@
 """The conversion: a checkpoint that was read and described becomes config.json and safetensors."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +12,7 @@ from megaport.convert.errors import ConversionError
 from megaport.convert.move import Tally, converted
 from megaport.convert.safetensors_file import TensorInfo, write_safetensors
 from megaport.convert.transforms import pieces
-from megaport.convert.weights import INDEX, split, write_index
+from megaport.convert.weights import INDEX, split, write_index, write_json
 from megaport.table import WORD, Architecture, Decision, Row
 from megaport.tensors import TORCH_NAME, Array
 
@@ -67,11 +65,9 @@ def convert_checkpoint(
             (out / name).unlink()
         _refuse(problems, checkpoint)
     if len(files) > 1:
-        write_index(out, files)
-        digests[INDEX] = _digest(out / INDEX)
+        digests[INDEX] = write_index(out, files)
     config = checkpoint.table.config(replace(architecture, dtype=TORCH_NAME[target]))
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    digests["config.json"] = _digest(out / "config.json")
+    digests["config.json"] = write_json(out / "config.json", config)
     return Conversion(dict(sorted(digests.items())), _warnings(tallies, TORCH_NAME[target]))
 
 
@@ -147,7 +143,3 @@ def _target(dtype: str | None) -> str | None:
         expected=f"one of {', '.join(sorted(BY_TORCH_NAME))}, or null for the checkpoint's own",
         remedy="Correct `dtype` in config.yaml.",
     )
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

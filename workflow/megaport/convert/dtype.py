@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from megaport.tensors import STORAGE, TORCH_NAME, Array
+from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor, widen
 
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 
@@ -35,9 +35,7 @@ def zeros(array: Array, dtype: str) -> int:
 
 def _values(array: Array, dtype: str) -> Array:
     """`array` in a dtype NumPy computes with: BF16 widened to float32, which is exact."""
-    if dtype == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+    return widen(Tensor(dtype, array)) if dtype == "BF16" else array
 
 
 def _float32_for_bfloat16(array: Array, source: str) -> NDArray[np.float32]:

@@ -5,12 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megaport.activation import ERF, TANH
 from megaport.convert.errors import ExportError
-from megaport.convert.export_args import ERF, TANH, arguments, check_activation
 from megaport.convert.export_layouts import Form, model_tree
 from megaport.convert.export_model import Gpt2, open_gpt2
+from megaport.convert.pickle_writer import Global, Instance
 from megaport.convert.torch_writer import add_member, legacy_stream, write_torch_zip
+from megaport.tensors import TORCH_NAME
 
+# transformers' names of the tanh GELU, one function to 1e-5 (formats.md).
+TANHS = (TANH, "gelu_fast", "gelu_pytorch_tanh")
 TRACKER = "latest_checkpointed_iteration.txt"
 
 
@@ -34,7 +38,7 @@ def export_checkpoint(
     cannot say; UnreadableModelError: no safetensors.
     """
     model = open_gpt2(model_dir, ranks=tensor_parallel)
-    check_activation(model, TANH if form == "ngc" else (*TANH, ERF), form)
+    _check_activation(model, TANHS if form == "ngc" else (*TANHS, ERF), form)
     if form == "ngc":
         _check_ngc(model, tensor_parallel, pipeline_parallel)
         _write_ngc(model, out, compress=compress)
@@ -62,8 +66,63 @@ def _rank_tree(
     )
     if form == "ngc":
         return {"model": weights}
-    args = arguments(model, tensor_parallel=ranks, pipeline_parallel=stages, core=form == "core")
+    args = _arguments(model, tensor_parallel=ranks, pipeline_parallel=stages, core=form == "core")
     return {"args": args, "checkpoint_version": 3.0, "iteration": 0, "model": weights}
+
+
+def _arguments(
+    model: Gpt2, *, tensor_parallel: int, pipeline_parallel: int, core: bool
+) -> Instance:
+    """What Megatron needs to build the same model: argparse.Namespace with the names of
+    Megatron-LM's arguments.py, `core` those of core's time.
+
+    Megatron core ignores `openai_gelu`, so there the tanh GELU is said by `bias_gelu_fusion`.
+    """
+    config, sizes = model.config, model.sizes
+    tanh = config["activation_function"] in TANHS
+    openai = config["activation_function"] == TANH and not core
+    state: dict[str, Any] = {
+        "add_position_embedding": True,
+        "apply_residual_connection_post_layernorm": False,
+        "bf16": model.dtype == "BF16",
+        "bias_gelu_fusion": tanh and not openai,
+        "consumed_train_samples": 0,
+        "consumed_valid_samples": 0,
+        "encoder_seq_length": sizes.n_positions,
+        "ffn_hidden_size": sizes.n_inner,
+        "fp16": model.dtype == "F16",
+        "hidden_size": sizes.n_embd,
+        "kv_channels": sizes.n_embd // sizes.n_head,
+        "norm_epsilon" if core else "layernorm_epsilon": config["layer_norm_epsilon"],
+        "make_vocab_size_divisible_by": 128,
+        "max_position_embeddings": sizes.n_positions,
+        "num_attention_heads": sizes.n_head,
+        "num_layers": model.layers,
+        "openai_gelu": openai,
+        "padded_vocab_size": sizes.padded_vocab_size,
+        "params_dtype": Global("torch", TORCH_NAME[model.dtype]),
+        "pipeline_model_parallel_size": pipeline_parallel,
+        "position_embedding_type": "learned_absolute",
+        "seq_length": sizes.n_positions,
+        "tensor_model_parallel_size": tensor_parallel,
+        "tokenizer_type": "GPT2BPETokenizer",
+        "untie_embeddings_and_output_weights": not model.tied,
+        "virtual_pipeline_model_parallel_size": None,
+        "vocab_size": sizes.vocab_size,
+    }
+    if core:
+        state |= {
+            "add_bias_linear": True,
+            "ckpt_format": "torch",
+            "group_query_attention": False,
+            "normalization": "LayerNorm",
+            "num_experts": None,
+            "num_query_groups": 1,
+            "swiglu": False,
+            "transformer_impl": "local",
+            "use_mcore_models": True,
+        }
+    return Instance(Global("argparse", "Namespace"), dict(sorted(state.items())))
 
 
 def _write_ngc(model: Gpt2, out: Path, *, compress: bool) -> None:
@@ -72,6 +131,18 @@ def _write_ngc(model: Gpt2, out: Path, *, compress: bool) -> None:
         add_member(archive, TRACKER, [b"release"], deflate=compress)
         file = "release/mp_rank_00/model_optim_rng.pt"
         add_member(archive, file, legacy_stream(tree), large=True, deflate=compress)
+
+
+def _check_activation(model: Gpt2, allowed: tuple[str, ...], form: str) -> None:
+    """Raise ExportError where `form` has no way to say the model's activation."""
+    seen = model.config["activation_function"]
+    if seen not in allowed:
+        raise ExportError(
+            f"activation_function for form {form}",
+            seen=seen,
+            expected=f"one of {', '.join(allowed)}",
+            remedy="Choose a form that can say it, or a GPT-2 with a GELU.",
+        )
 
 
 def _check_ngc(model: Gpt2, tensors: int, stages: int) -> None:

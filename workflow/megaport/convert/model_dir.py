@@ -1,19 +1,14 @@
 """The model directory: what `from_pretrained`, `pipeline` and Trainer look for, in one folder."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from megaport.convert.model_card import model_card
 from megaport.convert.move import CHUNK_BYTES
-from megaport.convert.tokenizer import (
-    ROLES,
-    TokenizerFiles,
-    write_tokenizer,
-)
-from megaport.convert.weights import read_weights
+from megaport.convert.tokenizer import ROLES, TokenizerFiles, write_tokenizer
+from megaport.convert.weights import read_config, read_weights, write_json
 from megaport.tensors import TORCH_NAME
 
 DIGESTS = "SHA256SUMS"
@@ -34,9 +29,10 @@ def assemble_model(
     time, host or path: same input, same bytes.
 
     Returns the SHA-256 of each file by name, as SHA256SUMS lists them, and of SHA256SUMS itself.
-    Raises TokenizerError when the tokenizer is not as its digests say, or larger than the model.
+    Raises TokenizerError when the tokenizer is not as its digests say, or larger than the model;
+    UnreadableModelError for a folder `converted` that is damaged.
     """
-    config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
+    config = read_config(converted)
     out.mkdir(parents=True)
     if tokenizer is not None:
         ids = write_tokenizer(
@@ -46,8 +42,8 @@ def assemble_model(
     else:
         ids = {f"{role}_token_id": config["eos_token_id"] for role in ROLES}
     digests = {path.name: _copy(path, out / path.name) for path in sorted(converted.glob("model*"))}
-    _write_json(out / "config.json", config)
-    _write_json(out / "generation_config.json", _generation_config(config, ids))
+    write_json(out / "config.json", config)
+    write_json(out / "generation_config.json", _generation_config(config, ids))
     card = model_card(
         config,
         provenance,
@@ -81,10 +77,6 @@ def _generation_config(config: Mapping[str, Any], ids: Mapping[str, int | None])
     """
     known = {key: number for key, number in sorted(ids.items()) if number is not None}
     return known | ({"max_length": config["n_positions"]} if "n_positions" in config else {})
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> str:

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from megaport.architectures import TABLES
 from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.pickle_writer import Leaf
 from megaport.convert.torch_writer import write_torch_zip
 from megaport.convert.weights import read_config, read_weights
-from megaport.gpt2 import GPT2
-from megaport.llama import LLAMA
 from megaport.table import WORD
 from megaport.tensors import Array
 
@@ -28,7 +27,7 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
         name: Leaf(tensor.dtype, tensor.shape, partial(_chunks, tensor.array))
         for name, tensor in tensors.items()
     }
-    table = GPT2 if config["model_type"] == "gpt2" else LLAMA
+    table = next(table for table in TABLES if table.row(WORD).target in leaves)
     tied = config.get("tie_word_embeddings", True)
     layers = config.get("n_layer") or config["num_hidden_layers"]
     held = {row.leaf for row in table.layer if row.at(0).target in leaves}

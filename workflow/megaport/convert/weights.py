@@ -1,5 +1,6 @@
 """A model directory's config.json and weights: one safetensors file, or shards as on the Hub."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,12 +37,20 @@ def split(
     }
 
 
-def write_index(out: Path, files: Mapping[str, Sequence[TensorInfo]]) -> None:
-    """`model.safetensors.index.json`: the file of every tensor, and the sum of their bytes."""
+def write_json(path: Path, content: Mapping[str, Any]) -> str:
+    """Write `content` as transformers writes it; the SHA-256."""
+    data = (json.dumps(content, indent=2) + "\n").encode()
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_index(out: Path, files: Mapping[str, Sequence[TensorInfo]]) -> str:
+    """Write `model.safetensors.index.json`: the file of every tensor, and the sum of their bytes;
+    its SHA-256."""
     total = sum(info.nbytes for infos in files.values() for info in infos)
     where = {info.name: name for name, infos in files.items() for info in infos}
     content = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
-    (out / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return write_json(out / INDEX, content)
 
 
 def read_weights(model_dir: Path) -> dict[str, Tensor]:
