@@ -9,7 +9,6 @@ docs/how-it-works/generation-benchmark.md with device and commit. `--sweep` then
 
 import argparse
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -20,11 +19,9 @@ from typing import Any, Self
 
 import torch
 
-from generate import ROOT, markdown, write_synthetic
-from megaport.benchmark.benchmark import run_benchmark
+from generate import ROOT, run
 from megaport.benchmark.instruments import clock_for
 from megaport.benchmark.options import BenchmarkOptions
-from megaport.benchmark.plots import draw_plots
 from megaport.generate.device import Placement, resolve_device
 from megaport.generate.engines import fused
 from megaport.generate.engines.base import Batch
@@ -49,25 +46,17 @@ def main() -> None:
     given = _arguments()
     began, device = time.monotonic(), resolve_device(given.device).device
     print(f"kernels against float64: {check_kernels(device)}", flush=True)
+    options = BenchmarkOptions(
+        device=device,
+        dtypes=("float16" if device == "cuda" else "float32",),
+        engines=("eager", "fast", "card:WithoutKernels", *given.engines),
+        new_tokens=64,
+        patience_s=120,
+        **GRID,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        model = given.model or write_synthetic(Path(folder) / "model")
-        out = given.out or Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        options = BenchmarkOptions(
-            device=device,
-            dtypes=("float16" if device == "cuda" else "float32",),
-            engines=("eager", "fast", "card:WithoutKernels", *given.engines),
-            new_tokens=64,
-            patience_s=120,
-            **GRID,
-        )
-        path = run_benchmark(model, out, options=options)
-        result = json.loads(path.read_text())
-        if given.out:
-            draw_plots(result, out)
-        print(path.with_suffix(".txt").read_text())
-        print(f"Measured at commit {_commit()}, in {time.monotonic() - began:.0f} s.\n")
-        print(markdown(result), flush=True)
+        model = run(Path(folder), given, options)
+        print(f"Measured at commit {_commit()}, in {time.monotonic() - began:.0f} s.", flush=True)
         if given.sweep:
             for rows in (1, 16, 64):
                 sweep(model, device, rows)

@@ -48,15 +48,21 @@ def main() -> None:
         **GRID[device],
     )
     with tempfile.TemporaryDirectory() as folder:
-        model = given.model or write_synthetic(Path(folder) / "model")
-        out = given.out or Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
-        path = run_benchmark(model, out, options=options)
-        result = json.loads(path.read_text())
-        if given.out:
-            draw_plots(result, out)
-        print(path.with_suffix(".txt").read_text())
-        print(markdown(result))
+        run(Path(folder), given, options)
+
+
+def run(folder: Path, given: argparse.Namespace, options: BenchmarkOptions) -> Path:
+    """Measure the model given, else a synthetic one in `folder`; print all of it, return which."""
+    model = given.model or write_synthetic(folder / "model")
+    out = given.out or folder
+    out.mkdir(parents=True, exist_ok=True)
+    path = run_benchmark(model, out, options=options)
+    result = json.loads(path.read_text())
+    if given.out:
+        draw_plots(result, out)
+    print(path.with_suffix(".txt").read_text())
+    print(markdown(result), flush=True)
+    return Path(model)
 
 
 def write_synthetic(folder: Path) -> Path:

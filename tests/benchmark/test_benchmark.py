@@ -25,77 +25,81 @@ WRONG, CRASH, FULL, CHANGING, UNLOADABLE = PLANTED
 
 
 @pytest.fixture(scope="module")
-def result(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def path(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     engines = ("fast", "fats", *PLANTED)
-    out = tmp_path_factory.mktemp("out")
-    path = run_benchmark(tiny, out, options=replace(QUICK, engines=engines))
-    return path, json.loads(path.read_text())
+    return run_benchmark(
+        tiny, tmp_path_factory.mktemp("out"), options=replace(QUICK, engines=engines)
+    )
+
+
+@pytest.fixture(scope="module")
+def found(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.fixture(scope="module")
+def text(path: Path) -> str:
+    return path.with_suffix(".txt").read_text()
 
 
 def _rows(found: dict[str, Any], engine: str) -> list[dict[str, Any]]:
     return [row for row in found["rows"] if row["engine"] == engine]
 
 
-def test_the_device_is_in_the_first_line(
-    result: tuple[Path, dict[str, Any]],
-) -> None:
-    path, found = result
+def _agreement(found: dict[str, Any], engine: str) -> dict[str, Any]:
+    return next(dict(a) for a in found["agreement"] if a["engine"] == engine)
+
+
+def test_the_device_is_in_the_first_line(found: dict[str, Any], text: str) -> None:
     assert next(iter(found.items())) == ("device", "cpu")
-    assert path.with_suffix(".txt").read_text().startswith("device cpu, ")
+    assert text.startswith("device cpu, ")
     assert found["summary"].startswith("device cpu, ")
 
 
-def test_an_engine_that_agrees_has_every_point(result: tuple[Path, dict[str, Any]]) -> None:
-    rows = _rows(result[1], "fast")
+def test_an_engine_that_agrees_has_every_point(found: dict[str, Any]) -> None:
+    rows = _rows(found, "fast")
     assert [(row["workload"], row["batch"], row["prompt"]) for row in rows] == POINTS
     assert all(len(row["samples"]) == 2 for row in rows)
 
 
 def test_an_engine_with_a_wrong_token_has_no_speed_and_is_named(
-    result: tuple[Path, dict[str, Any]],
+    found: dict[str, Any], text: str
 ) -> None:
-    path, found = result
     assert not _rows(found, WRONG)
-    agreement = next(a for a in found["agreement"] if a["engine"] == WRONG)
+    agreement = _agreement(found, WRONG)
     assert (agreement["status"], agreement["passed"]) == ("checked", False)
     assert agreement["equal_tokens"] == pytest.approx(23 / 24)
-    assert f"{WRONG} float32: not measured, wrong tokens" in path.with_suffix(".txt").read_text()
+    assert f"{WRONG} float32: not measured, wrong tokens" in text
 
 
 def test_a_crash_leaves_what_was_measured_and_rows_for_what_was_not(
-    result: tuple[Path, dict[str, Any]],
+    found: dict[str, Any], text: str
 ) -> None:
-    rows = _rows(result[1], CRASH)
+    rows = _rows(found, CRASH)
     assert [row["status"] for row in rows] == ["measured", "measured", "ended", "ended"]
     assert [(row["workload"], row["batch"], row["prompt"]) for row in rows] == POINTS
     assert "SIGSEGV" in rows[2]["reason"]
-    assert "ended: the process ended by SIGSEGV" in result[0].with_suffix(".txt").read_text()
+    assert "ended: the process ended by SIGSEGV" in text
 
 
 def test_memory_that_runs_out_is_a_row_and_the_points_after_it_are_measured(
-    result: tuple[Path, dict[str, Any]],
+    found: dict[str, Any],
 ) -> None:
-    statuses = [row["status"] for row in _rows(result[1], FULL)]
+    statuses = [row["status"] for row in _rows(found, FULL)]
     assert statuses == ["measured", "measured", "out of memory", "measured"]
 
 
-def test_what_an_engine_became_while_it_ran_is_said(result: tuple[Path, dict[str, Any]]) -> None:
-    assert (
-        f"{CHANGING} float32: changed for 1 rows; loaded"
-        in result[0].with_suffix(".txt").read_text()
-    )
+def test_what_an_engine_became_while_it_ran_is_said(text: str) -> None:
+    assert f"{CHANGING} float32: changed for 1 rows; loaded" in text
 
 
-def test_a_bug_of_a_contender_is_named_by_its_last_line(
-    result: tuple[Path, dict[str, Any]],
-) -> None:
-    agreement = next(a for a in result[1]["agreement"] if a["engine"] == UNLOADABLE)
+def test_a_bug_of_a_contender_is_named_by_its_last_line(found: dict[str, Any]) -> None:
+    agreement = _agreement(found, UNLOADABLE)
     assert agreement["status"] == "unavailable"
     assert "KeyError: 'a name'" in agreement["reason"]
 
 
-def test_an_engine_that_cannot_run_here_says_why(result: tuple[Path, dict[str, Any]]) -> None:
-    text = result[0].with_suffix(".txt").read_text()
+def test_an_engine_that_cannot_run_here_says_why(text: str) -> None:
     assert "fats float32: not measured" in text
     assert "one of fast, eager, static" in text
 

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 
 from megaport.benchmark.peers import open_contender
-from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch
-
-FP32 = Placement("cpu", "float32", "a test")
+from support.tiny_gpt2 import FP32
 
 
 @pytest.mark.parametrize("prompts", [[[1, 2, 3], [7, 8, 9]], [[5]]])

@@ -8,11 +8,9 @@ import pytest
 
 from megaport.benchmark.peers import llamacpp, open_contender
 from megaport.benchmark.peers.gguf_file import gguf_name
-from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, EngineError
 from megaport.generate.sampling import Sampling
-
-FP32 = Placement("cpu", "float32", "a test")
+from support.tiny_gpt2 import FP32
 
 
 def test_a_missing_peer_says_what_to_install(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

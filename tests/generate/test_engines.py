@@ -17,9 +17,8 @@ from megaport.generate.engines.base import (
 )
 from megaport.generate.engines.static import missing_compiler
 from megaport.generate.sampling import Sampling
-from support.tiny_gpt2 import END, POSITIONS, write_tiny_gpt2
+from support.tiny_gpt2 import END, FP32, POSITIONS, write_tiny_gpt2
 
-FP32 = Placement("cpu", "float32", "a test")
 PROMPTS = [[1, 2, 3], [END], [7] * 40, [200, 5]]
 
 

@@ -14,9 +14,8 @@ from megaport.generate.engines.base import Batch
 from megaport.generate.engines.fast import FastEngine, KernelWarning
 from megaport.generate.sampling import Sampling
 from support.checkout import ROOT
-from support.tiny_gpt2 import write_tiny_gpt2
+from support.tiny_gpt2 import FP32, write_tiny_gpt2
 
-FP32 = Placement("cpu", "float32", "a test")
 MISSING = fused.missing
 ONE = [[1, 2, 3] * 6]
 THREE = [[1, 2, 3], [7] * 6, [60, 5]]

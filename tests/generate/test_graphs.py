@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch
 from megaport.generate.engines.decoding import SPAN, Decoding
 from megaport.generate.engines.fast import FastEngine
 from megaport.generate.engines.network import VOCABULARY_MULTIPLE, Network
 from megaport.generate.model_files import read_shape, read_weights
 from megaport.generate.sampling import Sampling
-
-FP32 = Placement("cpu", "float32", "a test")
+from support.tiny_gpt2 import FP32
 
 
 class Recorder:

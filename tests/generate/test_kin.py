@@ -8,12 +8,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from megaport.benchmark.options import Point
 from megaport.config.model import Prompt
-from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.generate import generate_texts
 from megaport.generate.model_files import LLAMAS, ModelFilesError, read_outline
+from support.tiny_gpt2 import FP32
 
-FP32 = Placement("cpu", "float32", "a test")
 SIZES = {
     "vocab_size": 97,
     "hidden_size": 32,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from megaport.generate.device import Placement
 from megaport.generate.engines import linear, native, network, open_engine
 from megaport.generate.engines.base import Batch
+from support.tiny_gpt2 import FP32
 
 DTYPES = [torch.float32, torch.bfloat16]
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -117,12 +117,12 @@ def test_both_layouts_are_held_where_they_save_enough(
 def test_a_large_model_is_tried_and_its_tokens_are_the_same(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    placement, batch = Placement("cpu", "float32", "a test"), Batch([[1, 2], [3]], 40)
-    expected = open_engine("fast", tiny, placement)
+    batch = Batch([[1, 2], [3]], 40)
+    expected = open_engine("fast", tiny, FP32)
     assert "tried" not in expected.note
     monkeypatch.setattr(network, "SMALL", 0)
     for kind in linear.candidates(torch.float32):
         monkeypatch.setattr(network, "candidates", lambda dtype, kind=kind: [kind])
-        engine = open_engine("fast", tiny, placement)
+        engine = open_engine("fast", tiny, FP32)
         assert engine.note.startswith(f"weights {kind.name} (tried, GB/s: {kind.name} ")
         assert engine.generate(batch) == expected.generate(batch)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import EngineError
 from megaport.generate.model_files import ModelFilesError, read_shape
-
-FP32 = Placement("cpu", "float32", "a test")
+from support.tiny_gpt2 import FP32
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from megaport.generate.engines import kernels
-from megaport.generate.engines.fused import tile
+from megaport.generate.engines.fused import WARPS, tile
 
 # Bytes of shared memory a program may have: A100 and H100.
 SHARED = {80: 163 * 1024, 90: 227 * 1024}
@@ -53,7 +53,7 @@ def launches(pdl: bool, given: str) -> Any:
             constants |= {"DOT": t.rows > 1, "UPCAST": False, "PDL": pdl}
             constants |= {"ROWS": t.rows, "OUTS": t.outs, "BLOCK": t.block}
             types = [x, given, given, given, given, out, aside, WHOLE, *["i32"] * 5, "fp32"]
-            yield kernels.linear, types, constants, t.warps
+            yield kernels.linear, types, constants, WARPS
     for splits in (1, 16):
         types = [given, given, WHOLE, WHOLE, given, FLOAT, FLOAT, FLOAT, *["i32"] * 4, "fp32"]
         yield kernels.attend, types, {"SPLITS": splits, "PDL": pdl, "BLOCK": 64, "LENGTH": 64}, 4

@@ -9,6 +9,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from megaport.generate.device import Placement
+
+FP32 = Placement("cpu", "float32", "a test")
 VOCABULARY = 257  # every byte, and the token that begins and ends a text
 END = 256
 POSITIONS = 96

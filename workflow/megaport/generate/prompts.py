@@ -89,9 +89,12 @@ def read_prompts(path: Path, max_length: int) -> list[Prompt]:
         raise _error(
             f"prompts file {path}", error, "a UTF-8 text file", "Correct `generate.prompts_file`."
         ) from error
-    read = _json_line if path.suffix == ".jsonl" else _text_line
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    entries = [read(line, f"{path.name}:{number}") for number, line in numbered]
+    objects = path.suffix == ".jsonl"
+    entries = [
+        _json_line(line, f"{path.name}:{number}") if objects else {"prompt": line}
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     return parse_prompts(entries, path.name, max_length)
 
 
@@ -113,10 +116,6 @@ def takeable(prompts: Sequence[Prompt], takes: Takes) -> list[Prompt]:
 
 def _changed(given: Prompt, **changes: Any) -> Prompt:
     return given.model_copy(update=changes)
-
-
-def _text_line(line: str, where: str) -> dict[str, Any]:
-    return {"prompt": line}
 
 
 def _json_line(line: str, where: str) -> dict[str, Any]:

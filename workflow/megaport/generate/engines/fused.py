@@ -39,9 +39,9 @@ class Tile(NamedTuple):
     rows: int
     outs: int
     block: int
-    warps: int
 
 
+WARPS = 8
 # Outputs a program by epilogue, for one row and for many: enough programs for 132 multiprocessors.
 ONE_ROW = {"cache": 8, "gelu": 8, "add": 4, "argmax": 16, "logits": 16}
 MANY_ROWS = {"cache": 16, "gelu": 16, "add": 8, "argmax": 64, "logits": 64}
@@ -52,9 +52,9 @@ def tile(epilogue: str, rows: int, size: int) -> Tile:
     whole = _power_of_two(size)
     if rows == 1:
         outs = ONE_ROW[epilogue]
-        return Tile(1, outs, min(whole, 16384 // outs), 8)
+        return Tile(1, outs, min(whole, 16384 // outs))
     outs, tall = MANY_ROWS[epilogue], max(16, min(_power_of_two(rows), 64))
-    return Tile(tall, outs, max(16, min(whole, 8192 // max(outs, tall))), 8)
+    return Tile(tall, outs, max(16, min(whole, 8192 // max(outs, tall))))
 
 
 class FusedStep:
@@ -66,9 +66,8 @@ class FusedStep:
         s, rows = network.shape, decoding.rows
         self.kernels, self.network, self.decoding = kernels, network, decoding
         self.chunk, self.splits = _split(decoding.slots, rows * s.heads)
-        self.pdl = network.device == "cuda" and torch.cuda.get_device_capability() >= (
-            DEPENDENT_LAUNCH
-        )
+        pdl = network.device == "cuda" and torch.cuda.get_device_capability() >= DEPENDENT_LAUNCH
+        self.launch = {"PDL": pdl, **({"launch_pdl": True} if pdl else {})}
         interpreted = os.environ.get("TRITON_INTERPRET") == "1"
         self.upcast = interpreted and network.dtype == torch.bfloat16
         tall = tile("argmax", rows, s.hidden).outs
@@ -139,8 +138,8 @@ class FusedStep:
             ROWS=t.rows,
             OUTS=t.outs,
             BLOCK=t.block,
-            num_warps=t.warps,
-            **self._launch,
+            num_warps=WARPS,
+            **self.launch,
         )
 
     def _attend(self, stored: Tensor) -> None:
@@ -153,7 +152,7 @@ class FusedStep:
             SPLITS=self.splits,
             BLOCK=CHUNK_SLOTS,
             LENGTH=wide,
-            **self._launch,
+            **self.launch,
         )
         if self.splits > 1:
             self.kernels.combine[(d.rows, s.heads)](
@@ -161,7 +160,7 @@ class FusedStep:
                 SPLITS=self.splits,
                 BLOCK=_power_of_two(self.splits),
                 LENGTH=wide,
-                **self._launch,
+                **self.launch,
             )
 
     def _pick(self) -> None:
@@ -172,12 +171,8 @@ class FusedStep:
             *(self.programs, s.hidden, d.slots, s.positions - 1),
             PROGRAMS=_power_of_two(self.programs),
             HIDDEN=_power_of_two(s.hidden),
-            **self._launch,
+            **self.launch,
         )
-
-    @property
-    def _launch(self) -> dict[str, Any]:
-        return {"PDL": self.pdl, **({"launch_pdl": True} if self.pdl else {})}
 
     def _buffer(self, *size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.zeros(size, device=self.network.device, dtype=dtype)
