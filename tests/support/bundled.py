@@ -9,9 +9,10 @@ from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
+from support.checkout import ROOT
 from support.parity_models import convert
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+RESOURCES = ROOT / "resources"
 BUNDLED = RESOURCES / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 SAID = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
 

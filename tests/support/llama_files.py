@@ -5,7 +5,6 @@ are made from it one row at a time, independently of the converter.
 """
 
 from argparse import Namespace
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from support import megatron_dist
+from support.megatron_files import rank_folder, save
 
 FORMATS = (
     "torch",
@@ -22,8 +22,6 @@ FORMATS = (
     "torch_dcp",
     "fsdp_dtensor",
 )
-# The formats that keep args among the keys, and what they put before a key.
-PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
 # Where tensor parallelism cuts, by the last part of the module's name.
 AXES = {"linear_qkv": 0, "linear_fc1": 0, "word_embeddings": 0, "output_layer": 0}
 AXES |= {"linear_proj": 1, "linear_fc2": 1}
@@ -43,16 +41,24 @@ class Llama:
     norm: bool = False
     untied: bool = False
     seed: int = 0
-    target: dict[str, torch.Tensor] = field(init=False, compare=False)
+    target: dict[str, torch.Tensor] = field(default_factory=dict, compare=False)  # {}: random
 
     def __post_init__(self) -> None:
+        if not self.target:
+            object.__setattr__(self, "target", self._random())
+
+    def _random(self) -> dict[str, torch.Tensor]:
+        """Every part matters: norms and biases are as random as the matrices."""
         random = torch.Generator().manual_seed(self.seed)
 
         def draw(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=random)
+            return torch.randn(shape, generator=random) * 0.2
+
+        def norm(size: int) -> torch.Tensor:
+            return torch.rand(size, generator=random) * 1.2 + 0.4
 
         q, k, h, f = self.heads * self.size, self.groups * self.size, self.hidden, self.inner
-        made = {"model.embed_tokens.weight": draw(self.padded, h), "model.norm.weight": draw(h)}
+        made = {"model.embed_tokens.weight": draw(self.padded, h), "model.norm.weight": norm(h)}
         for n in range(self.layers):
             at = f"model.layers.{n}."
             for name, rows in (("q", q), ("k", k), ("v", k)):
@@ -61,15 +67,15 @@ class Llama:
                     made[f"{at}self_attn.{name}_proj.bias"] = draw(rows)
             made[f"{at}self_attn.o_proj.weight"] = draw(h, q)
             for name in ("q", "k") if self.norm else ():
-                made[f"{at}self_attn.{name}_norm.weight"] = draw(self.size)
+                made[f"{at}self_attn.{name}_norm.weight"] = norm(self.size)
             for name in ("gate", "up"):
                 made[f"{at}mlp.{name}_proj.weight"] = draw(f, h)
             made[f"{at}mlp.down_proj.weight"] = draw(h, f)
             for name in ("input", "post_attention"):
-                made[f"{at}{name}_layernorm.weight"] = draw(h)
+                made[f"{at}{name}_layernorm.weight"] = norm(h)
         if self.untied:
             made["lm_head.weight"] = draw(self.padded, h)
-        object.__setattr__(self, "target", made)
+        return made
 
     def converted(self) -> dict[str, torch.Tensor]:
         """The target without the rows that pad the vocabulary."""
@@ -150,11 +156,14 @@ def axis_of(name: str) -> int | None:
     return None if "layer_norm" in name else AXES.get(module)
 
 
-def shard(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> torch.Tensor:
+def slices(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> list[torch.Tensor]:
+    """What a rank holds of each part; the parts themselves where nothing is cut."""
     axis = axis_of(name)
-    if axis is None:
-        return parts[0]
-    return torch.cat([part.chunk(ranks, axis)[rank] for part in parts], axis).clone()
+    return parts if axis is None else [part.chunk(ranks, axis)[rank] for part in parts]
+
+
+def shard(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> torch.Tensor:
+    return torch.cat(slices(name, parts, rank, ranks), axis_of(name) or 0).clone()
 
 
 def write_llama(
@@ -168,12 +177,12 @@ def write_llama(
         "checkpoint_version": 3.0,
         "iteration": 7,
     }
-    (folder / "iter_0000007").mkdir(parents=True)
-    (folder / "latest_checkpointed_iteration.txt").write_text("7")
-    if form.startswith("torch_dist") or form in PREFIXES:
-        _write_dist(folder / "iter_0000007", model, form, tp, common)
+    here = folder / "iter_0000007"
+    if form in ("torch", "torch_te"):
+        _write_ranks(here, model, form == "torch_te", tp, pp, vp, common)
     else:
-        _write_ranks(folder / "iter_0000007", model, form == "torch_te", tp, pp, vp, common)
+        megatron_dist.write_entries(here, _entries(model, form, tp), form, common)
+    (folder / "latest_checkpointed_iteration.txt").write_text("7")
     return folder
 
 
@@ -196,49 +205,31 @@ def _write_ranks(
                     if number == (0 if first else pp * vp - 1):
                         flat[name] = shard(name, parts, rank, tp)
                 state[f"model{chunk}" if vp > 1 else "model"] = flat
-            suffix = f"_{stage:03d}" if pp > 1 else ""
-            path = here / f"mp_rank_{rank:02d}{suffix}"
-            path.mkdir()
-            torch.save(state, path / "model_optim_rng.pt")
+            save(state, here / rank_folder(rank, stage, pp) / "model_optim_rng.pt")
 
 
-def _write_dist(here: Path, model: Llama, form: str, tp: int, common: dict[str, Any]) -> None:
+def _entries(model: Llama, form: str, tp: int) -> dict[str, list[megatron_dist.Chunk]]:
     entries: dict[str, list[megatron_dist.Chunk]] = {}
-    stacked, fsdp = form == "torch_dist", form == "fsdp_dtensor"
-    apart = form in ("torch_dist_parts", "fsdp_dtensor")
-    prefix = PREFIXES.get(form, "")
+    fsdp = form == "fsdp_dtensor"
+    prefix = megatron_dist.PREFIXES.get(form, "")
     for name, parts in model.ends().items():
-        entries[prefix + name] = list(_chunks(name, parts, tp, fsdp))
+        entries[prefix + name] = _chunks(name, parts, tp, fsdp)
     for number in range(model.layers):
         for leaf, parts in model.layer(number, fused=True).items():
-            if stacked:
-                key = f"decoder.layers.{leaf}"
-                chunks = [((number, *at), t[None]) for at, t in _chunks(leaf, parts, tp, fsdp)]
-                entries.setdefault(key, []).extend(chunks)
-                continue
             key = f"{prefix}decoder.layers.{number}.{leaf}"
-            if apart and len(parts) == 2:
+            if form == "torch_dist":  # layers are stacked
+                chunks = [((number, *at), t[None]) for at, t in _chunks(leaf, parts, tp, fsdp)]
+                entries.setdefault(f"decoder.layers.{leaf}", []).extend(chunks)
+            elif form in ("torch_dist_parts", "fsdp_dtensor") and len(parts) == 2:
                 for tail, part in zip(("_w", "_v"), parts, strict=True):
-                    entries[key + tail] = list(_chunks(leaf, [part], tp, fsdp))
+                    entries[key + tail] = _chunks(leaf, [part], tp, fsdp)
             else:
-                entries[key] = list(_chunks(leaf, parts, tp, fsdp))
-    megatron_dist._write_distcp(here, entries, common if prefix else {})
-    if not prefix:
-        torch.save(common, here / "common.pt")
-        (here / "metadata.json").write_text('{"sharded_backend": "torch_dist"}')
+                entries[key] = _chunks(leaf, parts, tp, fsdp)
+    return entries
 
 
-def _chunks(
-    name: str, parts: list[torch.Tensor], tp: int, fsdp: bool
-) -> Iterator[megatron_dist.Chunk]:
+def _chunks(name: str, parts: list[torch.Tensor], tp: int, fsdp: bool) -> list[megatron_dist.Chunk]:
     """Of each part each rank's slice; FSDP cuts every tensor on axis 0, evenly or not."""
     axis = 0 if fsdp else axis_of(name)
-    start = 0
-    for part in parts:
-        cut = part.tensor_split(tp, axis) if axis is not None else [part]
-        for piece in cut:
-            if piece.numel():
-                at = [0] * part.dim()
-                at[axis or 0] = start
-                yield tuple(at), piece.clone()
-                start += piece.shape[axis or 0]
+    cut = parts if axis is None else [p for part in parts for p in part.tensor_split(tp, axis)]
+    return list(megatron_dist.chunks([p.clone() for p in cut if p.numel()], axis or 0))

@@ -4,12 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from megaport.checkpoint.model import Checkpoint
-from megaport.convert.convert import convert_checkpoint
 from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.llama import LLAMA
@@ -17,8 +14,11 @@ from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
+from support.checkout import ROOT
+from support.llama_files import Llama, axis_of, slices
+from support.parity_models import as_read, convert
 
-GPT2 = TokenizerFiles(Path(__file__).resolve().parents[2] / "resources" / "gpt2", PUBLISHED)
+GPT2 = TokenizerFiles(ROOT / "resources" / "gpt2", PUBLISHED)
 LLAMA3 = {
     "rope_type": "llama3",
     "factor": 8.0,
@@ -47,29 +47,37 @@ class Shape:
 
 
 def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Reference:
-    """Every part matters: norms and biases are as random as the matrices."""
-    return as_read(_whole(np.random.default_rng(seed), shape), shape, **architecture)
+    return _read(shape, {}, seed, **architecture)
 
 
-def as_read(whole: dict[str, Array], shape: Shape, **architecture: object) -> Reference:
-    """A model's joined tensors as the reader gives them."""
-    tensors = {name: _shards(name, array, shape) for name, array in whole.items()}
-    checkpoint = Checkpoint(
-        table=LLAMA,
+def _read(
+    shape: Shape, target: dict[str, torch.Tensor], seed: int = 0, **architecture: object
+) -> Reference:
+    """The model of these tensors, or of random ones, as the reader gives it."""
+    model = Llama(
+        layers=shape.layers,
+        heads=shape.heads,
+        groups=shape.groups,
+        size=shape.head_size,
+        hidden=shape.hidden,
+        inner=shape.inner,
+        padded=shape.padded,
+        vocab=shape.vocab,
+        bias=shape.model_type == "qwen2",
+        norm=shape.model_type == "qwen3",
+        untied=shape.untied,
+        seed=seed,
+        target=target,
+    )
+    checkpoint = as_read(
+        LLAMA,
+        {name: _shards(name, parts, shape.ranks) for name, parts in _canonical(model)},
+        layers=shape.layers,
+        ranks=shape.ranks,
         family="core_ranks",
-        era="a random model",
         serialization="zip",
-        tensor_parallel=shape.ranks,
-        pipeline_parallel=1,
-        virtual_pipeline=1,
         version=3.0,
         qkv_order="np,3,hn",
-        args=None,
-        iteration=None,
-        layers=shape.layers,
-        tensors=tensors,
-        ignored=(),
-        decisions=(),
     )
     said = {"rope_theta": 10_000.0, "rope_scaling": None, "layernorm_1p": False, **architecture}
     return reference_of(
@@ -117,79 +125,29 @@ def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Refe
         model(batch, labels=batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-    return as_read(dict(_of_megatron(weights, shape)), shape)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    embedding = weights["model.embed_tokens.weight"]
+    padding = torch.zeros(shape.padded - shape.vocab, shape.hidden)
+    return _read(shape, {**weights, "model.embed_tokens.weight": torch.cat([embedding, padding])})
 
 
-def _of_megatron(weights: dict[str, Array], shape: Shape) -> Iterator[tuple[str, Array]]:
-    padding = np.zeros((shape.padded - shape.vocab, shape.hidden), "f4")
-    yield "word_embeddings.weight", np.concatenate([weights["model.embed_tokens.weight"], padding])
-    yield "final_layernorm.weight", weights["model.norm.weight"]
-    for n in range(shape.layers):
-        layer = {
-            name.removeprefix(f"model.layers.{n}.").removesuffix(".weight"): array
-            for name, array in weights.items()
-        }
-        groups = [
-            layer[f"self_attn.{part}_proj"].reshape(shape.groups, -1, shape.head_size, shape.hidden)
-            for part in "qkv"
-        ]
-        rows = np.concatenate(groups, axis=1).reshape(-1, shape.hidden)
-        yield f"layers.{n}.self_attention.linear_qkv.weight", rows
-        fc1 = np.concatenate([layer["mlp.gate_proj"], layer["mlp.up_proj"]])
-        yield f"layers.{n}.mlp.linear_fc1.weight", fc1
-        for name, source in (
-            ("input_layernorm", "input_layernorm"),
-            ("pre_mlp_layernorm", "post_attention_layernorm"),
-            ("self_attention.linear_proj", "self_attn.o_proj"),
-            ("mlp.linear_fc2", "mlp.down_proj"),
-        ):
-            yield f"layers.{n}.{name}.weight", layer[source]
+def _canonical(model: Llama) -> Iterator[tuple[str, list[torch.Tensor]]]:
+    """The table's names, and the parts that each tensor consists of."""
+    for name, parts in model.ends().items():
+        yield name.removeprefix("embedding.").removeprefix("decoder."), parts
+    for n in range(model.layers):
+        for leaf, parts in model.layer(n, fused=False).items():
+            yield f"layers.{n}.{leaf}", parts
 
 
-def _whole(rng: np.random.Generator, shape: Shape) -> dict[str, Array]:
-    h, size = shape.hidden, shape.head_size
-    rows = (shape.heads + 2 * shape.groups) * size
-    layer = {
-        "input_layernorm.weight": (h,),
-        "self_attention.linear_qkv.weight": (rows, h),
-        "self_attention.linear_proj.weight": (h, shape.heads * size),
-        "pre_mlp_layernorm.weight": (h,),
-        "mlp.linear_fc1.weight": (2 * shape.inner, h),
-        "mlp.linear_fc2.weight": (h, shape.inner),
-    }
-    if shape.model_type == "qwen2":
-        layer["self_attention.linear_qkv.bias"] = (rows,)
-    if shape.model_type == "qwen3":
-        layer |= {f"self_attention.{part}_layernorm.weight": (size,) for part in "qk"}
-    shapes = {
-        "word_embeddings.weight": (shape.padded, h),
-        **{f"layers.{n}.{name}": s for n in range(shape.layers) for name, s in layer.items()},
-        "final_layernorm.weight": (h,),
-        **({"output_layer.weight": (shape.padded, h)} if shape.untied else {}),
-    }
-    return {name: _draw(rng, name, s) for name, s in shapes.items()}
-
-
-def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Array:
-    if name.endswith("layernorm.weight"):
-        return rng.uniform(0.4, 1.6, shape).astype("f4")
-    return rng.normal(0, 0.2, shape).astype("f4")
-
-
-def _shards(name: str, array: Array, shape: Shape) -> tuple[Tensor, ...]:
+def _shards(name: str, parts: list[torch.Tensor], ranks: int) -> tuple[Tensor, ...]:
     """As ranks hold it; of linear_fc1 each rank's slice of the gate, then of the up projection."""
-    ranks = shape.ranks
-    if "linear_fc1" in name:
-        gate, up = (np.split(half, ranks) for half in np.split(array, 2))
-        parts = [part for pair in zip(gate, up, strict=True) for part in pair]
-    elif name.endswith(("linear_proj.weight", "linear_fc2.weight")):
-        parts = np.split(array, ranks, axis=1)
-    elif "linear_qkv" in name or name in ("word_embeddings.weight", "output_layer.weight"):
-        parts = np.split(array, ranks)
-    else:
-        parts = [array]
-    return tuple(Tensor("F32", part) for part in parts)
+    held = (
+        parts
+        if axis_of(name) is None
+        else [piece for rank in range(ranks) for piece in slices(name, parts, rank, ranks)]
+    )
+    return tuple(Tensor("F32", piece.numpy()) for piece in held)
 
 
 def assembled_llama(
@@ -197,9 +155,7 @@ def assembled_llama(
 ) -> Path:
     """The model directory of a random Llama, in folder `work`."""
     subject = random_llama(shape)
-    convert_checkpoint(
-        subject.checkpoint, subject.architecture, work / "c", dtype=dtype, max_shard_size=None
-    )
+    convert(subject, work / "c", dtype=dtype)
     inspection = {"parameters": 1, "architecture": {}, "checkpoint": {}, "decisions": []}
     provenance = {"name": "tiny", "content": "c", "inspection": inspection}
     assemble_model(work / "c", work / "model", tokenizer=tokenizer, provenance=provenance)

@@ -36,15 +36,21 @@ def write(
 
     `edit` may change the chunks by key ("entries") and what common.pt holds ("common").
     """
-    folder.mkdir(parents=True)
     entries = dict(_entries(model, layout, tp))
     edit("entries", entries)
     edit("common", common)
+    write_entries(folder, entries, layout, common)
+
+
+def write_entries(
+    folder: Path, entries: dict[str, list[Chunk]], layout: str, common: dict[str, Any]
+) -> None:
+    """Write chunks by key; layouts with a prefix keep what is common among the keys."""
+    folder.mkdir(parents=True)
     if layout == "zarr":
         _write_zarr(folder, entries)
     else:
-        objects = common if layout in PREFIXES else {}
-        _write_distcp(folder, entries, objects)
+        _write_distcp(folder, entries, common if layout in PREFIXES else {})
     if layout not in PREFIXES:
         torch.save(common, folder / "common.pt")
         backend = "zarr" if layout == "zarr" else "torch_dist"
@@ -62,7 +68,7 @@ def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chu
             shards = list(model.shard(name, 0, 1, 3).tensor_split(tp, 0))
         else:
             shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
-        pieces = list(_chunks(shards if axis is not None else shards[:1], axis or 0))
+        pieces = list(chunks(shards if axis is not None else shards[:1], axis or 0))
         if place and layout in ("torch_dist", "zarr"):
             native = megatron_names.core(name, "core_te", None)
             for offsets, piece in pieces:
@@ -74,7 +80,7 @@ def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chu
     yield from stacked.items()
 
 
-def _chunks(shards: list[torch.Tensor], axis: int) -> Iterator[Chunk]:
+def chunks(shards: list[torch.Tensor], axis: int) -> Iterator[Chunk]:
     start = 0
     for shard in shards:
         offsets = [0] * shard.dim()

@@ -23,7 +23,6 @@ CORE = ("core", "core_te")
 DIST = ("torch_dist", "torch_dist_layers", "zarr", "torch_dcp", "fsdp_dtensor")
 DEEPSPEED = ("bigscience", "deepspeedai")
 LAYOUTS = (*LEGACY, *CORE, *DIST, *DEEPSPEED)
-VERSIONS = {"flat": None, "transformer": None}
 
 
 def _unchanged(name: str, content: dict[str, Any]) -> None:
@@ -61,8 +60,8 @@ def write_checkpoint(folder: Path, model: Model, **form: Any) -> Path:
     Layouts flat and transformer have no version unless one is given (then QKV is [3, np, hn]);
     torch_dist, zarr and DCP are written as tensor-parallel chunks.
     """
-    if "version" not in form and form.get("layout") in VERSIONS:
-        form["version"] = VERSIONS[form["layout"]]
+    if form.get("layout") in ("flat", "transformer"):
+        form.setdefault("version", None)
     chosen = Form(**form)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "latest_checkpointed_iteration.txt").write_text(str(chosen.iteration))
@@ -86,7 +85,7 @@ def _common(model: Model, form: Form) -> dict[str, Any]:
             virtual_pipeline_model_parallel_size=form.vp if form.vp > 1 else None,
         )
         if form.version is None:  # args of before 2020-09-11
-            said = {k: v for k, v in said.items() if k not in ("bias_gelu_fusion",)}
+            del said["bias_gelu_fusion"]
         if form.version in (None, 1):  # and of before 2020-10-20
             said["model_parallel_size"] = said.pop("tensor_model_parallel_size")
             if form.pp == 1:
@@ -109,7 +108,7 @@ def stage_layers(model: Model, form: Form) -> list[list[int]]:
 def _write_ranks(folder: Path, model: Model, form: Form) -> None:
     for tp in range(form.tp):
         for pp in range(form.pp):
-            name = f"mp_rank_{tp:02d}" + (f"_{pp:03d}" if form.pp > 1 else "")
+            name = rank_folder(tp, pp, form.pp)
             state = _common(model, form)
             for vp in range(form.vp):
                 key = f"model{vp}" if form.vp > 1 else "model"
@@ -137,6 +136,10 @@ def _stage(model: Model, form: Form, tp: int, stage: int) -> dict[str, Any]:
     if form.layout in CORE:
         return flat | {"decoder.layers.0.mlp.linear_fc1._extra_state": None}
     return flat if form.layout == "flat" else nested(flat)
+
+
+def rank_folder(tp: int, pp: int, stages: int) -> str:
+    return f"mp_rank_{tp:02d}" + (f"_{pp:03d}" if stages > 1 else "")
 
 
 def nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def forms(draw: st.DrawFn) -> dict[str, Any]:
     layout = draw(st.sampled_from(LAYOUTS))
     tp = draw(st.sampled_from((1, 2, 4)))
     pp = draw(st.integers(1, 3)) if layout in RANKED else 1
-    vp = draw(st.integers(1, 2)) if pp > 1 and layout not in ("flat",) else 1
+    vp = draw(st.integers(1, 2)) if pp > 1 and layout != "flat" else 1
     counts = draw(st.lists(st.integers(1, 3), min_size=pp * vp, max_size=pp * vp))
     version = {
         "flat": st.just(None),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.checkout import ROOT
+
 ORACLES = Path(os.environ.get("MEGAPORT_ORACLES", ROOT.parent / "shared" / "oracles"))
 LLAMAS = Path(os.environ.get("MEGAPORT_LLAMA", ROOT.parent / "shared" / "llama"))
 

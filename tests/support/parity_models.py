@@ -1,8 +1,10 @@
 """Random GPT-2s as checkpoints read from Megatron, of every row order and number of ranks."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +16,11 @@ from megaport.gpt2 import GPT2 as TABLE
 from megaport.parity.inputs import ParityOptions
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
-from megaport.table import Architecture
+from megaport.table import Architecture, Table
 from megaport.tensors import STORAGE, Array, Tensor
+from support.checkout import ROOT
 from support.oracles import Oracle
 
-ROOT = Path(__file__).resolve().parents[2]
 GPT2 = ROOT / "resources" / "gpt2"
 TEXT = ROOT / "resources" / "parity" / "text.txt"
 PUBLISHED = TEXT.with_name("gpt2_ids.json")
@@ -58,26 +60,43 @@ def random_gpt2(
         for name, shape in shapes(size, untied=untied).items()
     }
     tensors = {name: _split(name, array, ranks, dtype) for name, array in whole.items()}
-    version = {"3,np,hn": None, "np,hn,3": 1.0, "np,3,hn": 3.0}[order]
-    checkpoint = Checkpoint(
-        table=TABLE,
-        family="legacy_ranks",
-        era="a random model",
-        serialization="legacy",
-        tensor_parallel=ranks,
-        pipeline_parallel=1,
-        virtual_pipeline=1,
-        version=version,
-        qkv_order=order,
-        args=None,
-        iteration=None,
+    checkpoint = as_read(
+        TABLE,
+        tensors,
         layers=size.layers,
-        tensors=tensors,
-        ignored=(),
-        decisions=(),
+        ranks=ranks,
+        family="legacy_ranks",
+        serialization="legacy",
+        version={"3,np,hn": None, "np,hn,3": 1.0, "np,3,hn": 3.0}[order],
+        qkv_order=order,
     )
     torch_name = {"F32": "float32", "F16": "float16"}[dtype]
     return reference_of(checkpoint, _architecture(size, untied, activation, torch_name))
+
+
+def as_read(
+    table: Table,
+    tensors: Mapping[str, tuple[Tensor, ...]],
+    *,
+    layers: int,
+    ranks: int,
+    **facts: Any,
+) -> Checkpoint:
+    """What the reader would give: `tensors` of `ranks` ranks, without args, and other `facts`."""
+    return Checkpoint(
+        table=table,
+        era="a random model",
+        tensor_parallel=ranks,
+        pipeline_parallel=1,
+        virtual_pipeline=1,
+        args=None,
+        iteration=None,
+        layers=layers,
+        tensors=tensors,
+        ignored=(),
+        decisions=(),
+        **facts,
+    )
 
 
 def convert(subject: Reference, out: Path, *, dtype: str | None = None) -> Path:

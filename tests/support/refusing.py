@@ -37,7 +37,5 @@ def changed(**tensors: torch.Tensor | None) -> Model:
 
 
 def without(prefix: str) -> Model:
-    model = Model(layers=3)
-    names = {name: t for name, t in model.tensors.items() if not name.startswith(prefix)}
-    object.__setattr__(model, "tensors", names)
-    return model
+    names = (name.replace(".", "__") for name in Model(layers=3).tensors if name.startswith(prefix))
+    return changed(**dict.fromkeys(names))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from megaport.store.code import Code
 from megaport.store.job import Job
-from megaport.store.receipts import Receipt
 from megaport.store.store import Store
 
 OUTPUTS = {"a/one": b"one" * 5000, "two": b"two" * 10}
@@ -41,7 +40,3 @@ def state(folder: Path) -> dict[str, bytes]:
     results = folder / "results" / "m"
     names = [*OUTPUTS, "build.json"]
     return {name: (results / name).read_bytes() for name in names}
-
-
-def is_intact(job: Job, receipt: Receipt) -> bool:
-    return all(job.store.blobs.holds(content) for content in receipt.outputs.values())
