@@ -105,7 +105,7 @@ build/mutmut/bin/mutmut: requirements-dev.txt requirements.txt
 	build/mutmut/bin/pip install --quiet -r requirements-dev.txt mutmut==3.8.1
 
 CHILDREN ?= 1
-MUTANTS ?= megaport.convert.* megaport.checkpoint.* megaport.store.*
+MUTANTS ?= megaport.gpt2.* megaport.llama* megaport.table.* megaport.convert.* megaport.checkpoint.* megaport.store.*
 mutants: export MEGAPORT_ORACLES ?= $(abspath ../shared/oracles)
 mutants: build/mutmut/bin/mutmut ## see whether tests notice changes of the mapping and the store (an hour)
 	rm -rf build/mutants && mkdir build/mutants
