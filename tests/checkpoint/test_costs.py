@@ -18,8 +18,8 @@ from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.pickles import number, pickle, region, text, tuple_of
-from support.torchfiles import saved, sizes, storage, tensor, zip_file
+from support.pickles import number, pickle, region, text
+from support.torchfiles import saved
 
 SECONDS, MEBIBYTES = 4.0, 300
 
@@ -105,18 +105,3 @@ def test_millions_of_layers_of_one_element_are_refused(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", edit=stack)
     with bounded(), pytest.raises(MegaportError, match="5000000"):
         open_checkpoint(path, spool=tmp_path)
-
-
-NUMBERS = {
-    "an empty tensor of an absurd shape": tensor(
-        storage(view=None), 0, sizes(0, 1 << 57, 1 << 57), sizes(1, 1, 1)
-    ),
-    "100 dimensions": tensor(storage(view=None), 0, sizes(*[1] * 100), sizes(*[1] * 100)),
-    "an integer of 2000 bits": tuple_of(number(1 << 2000)),
-}
-
-
-@pytest.mark.parametrize("name", NUMBERS)
-def test_numbers_are_checked_before_they_are_used(name: str) -> None:
-    with pytest.raises(MegaportError):
-        read_torch(region(zip_file(NUMBERS[name], {"0": bytes(24)})))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 
+pytestmark = pytest.mark.timeout(20)
 HUGE = 10**9 - 1
 
 
@@ -24,37 +26,34 @@ def refused(tmp_path: Path, **form: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.timeout(20)
+def add(name: str, file: str, content: dict[str, Any]) -> None:
+    """An edit that stores one tensor more, called `name`."""
+    if file == "entries":
+        content[name] = [((0,), torch.ones(16))]
+    elif "model" in content:
+        content["model"][name] = torch.ones(16)
+    elif file.startswith("layer_03"):
+        content[name] = torch.ones(16)
+
+
 @pytest.mark.parametrize("number", [HUGE, "9" * 5000])
 @pytest.mark.parametrize("layout", ["core", "torch_dist_layers", "bigscience"])
 def test_a_layer_number_that_is_absurd(layout: str, number: object, tmp_path: Path) -> None:
     name = f"decoder.layers.{number}.input_layernorm.bias"
-
-    def add(file: str, content: dict[str, Any]) -> None:
-        if file == "entries":
-            content[name] = [((0,), torch.ones(16))]
-        elif "model" in content:
-            content["model"][name] = torch.ones(16)
-        elif file.startswith("layer_03"):
-            content[name] = torch.ones(16)
-
-    assert "layers" in refused(tmp_path, layout=layout, edit=add)
+    assert "layers" in refused(tmp_path, layout=layout, edit=partial(add, name))
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("key", ["tensor_model_parallel_size", "pipeline_model_parallel_size"])
 @pytest.mark.parametrize("layout", ["encoder", "core"])
 def test_parallel_sizes_that_are_absurd(layout: str, key: str, tmp_path: Path) -> None:
     assert "mp_rank_0" in refused(tmp_path, layout=layout, args={key: HUGE})
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("key", ["tensor_model_parallel_size", "num_layers"])
 def test_sizes_of_deepspeed_that_are_absurd(key: str, tmp_path: Path) -> None:
     assert "layer_" in refused(tmp_path, layout="bigscience", args={key: HUGE})
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", [f"layer_{HUGE}-model_00", f"layer_03-model_{HUGE}"])
 def test_a_file_number_of_deepspeed_that_is_absurd(name: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(), layout="bigscience")
@@ -64,7 +63,6 @@ def test_a_file_number_of_deepspeed_that_is_absurd(name: str, tmp_path: Path) ->
         open_checkpoint(path, spool=tmp_path)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", [f"mp_rank_{HUGE}", f"mp_rank_00_{HUGE}"])
 def test_a_rank_number_that_is_absurd(name: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", with_args=False)
@@ -76,7 +74,6 @@ def test_a_rank_number_that_is_absurd(name: str, tmp_path: Path) -> None:
         open_checkpoint(path, spool=tmp_path)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("shape", [(HUGE, 0), (0, 16), (HUGE, HUGE)])
 def test_a_chunk_that_claims_an_absurd_tensor(shape: tuple[int, ...], tmp_path: Path) -> None:
     def grow(file: str, content: dict[str, Any]) -> None:
@@ -135,13 +132,7 @@ def test_no_value_of_a_file_is_a_traceback(layout: str, place: str, tmp_path: Pa
 )
 @pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist"])
 def test_odd_names_of_tensors_are_shown_escaped_and_cut(layout, name, tmp_path: Path) -> None:
-    def add(file: str, content: dict[str, Any]) -> None:
-        if file == "entries":
-            content[name] = [((0,), torch.ones(3))]
-        elif "model" in content:
-            content["model"][name] = torch.ones(3)
-
-    message = refused(tmp_path, layout=layout, edit=add)
+    message = refused(tmp_path, layout=layout, edit=partial(add, name))
     assert message.replace("\n", "").isprintable()
     assert len(message) < 5000
 

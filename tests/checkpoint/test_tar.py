@@ -1,6 +1,5 @@
 """Tars, such as NeMo's `.nemo`: read in place, and refused where extraction would do harm."""
 
-import io
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -12,28 +11,12 @@ from megaport.checkpoint.archive import BadArchiveError
 from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.selection import NoCheckpointError
 from megaport.checkpoint.tar import read_tar
+from support.archives import tarred
 from support.pickles import region
 
 CONTENT = b"\x80weights" * 100
 FACTS = b"num_layers: 2\n"
-
-
-def tarred(
-    *extra: tarfile.TarInfo, form: int = tarfile.PAX_FORMAT, mode: str = "w:", mtime: float = 1.5
-) -> bytes:
-    """A tar as NeMo writes it: names that start with "./", a folder, times with fractions."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode, format=form) as archive:
-        root = tarfile.TarInfo("./")
-        root.type = tarfile.DIRTYPE
-        archive.addfile(root)
-        for name, content in (("model_config.yaml", FACTS), ("model_weights.ckpt", CONTENT)):
-            info = tarfile.TarInfo(f"./{name}")
-            info.size, info.mtime = len(content), mtime
-            archive.addfile(info, io.BytesIO(content))
-        for info in extra:
-            archive.addfile(info, io.BytesIO(bytes(info.size)))
-    return file.getvalue()
+FILES = {"model_config.yaml": FACTS, "model_weights.ckpt": CONTENT}
 
 
 def made(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -45,7 +28,7 @@ def made(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.Ta
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 @pytest.mark.parametrize("name", ["model.nemo", "model.tar"])
 def test_a_tar_is_read_in_place(form: int, name: str, tmp_path: Path) -> None:
-    data = tarred(made("./a_merges.txt"), made("./notes.txt"), form=form, mtime=1)
+    data = tarred(FILES, made("./a_merges.txt"), made("./notes.txt"), form=form, mtime=1)
     (tmp_path / name).write_bytes(data)
     files = open_files(tmp_path / name, spool=tmp_path / "spool")
     assert {name: bytes(part.view) for name, part in files.items()} == {
@@ -58,7 +41,7 @@ def test_a_tar_is_read_in_place(form: int, name: str, tmp_path: Path) -> None:
 
 
 def test_a_tar_its_folder_and_a_zip_of_it_have_one_digest(tmp_path: Path) -> None:
-    (tmp_path / "model.nemo").write_bytes(tarred())
+    (tmp_path / "model.nemo").write_bytes(tarred(FILES))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/model_config.yaml").write_bytes(FACTS)
     (tmp_path / "folder/model_weights.ckpt").write_bytes(CONTENT)
@@ -71,7 +54,7 @@ def test_a_tar_its_folder_and_a_zip_of_it_have_one_digest(tmp_path: Path) -> Non
 
 def test_extended_headers_with_names_beyond_ascii_are_read() -> None:
     long = "folder/" * 30 + "é"
-    assert set(read_tar(region(tarred(made(long))))) >= {long, "model_weights.ckpt"}
+    assert set(read_tar(region(tarred(FILES, made(long))))) >= {long, "model_weights.ckpt"}
 
 
 REFUSED: dict[str, tarfile.TarInfo] = {
@@ -92,12 +75,12 @@ REFUSED: dict[str, tarfile.TarInfo] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_members_that_extraction_would_be_dangerous_for_are_refused(kind: str) -> None:
     with pytest.raises(BadArchiveError):
-        read_tar(region(tarred(REFUSED[kind])))
+        read_tar(region(tarred(FILES, REFUSED[kind])))
 
 
 def _header(change: Callable[[bytearray], None]) -> bytes:
     """The tar with its second member's header changed, and its checksum made to fit."""
-    data = bytearray(tarred(form=tarfile.USTAR_FORMAT, mtime=1))
+    data = bytearray(tarred(FILES, form=tarfile.USTAR_FORMAT, mtime=1))
     header = data[512:1024]
     change(header)
     header[148:156] = b" " * 8
@@ -119,7 +102,7 @@ def test_sizes_that_lie_are_refused(size: bytes) -> None:
 
 
 def test_every_truncation_and_bytes_after_the_end_are_refused() -> None:
-    whole = tarred()
+    whole = tarred(FILES)
     for end in range(0, len(whole) - 10240, 128):
         with pytest.raises(BadArchiveError):
             read_tar(region(whole[:end]))
@@ -129,7 +112,7 @@ def test_every_truncation_and_bytes_after_the_end_are_refused() -> None:
 
 
 def test_a_damaged_header_does_not_end_the_archive_unseen() -> None:
-    data = bytearray(tarred(form=tarfile.USTAR_FORMAT))
+    data = bytearray(tarred(FILES, form=tarfile.USTAR_FORMAT))
     data[data.index(b"./model_weights.ckpt")] = 0x41
     with pytest.raises(BadArchiveError, match="after its last member"):
         read_tar(region(bytes(data)))
@@ -140,11 +123,11 @@ def test_an_extended_header_of_many_digits_costs_nothing() -> None:
     info = made("a")
     info.pax_headers = {"comment": "1" * 200_000}
     with pytest.raises(BadArchiveError, match="over 1 KiB"):
-        read_tar(region(tarred(info)))
+        read_tar(region(tarred(FILES, info)))
 
 
 def test_a_compressed_tar_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
     path = tmp_path / "model.nemo"
-    path.write_bytes(tarred(mode="w:gz"))
+    path.write_bytes(tarred(FILES, mode="w:gz"))
     with pytest.raises(NoCheckpointError, match=r"gzip compressed.*gunzip"):
         open_files(path, spool=tmp_path)

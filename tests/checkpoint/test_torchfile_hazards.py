@@ -107,7 +107,8 @@ def test_offset_past_the_end_refused(offset: int, serialization: str) -> None:
         ((2, 3), (4, 1)),
         ((-2, 3), (3, 1)),
         ((2, 3), (3,)),
-        ((1,) * 33, (1,) * 33),
+        ((1,) * 9, (1,) * 9),
+        ((0, 1 << 57, 1 << 57), (1, 1, 1)),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ def written(tmp_path: Path, **changes: Any) -> Path:
     return path
 
 
+def repack(path: Path, pack: Callable[[bytes], bytes]) -> None:
+    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
+        chunk.write_bytes(pack(chunk.read_bytes()))
+
+
 @pytest.mark.parametrize(("codec", "pack"), [("zlib", zlib.compress), ("gzip", gzip.compress)])
 def test_compressed_chunks_are_read(codec: str, pack: Any, tmp_path: Path) -> None:
     path = written(tmp_path, compressor={"id": codec, "level": 1})
-    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
-        chunk.write_bytes(pack(chunk.read_bytes()))
+    repack(path, pack)
     assert_holds(open_checkpoint(path, spool=tmp_path), Model())
 
 
@@ -79,8 +84,7 @@ def test_a_huge_grid_is_refused_without_walking_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"\x78\x9c\x00", b"not compressed"])
 def test_damaged_compressed_chunks_are_refused(damage: bytes, tmp_path: Path) -> None:
     path = written(tmp_path, compressor={"id": "zlib"})
-    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
-        chunk.write_bytes(damage)
+    repack(path, lambda _: damage)
     with pytest.raises(BadArchiveError, match=r"inflated|compressed data"):
         open_checkpoint(path, spool=tmp_path)
 
@@ -88,8 +92,7 @@ def test_damaged_compressed_chunks_are_refused(damage: bytes, tmp_path: Path) ->
 def test_a_bomb_stops_at_the_size_of_its_chunk(tmp_path: Path) -> None:
     path = written(tmp_path, compressor={"id": "zlib"})
     bomb = zlib.compress(bytes(50_000_000), 9)
-    for chunk in (path / "iter_0000007" / KEY).glob("[0-9]*"):
-        chunk.write_bytes(bomb)
+    repack(path, lambda _: bomb)
     with pytest.raises(BadArchiveError, match="another size"):
         open_checkpoint(path, spool=tmp_path)
 

@@ -39,7 +39,7 @@ def outcome(data: bytes, folder: Path) -> list[str] | None:
 
 
 @contextmanager
-def bounded(size: int, called: str) -> Iterator[None]:
+def bounded(size: int, called: str, allowed: int = ALLOWED) -> Iterator[None]:
     """`FindingError` where the body raises, takes long or allocates much for `size` bytes read."""
     tracemalloc.start()
     start = time.process_time()
@@ -54,7 +54,7 @@ def bounded(size: int, called: str) -> Iterator[None]:
         tracemalloc.stop()
     if time.process_time() - start > SECONDS:
         raise FindingError(f"{called} took over {SECONDS} s")
-    if peak > ALLOWED + 16 * size:
+    if peak > allowed + 16 * size:
         raise FindingError(f"allocated {peak} bytes for {called} of {size}")
 
 

@@ -2,12 +2,10 @@
 
 import argparse
 import functools
-import io
-import tarfile
 
 import torch
 
-from support.archives import TRACKER
+from support.archives import TRACKER, tarred
 from support.torchfiles import saved
 from support.zips import File, zipped
 
@@ -29,15 +27,5 @@ def seeds() -> dict[str, bytes]:
         for method, label in ((0, "stored"), (8, "deflated")):
             archive = zipped(TRACKER, File(member, files[kind], method=method))
             files[f"{kind} {label}"] = archive
-        files[f"{kind} tar"] = tarred(member.decode(), files[kind])
+        files[f"{kind} tar"] = tarred({member.decode(): files[kind]})
     return files
-
-
-def tarred(name: str, content: bytes) -> bytes:
-    """A tar as Python writes it: the time with its fraction is an extended header."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:") as archive:
-        info = tarfile.TarInfo(f"./{name}")
-        info.size, info.mtime = len(content), 1.5
-        archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()

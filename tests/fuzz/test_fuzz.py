@@ -1,10 +1,11 @@
 """A mutation fuzzer over archives, both serializations and pickles, and its past findings."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fuzz.forge import Change, generated, rezipped
+from fuzz.forge import generated, rezipped
 from fuzz.harness import outcome
 from fuzz.mutate import mutated
 from fuzz.seeds import seeds
@@ -40,7 +41,7 @@ def forge(numbers: range, folder: Path) -> int:
     """Read files with right checksums and a mutated pickle, and two generated ones, a number."""
     refused = 0
     for number in numbers:
-        forged = rezipped(seeds()["zip"], Change(seed_of("forged", number)))
+        forged = rezipped(seeds()["zip"], partial(mutated, seed_of("forged", number)))
         refused += outcome(forged, folder) is None
         for serialization in ("legacy", "zip"):
             data = generated(seed_of(serialization, number), serialization)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Contents:
     def inflated(self, region: Region, size: int, wbits: int) -> Region:
         """The `size` bytes that a compressed file inflates to (see `spool`), under one budget."""
         self._inflated += size
-        check_budget(self.source, self._inflated, self._stored(), self.spool)
+        check_budget(self.source, self._inflated, self._stored, self.spool)
         return inflate(Member(region.name, DEFLATED, None, size, region), self.spool, wbits)
 
     def check_volume(self, tensors: int) -> None:
@@ -50,11 +51,12 @@ class Contents:
 
         Tied weights are one storage under two names; a few times as much is an amplification.
         """
-        allowed = _VIEWS_FREE + _MOST_VIEWS * (self._stored() + self._inflated)
+        allowed = _VIEWS_FREE + _MOST_VIEWS * (self._stored + self._inflated)
         if tensors > allowed:
             seen = f"tensors of {tensors} bytes that share storages"
-            raise too_large(self.source, seen, f"at most {allowed} in files of {self._stored()}")
+            raise too_large(self.source, seen, f"at most {allowed} in files of {self._stored}")
 
+    @cached_property
     def _stored(self) -> int:
         return sum(region.size for region in self.files.values())
 

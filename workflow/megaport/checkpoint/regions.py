@@ -53,7 +53,7 @@ class RegionReader:
     """
 
     def __init__(self, region: Region, position: int = 0) -> None:
-        self._view = region.view
+        self._name, self._view = region.name, region.view
         self._position = position
 
     def read(self, size: int = -1) -> bytes:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 from megaport.checkpoint.archive import BadArchiveError, Member, bad_archive, wrong_crc
@@ -20,6 +21,13 @@ _CHUNK = 1 << 20
 
 class SpoolError(MegaportError):
     """No room or no right to write what is compressed, or in pieces, in one piece."""
+
+
+_no_room = partial(
+    SpoolError,
+    expected="room for the inflated checkpoint",
+    remedy="Free some space, or unpack the archive yourself.",
+)
 
 
 def check_budget(where: str, total: int, compressed: int, spool: Path) -> None:
@@ -90,12 +98,3 @@ def write_all(descriptor: int, part: bytes | memoryview) -> None:
 def _lies(member: Member) -> BadArchiveError:
     seen = "another size inflated than it claims"
     return bad_archive(member.body.name, seen, f"{member.size} bytes")
-
-
-def _no_room(where: str, seen: str) -> SpoolError:
-    return SpoolError(
-        where,
-        seen=seen,
-        expected="room for the inflated checkpoint",
-        remedy="Free some space, or unpack the archive yourself.",
-    )

@@ -19,10 +19,6 @@ _MOST_PADDING = 1 << 20
 class _HeaderReader(RegionReader):
     """Gives tarfile the headers, and no more of them at once than any writer writes."""
 
-    def __init__(self, region: Region) -> None:
-        super().__init__(region)
-        self._name = region.name
-
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_HEADER:
             raise bad_archive(self._name, "an extended header of over 1 KiB", "plain headers")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -65,7 +65,9 @@ class ZarrArray:
         if name not in contents.files:
             raise _bad(name, "no such file", "every chunk of the array")
         data = self._bytes(contents, contents.files[name])
-        array = np.frombuffer(data, STORAGE[self.dtype]).reshape(self.chunks, order=_c(self.order))
+        array = np.frombuffer(data, STORAGE[self.dtype]).reshape(
+            self.chunks, order=cast(Any, self.order)
+        )
         offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
         # Chunks at the edge are stored whole, padded beyond the shape.
         valid = tuple(slice(0, n - o) for n, o in zip(self.shape, offsets, strict=True))
@@ -78,10 +80,6 @@ class ZarrArray:
         if region.size != size:
             raise _bad(region.name, f"{region.size} bytes", f"{size} bytes, a whole chunk")
         return region.view
-
-
-def _c(order: str) -> Any:
-    return order
 
 
 def read_array(name: str, files: Mapping[str, Region]) -> ZarrArray:
