@@ -174,7 +174,9 @@ def test_ranks_with_other_virtual_stages_are_named(tmp_path: Path) -> None:
     form = {"layout": "encoder", "pp": 2, "vp": 2, "edit": _one_chunk_less}
     message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
     assert "mp_rank_00_001/model_optim_rng.pt: found the model under model0" in message
-    assert message.endswith("expected model0, model1. Use the files of one save, complete.")
+    assert message.endswith(
+        "expected model0, model1. Point at the folder of one save, with all of its files."
+    )
 
 
 def test_a_rank_without_a_model_is_named(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _two_ranks(name: str, state: dict[str, Any]) -> None:
 def test_a_deepspeed_rank_of_which_every_file_is_lost_is_named(tmp_path: Path) -> None:
     message = refused(tmp_path, Model(), RankFilesError, layout="bigscience", edit=_two_ranks)
     assert "layer_01-model_01-model_states.pt: found no such file; expected 2 tensor" in message
-    assert message.endswith("Get all files of the checkpoint's folder again.")
+    assert message.endswith("Point at the folder of one save, with all of its files.")
 
 
 @pytest.mark.parametrize("layout", RANKED)

@@ -164,7 +164,7 @@ def _completed(args: Args) -> dict[str, Any]:
 _SHARED = re.compile(
     r"num_layers|hidden_size|ffn_hidden_size|num_attention_heads|kv_channels|(padded_)?vocab_size"
     r"|max_position_embeddings|(tensor_|pipeline_)?model_parallel_size|(layer)?norm_epsilon"
-    r"|pipeline_model_parallel_size|consumed_train_samples|params_dtype"
+    r"|consumed_train_samples|params_dtype"
 )
 
 
@@ -174,30 +174,28 @@ def _is_size(value: Any) -> TypeGuard[float]:
 
 def mathematical(table: Table, args: Args) -> dict[str, Any]:
     """Those of the arguments that say what the model is, or how far it was trained."""
-    known = {*_ASKS, *table.arguments}
     return {
         name: value
         for name, value in args.items()
-        if name in known
-        or _READ.fullmatch(name)
-        or _SHARED.fullmatch(name)
-        or (_SOUNDS.search(name) and not _BESIDE.search(name))
+        if _is_known(table, name) or _SHARED.fullmatch(name) or _sounds(name)
     }
 
 
 def unknown_mathematics(table: Table, args: Args) -> list[Decision]:
     """The arguments nobody here knows whose names sound like mathematics, with their values."""
-    known = {*_ASKS, *table.arguments}
     found = {
         name: value
         for name, value in sorted(args.items())
-        if name not in known
-        and not _READ.fullmatch(name)
-        and _SOUNDS.search(name)
-        and not _BESIDE.search(name)
-        and not any(value == off for off in _OFF)
+        if _sounds(name) and not _is_known(table, name) and value not in _OFF
     }
     reason = "ATTENTION: their names sound like mathematics, and no Megatron known here has them"
-    return [Decision("unknown arguments", found, f"{reason}: taken as changing nothing")][
-        : len(found)
-    ]
+    said = Decision("unknown arguments", found, f"{reason}: taken as changing nothing")
+    return [said] if found else []
+
+
+def _is_known(table: Table, name: str) -> bool:
+    return name in _ASKS or name in table.arguments or bool(_READ.fullmatch(name))
+
+
+def _sounds(name: str) -> bool:
+    return bool(_SOUNDS.search(name)) and not _BESIDE.search(name)

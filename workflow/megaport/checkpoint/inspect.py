@@ -1,6 +1,7 @@
 """What a checkpoint is, as JSON data to look at; screen.py shows it to people."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint, joined_shape
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.version import AmbiguousVersionError
-from megaport.table import Architecture, Decision
+from megaport.table import Architecture
 from megaport.tensors import total_bytes
 
 _FACTS = (
@@ -76,31 +77,19 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
     Holds no path, time or host, so the same checkpoint gives the same bytes anywhere.
     """
     decisions = (*checkpoint.decisions, *architecture.decisions)
+    shards = [shard for held in checkpoint.tensors.values() for shard in held]
     return {
         "checkpoint": {key: getattr(checkpoint, key) for key in _FACTS},
         "architecture": {key: getattr(architecture, key) for key in _NUMBERS}
         | {key: said for key in _PARTICULAR if (said := getattr(architecture, key)) is not None}
         | {"n_head": architecture.n_head or None},
-        "parameters": _parameters(checkpoint),
-        "bytes": total_bytes(s for shards in checkpoint.tensors.values() for s in shards),
-        "decisions": [_decision(decision) for decision in decisions],
+        # Numbers that are trained, of the padded vocabulary; a tied head counts once.
+        "parameters": sum(int(shard.array.size) for shard in shards),
+        "bytes": total_bytes(shards),
+        "decisions": [asdict(decision) for decision in decisions],
         "tensors": [_tensor(checkpoint, name) for name in checkpoint.tensors],
         "ignored": list(checkpoint.ignored),
         "args": None if checkpoint.args is None else dict(sorted(checkpoint.args.items())),
-    }
-
-
-def _parameters(checkpoint: Checkpoint) -> int:
-    """Numbers that are trained, of the padded vocabulary; a tied head counts once."""
-    return sum(int(s.array.size) for shards in checkpoint.tensors.values() for s in shards)
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    return {
-        "subject": decision.subject,
-        "value": decision.value,
-        "reason": decision.reason,
-        "override": decision.override,
     }
 
 

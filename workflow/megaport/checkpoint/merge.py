@@ -42,9 +42,10 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
     tied = settle_head(tensors, parts.args, findings, copies)
     rows = list(table.rows(layers, tied=tied.value, leaves=leaves_of(tensors)))
     _check_names(rows, tensors, findings)
-    _check_shapes(table, tensors, findings)
+    sizes = measured(table, tensors)
+    _check_shapes(table, tensors, sizes, findings)
     _check_dtypes(tensors, findings)
-    _check_args(parts, measured(table, tensors), layers)
+    _check_args(parts, sizes, layers)
     findings.settle()
     number, order = decide_version(
         parts.source, parts.stated_version, version, parts.args, parts.layout
@@ -122,8 +123,9 @@ def measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
     return {letters: counter.most_common(1)[0][0] for letters, counter in votes.items()}
 
 
-def _check_shapes(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
-    sizes = measured(table, tensors)
+def _check_shapes(
+    table: Table, tensors: Mapping[str, Shards], sizes: Mapping[str, int], findings: Findings
+) -> None:
     missing = set[float]()
     for name, shards in tensors.items():
         row = table.row(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from megaport.checkpoint.contents import Contents, plain_args
 from megaport.checkpoint.features import refuse_features
+from megaport.checkpoint.stages import size_said
 from megaport.errors import MegaportError
 from megaport.table import Table
 
@@ -24,7 +25,9 @@ class RankFilesError(MegaportError):
     """Rank files that are missing, too many, of experts, or not of one and the same iteration."""
 
 
-_wrong = partial(RankFilesError, remedy="Use the files of one save of one GPT-2, complete.")
+wrong_file = partial(
+    RankFilesError, remedy="Point at the folder of one save, with all of its files."
+)
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,20 @@ def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
     for name in sorted(found):
         match = found[name]
         if match["ep"]:
-            raise _wrong(name, "a third number, an expert's rank", "mixture of experts (MoE)")
+            raise wrong_file(
+                name, "a third number, an expert's rank", "no mixture of experts (MoE)"
+            )
         place = (int(match["tp"] or match["nemo_tp"]), int(match["pp"] or match["nemo_pp"] or 0))
         if place in grid:
-            raise RankFilesError(
-                contents.source,
-                seen=f"{grid[place]} and {name}",
-                expected="one file a rank",
-                remedy="Keep one iteration, or point at its folder.",
-            )
+            raise wrong_file(contents.source, f"{grid[place]} and {name}", "one file a rank")
         grid[place] = name
     return grid
+
+
+def first_state(contents: Contents) -> dict[str, Any]:
+    """What the first of the rank files holds; nothing where there are none."""
+    names = rank_names(contents)
+    return contents.state(names[min(names)]) if names else {}
 
 
 def load_ranks(contents: Contents, table: Table, args: Mapping[str, Any] | None = None) -> Ranks:
@@ -75,18 +81,12 @@ def load_ranks(contents: Contents, table: Table, args: Mapping[str, Any] | None 
     args = args or plain_args(contents.state(first).get("args"))
     if args:
         refuse_features(contents.source, table, args, {}, ())
-    stated = args or {}
-    tensor = _size(
-        stated.get("tensor_model_parallel_size", stated.get("model_parallel_size")),
-        max(tp for tp, _ in grid),
-    )
-    pipeline = _size(stated.get("pipeline_model_parallel_size"), max(pp for _, pp in grid))
+    names = ("tensor_model_parallel_size", "model_parallel_size")
+    stated = names[0] if names[0] in (args or {}) else names[1]
+    tensor = size_said(args, stated, max(tp for tp, _ in grid) + 1)
+    pipeline = size_said(args, "pipeline_model_parallel_size", max(pp for _, pp in grid) + 1)
     _refuse_gaps(contents, grid, tensor, pipeline)
     return Ranks(grid, tensor, pipeline, args)
-
-
-def _size(stated: Any, highest: int) -> int:
-    return stated if isinstance(stated, int) and stated > 0 else highest + 1
 
 
 def _refuse_gaps(
@@ -98,14 +98,9 @@ def _refuse_gaps(
     absent = islice((place for place in places if place not in grid), _MOST_NAMED)
     missing = [_name_of(place, grid, pipeline) for place in absent]
     if missing:
-        raise RankFilesError(
-            contents.source,
-            seen=f"no {', '.join(missing)}",
-            expected=f"the files of {size}",
-            remedy="Get the missing files, or point at the folder that holds all of them.",
-        )
+        raise wrong_file(contents.source, f"no {', '.join(missing)}", f"the files of {size}")
     for place in sorted(p for p in grid if p[0] >= tensor or p[1] >= pipeline):
-        raise _wrong(grid[place], "a rank too many", f"the files of {size}")
+        raise wrong_file(grid[place], "a rank too many", f"the files of {size}")
 
 
 def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeline: int) -> str:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from megaport.checkpoint.contents import Contents, UnknownLayoutError
 from megaport.checkpoint.families import (
-    core_ranks,
     deepspeed_layers,
-    legacy_ranks,
     nemo,
+    rank_files,
     torch_dist,
     zarr_arrays,
 )
@@ -42,8 +41,8 @@ FAMILIES = (
     Family(TORCH_DIST, torch_dist.recognise, torch_dist.read),
     Family(TORCH_DCP, torch_dist.recognise_dcp, torch_dist.read),
     Family(NEMO, nemo.recognise, nemo.read),
-    Family(CORE_RANKS, core_ranks.recognise, core_ranks.read),
-    Family(LEGACY_RANKS, legacy_ranks.recognise, legacy_ranks.read),
+    Family(CORE_RANKS, rank_files.recognise_core, rank_files.read_core),
+    Family(LEGACY_RANKS, rank_files.recognise_legacy, rank_files.read_legacy),
 )
 
 
@@ -56,8 +55,8 @@ def recognise(contents: Contents) -> tuple[Family, str]:
     names = sorted(contents.files)
     raise UnknownLayoutError(
         contents.source,
-        seen=f"{len(names)} files, such as {', '.join(names[:5]) or 'none'}, without GPT-2 tensors "
+        seen=f"{len(names)} files, such as {', '.join(names[:5]) or 'none'}, without tensors "
         "under any name that Megatron gave them",
         expected=f"a checkpoint of one of {', '.join(family.name for family in FAMILIES)}",
-        remedy="Point at a Megatron GPT-2 checkpoint: its folder, its zip or its rank file.",
+        remedy="Point at a Megatron checkpoint: its folder, its zip or its rank file.",
     )

@@ -12,6 +12,12 @@ from megaport.tensors import Tensor
 Shards = tuple[Tensor, ...]
 
 
+def size_said(args: Mapping[str, Any] | None, argument: str, default: int = 1) -> int:
+    """The number of ranks that an argument states, `default` where none is stated."""
+    said = (args or {}).get(argument)
+    return said if isinstance(said, int) and said > 0 else default
+
+
 @dataclass(frozen=True)
 class Stage:
     """One pipeline stage, called `source`: canonical names, layers counted from its own 0.
@@ -40,16 +46,21 @@ class Parts:
     family: str
     era: str
     serialization: str
-    layout: Layout
     table: Table
     stages: tuple[Stage, ...]
     tensor_parallel: int
     pipeline_parallel: int
-    virtual_pipeline: int
     args: Mapping[str, Any] | None
     stated_version: Any
-    iteration: int | None
+    stated_iteration: Any
     findings: Findings
+    layout: Layout = field(default_factory=Layout)
+    virtual_pipeline: int = 1
     ignored: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
     beside: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def iteration(self) -> int | None:
+        """The iteration, where what is stated of it is a number."""
+        return self.stated_iteration if type(self.stated_iteration) is int else None

@@ -37,8 +37,8 @@ class AmbiguousVersionError(MegaportError):
 class Layout:
     """What the tensors' names say: from 2021 on, or DeepSpeed's layer files of any time."""
 
-    since_2021: bool
-    deepspeed: bool
+    since_2021: bool = True
+    deepspeed: bool = False
 
 
 def decide_version(

@@ -6,7 +6,6 @@ what it holds.
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,8 +15,8 @@ from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, unwrapped, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import DEEPSPEED_LAYERS
-from megaport.checkpoint.ranks import RankFilesError
-from megaport.checkpoint.stages import Parts
+from megaport.checkpoint.ranks import wrong_file
+from megaport.checkpoint.stages import Parts, size_said
 from megaport.checkpoint.version import Layout
 from megaport.table import FINAL_NORM, HEAD, Table
 from megaport.tensors import Tensor
@@ -25,8 +24,6 @@ from megaport.tensors import Tensor
 _LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
 _STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
 Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
-
-_wrong = partial(RankFilesError, remedy="Get all files of the checkpoint's folder again.")
 
 
 def recognise(contents: Contents) -> str | None:
@@ -54,7 +51,6 @@ def read(contents: Contents, findings: Findings) -> Parts:
     trees = [_tree(contents, grid, layers, tp, table, findings) for tp in ranks]
     labels = [re.sub(r"layer_\d+", "layer_*", grid[min(grid)[0], tp]) for tp in ranks]
     new_names = any(".self_attention." in name for name in trees[0])
-    stages = (args or {}).get("pipeline_model_parallel_size")
     return Parts(
         source=contents.source,
         family=DEEPSPEED_LAYERS,
@@ -64,11 +60,10 @@ def read(contents: Contents, findings: Findings) -> Parts:
         layout=Layout(since_2021=new_names, deepspeed=True),
         stages=(stage_of(labels, trees, table, ("transformer",), findings),),
         tensor_parallel=len(ranks),
-        pipeline_parallel=stages if isinstance(stages, int) and stages > 0 else 1,
-        virtual_pipeline=1,
+        pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),
         args=args,
         stated_version=common.get("checkpoint_version"),
-        iteration=common.get("iteration") if isinstance(common.get("iteration"), int) else None,
+        stated_iteration=common.get("iteration"),
         findings=findings,
     )
 
@@ -81,7 +76,7 @@ def _grid(contents: Contents) -> Grid:
             continue
         place = (int(match["layer"]), int(match["tp"]))
         if place in grid:
-            raise _wrong(name, f"{grid[place]} as well", "one file a module and rank")
+            raise wrong_file(name, f"{grid[place]} as well", "one file a module and rank")
         grid[place] = name
     return grid
 
@@ -92,24 +87,27 @@ def _leaves(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _refuse_missing(grid: Grid, ranks: int, args: Mapping[str, Any] | None) -> None:
-    stated = (args or {}).get("tensor_model_parallel_size")
-    size = max(ranks, stated) if isinstance(stated, int) else ranks
+    size = max(ranks, size_said(args, "tensor_model_parallel_size"))
     for index in sorted({index for index, _ in grid}):
         for tp in range(size):
             if (index, tp) not in grid:
                 like = grid[min(grid)]
                 name = re.sub(r"layer_\d+-model_\d+", f"layer_{index:02d}-model_{tp:02d}", like)
-                raise _wrong(name, "no such file", f"{size} tensor-parallel ranks of each module")
+                raise wrong_file(
+                    name, "no such file", f"{size} tensor-parallel ranks of each module"
+                )
 
 
 def _refuse_gaps(grid: Grid, layers: list[int], args: Mapping[str, Any] | None) -> None:
     """Layer files are numbered through; raises RankFilesError, naming one that is not there."""
     if not layers:
-        raise _wrong(grid[min(grid)], "no file that holds a layer", "the layer files of a GPT-2")
+        raise wrong_file(
+            grid[min(grid)], "no file that holds a layer", "the files of a model's layers"
+        )
     gap = _gap([index for index, _ in grid], layers, (args or {}).get("num_layers"))
     if gap is not None:
         name = re.sub(r"layer_\d+", f"layer_{gap:02d}", grid[min(grid)], count=1)
-        raise _wrong(name, f"no layer there, {len(layers)} in all", "layer files without a gap")
+        raise wrong_file(name, f"no layer there, {len(layers)} in all", "layer files without a gap")
 
 
 def _gap(files: list[int], layers: list[int], stated: Any) -> int | None:

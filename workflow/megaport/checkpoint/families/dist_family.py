@@ -18,8 +18,7 @@ from megaport.checkpoint.chunks import (
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_training_state, resolver, weights_beside
 from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.stages import Parts, Shards, Stage
-from megaport.checkpoint.version import Layout
+from megaport.checkpoint.stages import Parts, Shards, Stage, size_said
 from megaport.table import Table, layer_name
 from megaport.tensors import Tensor
 
@@ -113,10 +112,7 @@ def parts_of_keys(
     for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
         findings.report("extra", name, "nobody knows whose it is")
     args = plain_args(common.get("args"))
-    sizes = [(args or {}).get(f"{kind}_model_parallel_size") for kind in ("tensor", "pipeline")]
-    tensor, pipeline = (n if isinstance(n, int) and n > 0 else 1 for n in sizes)
-    virtual = (args or {}).get("virtual_pipeline_model_parallel_size")
-    iteration = common.get("iteration")
+    tensor = size_said(args, "tensor_model_parallel_size")
     table = table_of(keys)
     cuts = tensor if _divides(args, tensor) else 1
     stage = stage_of_keys(described, table, keys, load, cuts, contents, findings)
@@ -125,15 +121,14 @@ def parts_of_keys(
         family=family,
         era=era,
         serialization=serialization,
-        layout=Layout(since_2021=True, deepspeed=False),
         table=table,
         stages=(stage,),
         tensor_parallel=tensor,
-        pipeline_parallel=pipeline,
-        virtual_pipeline=virtual if isinstance(virtual, int) and virtual > 0 else 1,
+        pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),
+        virtual_pipeline=size_said(args, "virtual_pipeline_model_parallel_size"),
         args=args,
         stated_version=common.get("checkpoint_version"),
-        iteration=iteration if isinstance(iteration, int) else None,
+        stated_iteration=common.get("iteration"),
         findings=findings,
         ignored=tuple(sorted({*ignored, *objects})),
     )

@@ -15,10 +15,9 @@ from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import NEMO
-from megaport.checkpoint.ranks import Ranks, load_ranks, rank_names
+from megaport.checkpoint.ranks import Ranks, first_state, load_ranks
 from megaport.checkpoint.records import Record
 from megaport.checkpoint.stages import Parts, Stage
-from megaport.checkpoint.version import Layout
 from megaport.table import Table
 
 _NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)")
@@ -36,48 +35,40 @@ _DEFAULTS = {"bias_activation_fusion": True}
 
 def recognise(contents: Contents) -> str | None:
     """Why these are NeMo's files, or None."""
-    files = rank_names(contents)
-    if not files:
-        return None
-    model = _model(contents.state(files[min(files)]))
-    if not any(_NAME.match(str(name)) for name in model):
+    if not any(_NAME.match(str(name)) for name in _model(first_state(contents))):
         return None
     return "tensors stand below model.language_model, model.embedding or model.decoder"
 
 
 def read(contents: Contents, findings: Findings) -> Parts:
     """The rank files' tensors, stage by stage."""
-    files = rank_names(contents)
-    first = contents.state(files[min(files)])
+    first = first_state(contents)
     table = table_of(name for name, _ in flatten(_model(first)))
     args = _args(contents, first)
     ranks = load_ranks(contents, table, args)
-    check_agreement(files.values(), contents.state, table, findings)
-    for name in files.values():
+    check_agreement(ranks.files.values(), contents.state, table, findings)
+    for name in ranks.files.values():
         state = contents.state(name)
         beside = weights_beside(state, ("state_dict",)) if "state_dict" in state else ()
         for tensor in beside:
             findings.report("extra", tensor, f"beside the model in {name}")
-    iteration = first.get("global_step")
     core = any(".decoder." in str(name) for name in _model(first))
     return Parts(
         source=contents.source,
         family=NEMO,
         era=f"2021 to 2024: NeMo 1.x, {'Megatron core' if core else 'its own'} model",
-        serialization=contents.serialization(files[min(files)]),
-        layout=Layout(since_2021=True, deepspeed=False),
+        serialization=contents.serialization(ranks.files[0, 0]),
         table=table,
         stages=tuple(_stages(contents, ranks, table, findings)),
         tensor_parallel=ranks.tensor,
         pipeline_parallel=ranks.pipeline,
-        virtual_pipeline=1,
         args=args or None,
         stated_version=None,
-        iteration=iteration if type(iteration) is int else None,
+        stated_iteration=first.get("global_step"),
         findings=findings,
-        ignored=tuple(
-            sorted(str(key) for key in first if key != "state_dict" and _has_dict(first))
-        ),
+        ignored=tuple(sorted(str(key) for key in first if key != "state_dict"))
+        if _has_dict(first)
+        else (),
     )
 
 
