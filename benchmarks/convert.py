@@ -7,7 +7,7 @@ The zip holds random FP16 weights in NGC's form (legacy serialization, stored, n
 contestant runs in a process of its own, in turn, in every repeat; the fastest time counts, and
 anonymous memory is sampled from /proc. Prints the Markdown of
 docs/maintainers/convert-benchmark.md. The script needs an environment of its own, which is built in
-WORK_FOLDER with pip (5 GB, once).
+WORK_FOLDER with pip (5 GB, once; tests/parity/build_old_environment.py).
 
 `--llama`: Megatron core's torch_dist with a Llama 3's sizes, beside torch.distributed.checkpoint
 and save_file at 4 layers (4 GB), and alone at the 32 of an 8B (16 GB, in shards of 5 GB).
@@ -20,38 +20,22 @@ import shutil
 import subprocess
 import sys
 import time
-import venv
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-import numpy as np  # noqa: E402
+from gpt2_checkpoint import LAYERS, make_gpt2  # noqa: E402
 
 from megaport.convert.export import export_checkpoint  # noqa: E402
-from megaport.convert.export_layouts import model_tree  # noqa: E402
-from megaport.convert.pickle_writer import Leaf  # noqa: E402
-from megaport.convert.torch_writer import add_member, legacy_stream  # noqa: E402
-from megaport.sizes import Sizes  # noqa: E402
-from megaport.table import Row  # noqa: E402
-from megaport.tensors import Array  # noqa: E402
 
-SIZES = Sizes(
-    padded_vocab_size=50304,
-    vocab_size=50257,
-    n_positions=1024,
-    n_embd=1024,
-    n_inner=4096,
-    n_head=16,
-)
-LAYERS = 24
 SCRIPT = "transformers.models.megatron_gpt2.convert_megatron_gpt2_checkpoint"
-SCRIPT_NEEDS = ["transformers==4.47.1", "torch==2.13.0", "numpy<2"]
+BUILD_SCRIPTS = ROOT / "tests" / "parity" / "build_old_environment.py"
 TOKENIZER = "openai-community/gpt2"  # the script loads it by this name; a folder of it will do
 SAMPLE_SECONDS = 0.005
+BARE = [sys.executable, "-c", "import time; time.sleep(0.1)"]
 
 CONVERT = """
 import sys
@@ -105,26 +89,7 @@ class Cost:
         self.memory = max(self.memory, memory)
 
 
-def make_checkpoint(path: Path, layers: int) -> Path:
-    """A checkpoint in NGC's form with seeded random FP16 weights; made once."""
-    if path.exists():
-        return path
-    random = np.random.default_rng(0)
-
-    def leaf(row: Row) -> Leaf:
-        shape = SIZES.shape(row.megatron_shape)
-
-        def read() -> Iterator[Array]:
-            yield (random.standard_normal(shape, np.float32) * 0.02).astype(np.float16)
-
-        return Leaf("F16", shape, read)
-
-    tree = {"model": model_tree("ngc", leaf, layers=layers, tied=True, stage=0, stages=1)}
-    with zipfile.ZipFile(path, "w") as archive:
-        add_member(archive, "latest_checkpointed_iteration.txt", [b"release"])
-        file = "release/mp_rank_00/model_optim_rng.pt"
-        add_member(archive, file, legacy_stream(tree), large=True)
-    return path
+Script = Callable[[Cost, Path, Path], None]
 
 
 def run(cost: Cost, command: list[str | Path], **environment: str) -> str:
@@ -151,54 +116,46 @@ def convert(cost: Cost, source: Path, out: Path, mode: str = "convert") -> None:
     run(cost, [sys.executable, "-c", CONVERT, source, out, mode], PYTHONPATH=path)
 
 
-def floor(cost: Cost, source: Path, out: Path) -> None:
+def floor(cost: Cost, sources: Iterable[Path], out: Path) -> None:
     """`cp`, and SHA-256 of what was read and of what was written: one after the other."""
     out.unlink(missing_ok=True)
     started = time.perf_counter()
-    copy_and_hash(source, out)
+    for source in sources:
+        subprocess.run(["cp", "--sparse=never", source, out], check=True)
+        for path in (source, out):
+            with path.open("rb") as file:
+                hashlib.file_digest(file, "sha256")
     cost.include(time.perf_counter() - started)
 
 
-def copy_and_hash(source: Path, out: Path) -> None:
-    subprocess.run(["cp", "--sparse=never", source, out], check=True)
-    for path in (source, out):
-        with path.open("rb") as file:
-            hashlib.file_digest(file, "sha256")
-
-
-def llama(work: Path, repeats: int) -> tuple[list[tuple[str, Cost]], float]:
-    """Rows of the table for torch_dist, and the seconds of its floor."""
+def llama(work: Path, repeats: int) -> list[tuple[str, Cost]]:
+    """Rows of the table for torch_dist, the floor's first."""
     from llama_checkpoint import make_llama
 
     four, whole = (make_llama(work / f"llama-{n}", n) for n in (4, 32))
     least, theirs, ours, tall = (Cost() for _ in range(4))
     for _ in range(repeats):
-        started = time.perf_counter()
-        for file in sorted(four.glob("*/*.distcp")):
-            copy_and_hash(file, work / "copy")
-        least.include(time.perf_counter() - started)
+        floor(least, sorted(four.glob("*/*.distcp")), work / "copy")
         folder = next(four.glob("iter_*"))
         run(theirs, [sys.executable, "-c", DCP_SAVE_FILE, folder, work / "saved"])
         convert(ours, four, work / "out", "llama")
     for left in ("copy", "saved"):
         (work / left).unlink()
     convert(tall, whole, work / "out", "llama")
-    rows = [
+    return [
         ("floor: `cp`, SHA-256 of what is read and written, 4 layers", least),
         ("convert, 4 layers", ours),
         ("torch.distributed.checkpoint.load + save_file, 4 layers, no digest", theirs),
         ("convert, 32 layers (8B, 16 GB)", tall),
     ]
-    return rows, least.seconds
 
 
-def script_runner(work: Path) -> Callable[[Cost, Path, Path], None]:
+def script_runner(work: Path) -> Script:
     """The 4.47.1 script in an environment of its own, offline, with the tokenizer it asks for."""
     environment = work / "transformers-4.47.1"
     python = environment / "bin" / "python"
     if not (environment / "ready").exists():
-        venv.create(environment, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *SCRIPT_NEEDS], check=True)
+        subprocess.run([sys.executable, BUILD_SCRIPTS, environment], check=True)
         (environment / "ready").touch()
     tokenizer = work / TOKENIZER
     tokenizer.mkdir(parents=True, exist_ok=True)
@@ -232,15 +189,37 @@ def torch_formats(work: Path, converted: Path, repeats: int) -> Iterator[tuple[s
     yield "convert, from Megatron core's torch format", ours
 
 
-def table(rows: list[tuple[str, Cost]], floor_seconds: float, interpreter: float) -> str:
+def gpt2(work: Path, repeats: int, script: Script | None) -> list[tuple[str, Cost]]:
+    """Rows of the table for NGC's form and Megatron core's torch format, the floor's first."""
+    source = make_gpt2(work / "345m.zip")
+    least, ours, checked, old, tall = (Cost() for _ in range(5))
+    for _ in range(repeats):
+        floor(least, [source], work / "copy")
+        convert(ours, source, work / "out")
+        convert(checked, source, work / "out", "checksum")
+        if script:
+            script(old, source, work / "script")
+    torch_rows = list(torch_formats(work, work / "out", repeats))
+    convert(tall, make_gpt2(work / "4x.zip", 4 * LAYERS), work / "out")
+    return [
+        ("floor: `cp`, SHA-256 of what is read and written", least),
+        ("convert (writes and digests)", ours),
+        ("checksum of the input, then convert", checked),
+        *([("transformers 4.47.1's script", old)] if script else []),
+        *torch_rows,
+        (f"convert, {4 * LAYERS} layers", tall),
+    ]
+
+
+def table(rows: list[tuple[str, Cost]], interpreter: float) -> str:
+    """Markdown; the first row is the floor."""
     head = "| | seconds | times the floor | anonymous memory, MB | beyond the interpreter |"
     lines = [head, "|---|---|---|---|---|"]
     for name, cost in rows:
-        ratio = f"{cost.seconds / floor_seconds:.2f}"
-        memory = (
-            (f"{cost.memory:.0f}", f"{cost.memory - interpreter:.0f}") if cost.memory else ("", "")
-        )
-        lines.append(f"| {name} | {cost.seconds:.2f} | {ratio} | {memory[0]} | {memory[1]} |")
+        ratio = f"{cost.seconds / rows[0][1].seconds:.2f}"
+        known = (f"{cost.memory:.0f}", f"{cost.memory - interpreter:.0f}")
+        memory = " | ".join(known if cost.memory else ("", ""))
+        lines.append(f"| {name} | {cost.seconds:.2f} | {ratio} | {memory} |")
     return "\n".join(lines)
 
 
@@ -253,34 +232,16 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    bare = Cost()
+    run(bare, BARE)
     if options.llama:
-        bare = Cost()
-        run(bare, [sys.executable, "-c", "import time; time.sleep(0.1)"])
-        print(table(*llama(work, options.repeats), bare.memory))
-        return
-    source = make_checkpoint(work / "345m.zip", LAYERS)
-    script = None if options.without_script else script_runner(work)
-    bare, least, ours, checked, old, tall = (Cost() for _ in range(6))
-    for _ in range(options.repeats):
-        run(bare, [sys.executable, "-c", "import time; time.sleep(0.1)"])
-        floor(least, source, work / "copy")
-        convert(ours, source, work / "out")
-        convert(checked, source, work / "out", "checksum")
-        if script:
-            script(old, source, work / "script")
-    torch_rows = list(torch_formats(work, work / "out", options.repeats))
-    convert(tall, make_checkpoint(work / "4x.zip", 4 * LAYERS), work / "out")
-    rows = [
-        ("floor: `cp`, SHA-256 of what is read and written", least),
-        ("convert (writes and digests)", ours),
-        ("checksum of the input, then convert", checked),
-        *([("transformers 4.47.1's script", old)] if script else []),
-        *torch_rows,
-        (f"convert, {4 * LAYERS} layers", tall),
-    ]
+        rows = llama(work, options.repeats)
+    else:
+        script = None if options.without_script else script_runner(work)
+        rows = gpt2(work, options.repeats, script)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{source.stat().st_size / 1e6:.0f} MB zip, {os.cpu_count()} cores, load {load}\n")
-    print(table(rows, least.seconds, bare.memory))
+    print(f"{os.cpu_count()} cores, load {load}\n")
+    print(table(rows, bare.memory))
 
 
 if __name__ == "__main__":

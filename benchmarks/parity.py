@@ -1,11 +1,12 @@
 """Time and peak memory of parity on a synthetic 345M: `python benchmarks/parity.py WORK_FOLDER`.
 
-Random FP16 weights of GPT-2's initialisation, in NGC's form (one legacy .pt in a zip, no args). The
-reference alone and the whole of parity run in processes of their own; memory is sampled from /proc.
+Random FP16 weights in NGC's form (gpt2_checkpoint.py). The reference alone and the whole of parity
+run in processes of their own; memory is sampled from /proc.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,39 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import numpy as np  # noqa: E402
+from gpt2_checkpoint import LAYERS, SAID, SIZES, make_gpt2  # noqa: E402
 
-ARCHITECTURE = {"n_head": 16, "vocab_size": 50257, "activation_function": "gelu_new"}
-HIDDEN, POSITIONS = 1024, 1024
+from megaport.checkpoint.architecture import describe_architecture  # noqa: E402
+from megaport.checkpoint.open import open_checkpoint  # noqa: E402
+from megaport.convert.convert import convert_checkpoint  # noqa: E402
+
 SAMPLE_SECONDS = 0.02
 TASKS = ("reference, full context", "reference, 32 tokens", "whole of parity")
-
-
-MAKE = """
-import shutil, sys
-from pathlib import Path
-root, work, layers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-sys.path[:0] = [str(root / "workflow"), str(root / "benchmarks")]
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel
-from megaport.convert.convert import convert_checkpoint
-from megaport.convert.export import export_checkpoint
-from parity import ARCHITECTURE, HIDDEN, POSITIONS, _opened
-torch.manual_seed(0)
-config = GPT2Config(n_layer=layers, n_embd=HIDDEN, n_positions=POSITIONS, **ARCHITECTURE)
-work.mkdir(parents=True, exist_ok=True)
-GPT2LMHeadModel(config).half().save_pretrained(work / "made")
-export_checkpoint(work / "made", work / "345m.zip", form="ngc")
-shutil.rmtree(work / "made")
-convert_checkpoint(*_opened(work), work / "model", dtype=None, max_shard_size=None)
-for name in ("vocab.json", "merges.txt"):
-    shutil.copy(root / "resources" / "gpt2" / name, work / "model" / name)
-"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="an empty folder, 3 GB free")
-    parser.add_argument("--layers", type=int, default=24)
+    parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--task", choices=TASKS, help="run one task in this process")
     options = parser.parse_args()
     if options.task:
@@ -71,7 +53,7 @@ def main() -> None:
 
 def _measured(task: str, work: Path) -> dict[str, float]:
     run = {
-        TASKS[0]: lambda: _reference(work, POSITIONS),
+        TASKS[0]: lambda: _reference(work, SIZES.n_positions),
         TASKS[1]: lambda: _reference(work, 32),
         TASKS[2]: lambda: _parity(work),
     }[task]
@@ -103,17 +85,14 @@ def _watch(peak: dict[str, float], done: threading.Event) -> None:
 
 
 def _opened(work: Path) -> tuple[Any, Any]:
-    from megaport.checkpoint.architecture import describe_architecture
-    from megaport.checkpoint.open import open_checkpoint
-
     checkpoint = open_checkpoint(work / "345m.zip", spool=work)
-    return checkpoint, describe_architecture(checkpoint, ARCHITECTURE)
+    return checkpoint, describe_architecture(checkpoint, SAID)
 
 
 def _reference(work: Path, length: int) -> None:
     from megaport.parity.references import reference_of
 
-    ids = np.random.default_rng(0).integers(ARCHITECTURE["vocab_size"], size=(1, length))
+    ids = np.random.default_rng(0).integers(SIZES.vocab_size, size=(1, length))
     reference_of(*_opened(work)).logits(ids)
 
 
@@ -126,10 +105,14 @@ def _parity(work: Path) -> None:
 
 
 def _prepare(work: Path, layers: int) -> None:
-    """work/345m.zip in NGC's form and work/model, its conversion, in a process of its own."""
-    if not (work / "model").exists():
-        made = [sys.executable, "-c", MAKE, str(ROOT), str(work), str(layers)]
-        subprocess.run(made, check=True)
+    """work/345m.zip and work/model, its conversion with GPT-2's vocabulary."""
+    if (work / "model").exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    make_gpt2(work / "345m.zip", layers)
+    convert_checkpoint(*_opened(work), work / "model", dtype=None, max_shard_size=None)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(ROOT / "resources" / "gpt2" / name, work / "model")
 
 
 if __name__ == "__main__":

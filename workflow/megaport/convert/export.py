@@ -41,7 +41,7 @@ def export_checkpoint(
     _check_activation(model, TANHS if form == "ngc" else (*TANHS, ERF), form)
     if form == "ngc":
         _check_ngc(model, tensor_parallel, pipeline_parallel)
-        _write_ngc(model, out, compress=compress)
+        write_ngc(_rank_tree(model, form, 0, 1, 0, 1), out, compress=compress)
         return
     _check_parallel(model, tensor_parallel, pipeline_parallel)
     for stage in range(pipeline_parallel):
@@ -125,8 +125,8 @@ def _arguments(
     return Instance(Global("argparse", "Namespace"), dict(sorted(state.items())))
 
 
-def _write_ngc(model: Gpt2, out: Path, *, compress: bool) -> None:
-    tree = _rank_tree(model, "ngc", 0, 1, 0, 1)
+def write_ngc(tree: dict[str, Any], out: Path, *, compress: bool = False) -> None:
+    """Write the zip `out` of one rank file that holds `tree`, with the members of NGC's 345M."""
     with zipfile.ZipFile(out, "w") as archive:
         add_member(archive, TRACKER, [b"release"], deflate=compress)
         file = "release/mp_rank_00/model_optim_rng.pt"
