@@ -1,11 +1,17 @@
-"""No argument that a real Megatron has makes inspect cry wolf."""
+"""Training arguments: refused by name, said, or known to change nothing."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from megaport.checkpoint.arguments import unknown_mathematics
+from megaport.checkpoint.arguments import features_of_args, unknown_mathematics
+from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
 from megaport.llama import LLAMA
 from megaport.table import Table
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
 
 # Every name that sounds like mathematics among the arguments of NVIDIA/Megatron-LM from 2019 to
 # 2026 (arguments.py, TransformerConfig, ModelParallelConfig) and those in the oracles.
@@ -72,7 +78,7 @@ yarn_original_max_position_embeddings
 
 
 @pytest.mark.parametrize("table", [GPT2, LLAMA], ids=["gpt2", "llama"])
-def test_every_argument_of_megatron_is_known(table: Table) -> None:
+def test_no_argument_of_a_real_megatron_makes_inspect_cry_wolf(table: Table) -> None:
     said = dict.fromkeys(NAMES.split(), "something")
     assert unknown_mathematics(table, said) == []
 
@@ -82,3 +88,53 @@ def test_the_names_sound_like_mathematics() -> None:
     said = {"attention_x": 2, "softmax_of_a_fork": 2, "rope_y": 2, "residual_gain": 0.5}
     (decision,) = unknown_mathematics(GPT2, said)
     assert decision.value == said
+
+
+SIZES = {"hidden_size": 48, "num_attention_heads": 4}
+FORKS = [
+    ({"softmax_scale": 0.3}, "softmax scale"),
+    ({"activation": "relu"}, "activation"),
+    ({"scale_attn_by_inverse_layer_idx": True}, "scaled by the number of the layer"),
+    ({"multi_query_attention": True}, "MQA"),
+    ({"use_alibi_position_embeddings": True}, "ALiBi"),
+    ({"gpt_j_residual": True}, "side by side"),
+    ({"transformer_block_type": "post_ln"}, "pre-LayerNorm"),
+    ({"normalize_attention_scores": False}, "not normalised"),
+    ({"headscale": True}, "scaled"),
+    ({"heterogeneous_layers_config_encoded_json": "{}"}, "unlike each other"),
+    ({"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(3)"}, "position"),
+]
+
+
+@pytest.mark.parametrize(("args", "feature"), FORKS, ids=str)
+def test_arguments_of_forks_are_refused_by_name(args: dict[str, Any], feature: str) -> None:
+    found = list(features_of_args(GPT2, SIZES | args))
+    assert [feature in name for name, _ in found] == [True]
+
+
+USUAL = [
+    {"softmax_scale": 12**-0.5},
+    {"activation": "gelu"},
+    {"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(2)"},
+    {"position_embedding_type": "megatron.enums.PositionEmbeddingType(2)"},
+    {"num_query_groups": 1, "group_query_attention": False},
+    {"num_key_value_heads": 4},
+    {"kv_channels": 12},
+    {"window_size": [-1, 0]},
+    {"attention_of_a_fork": False, "residual_of_a_fork": 1.0},
+    {"attention_dropout": 0.1, "moe_router_topk": 2, "rotary_base": 10_000},
+]
+
+
+@pytest.mark.parametrize("args", USUAL, ids=str)
+def test_arguments_that_ask_for_nothing_are_neither_refused_nor_said(args: dict[str, Any]) -> None:
+    assert list(features_of_args(GPT2, SIZES | args)) == []
+    assert unknown_mathematics(GPT2, SIZES | args) == []
+
+
+def test_arguments_nobody_knows_that_sound_like_mathematics_are_said_first(tmp_path: Path) -> None:
+    said = {"attention_of_a_fork": "linear", "spec": ["their.module", "their_spec"]}
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)
+    first = open_checkpoint(path, spool=tmp_path).decisions[0]
+    assert (first.subject, first.value) == ("unknown arguments", said)
+    assert first.reason.startswith("ATTENTION")

@@ -57,10 +57,6 @@ class Edit:
     hidden: str = ""
 
 
-def files_of(contents: Contents) -> dict[str, Any]:
-    return dict(contents.files)
-
-
 def opened(case: Path) -> Contents:
     files = open_files(case, spool=SPOOL)
     return Contents(str(case), dict(files), SPOOL, files.facts, (Path(files.folder).name,))
@@ -70,10 +66,12 @@ def torch_files(contents: Contents) -> list[str]:
     return [name for name in contents.files if name.endswith(".pt")]
 
 
-def alike(contents: Contents, first: str) -> list[str]:
-    """The other files of the same kind."""
-    tail = first.rsplit(".", 1)[-1]
-    return [name for name in contents.files if name != first and name.rsplit(".", 1)[-1] == tail]
+def two_files(contents: Contents, draw: Callable[..., Any]) -> tuple[str, str] | None:
+    """Two files of the same kind, if the first that is drawn is not alone."""
+    one = draw(st.sampled_from(sorted(contents.files)))
+    tail = one.rsplit(".", 1)[-1]
+    others = [name for name in contents.files if name != one and name.rsplit(".", 1)[-1] == tail]
+    return (one, draw(st.sampled_from(sorted(others)))) if others else None
 
 
 # Files whose tensors say nothing of their place: a module or a chunk and no more.
@@ -84,26 +82,21 @@ NORMS = re.compile(r"norm|bias|position")
 
 
 def swap(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
-    one = draw(st.sampled_from(sorted(contents.files)))
-    others = sorted(alike(contents, one))
-    if not others:
+    pair = two_files(contents, draw)
+    if not pair:
         return None
-    other = draw(st.sampled_from(others))
-    files = files_of(contents)
-    files[one], files[other] = files[other], files[one]
-    contents.files = files
+    one, other = pair
+    files = contents.files
+    contents.files = {**files, one: files[other], other: files[one]}
     return Edit(f"swap {one} and {other}", "bare files" if BARE.fullmatch(one) else "")
 
 
 def copy(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
-    one = draw(st.sampled_from(sorted(contents.files)))
-    others = sorted(alike(contents, one))
-    if not others:
+    pair = two_files(contents, draw)
+    if not pair:
         return None
-    other = draw(st.sampled_from(others))
-    files = files_of(contents)
-    files[other] = files[one]
-    contents.files = files
+    one, other = pair
+    contents.files = {**contents.files, other: contents.files[one]}
     return Edit(f"copy {one} over {other}", "a norm's chunk" if NORMS.search(one) else "")
 
 

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.checkpoint.arguments import features_of_args, unknown_mathematics
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.gpt2 import GPT2
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.read_back import read_whole
 from support.refusing import refused
 
 FOUR = Model(layers=4)
@@ -77,23 +75,20 @@ def test_swapped_chunks_of_virtual_stages_are_seen(ranks: tuple[str, ...], tmp_p
 @pytest.mark.parametrize("layout", ["transformer", "encoder", "core"])
 def test_swapped_ranks_are_seen_by_their_args(layout: str, tmp_path: Path) -> None:
     edit = ranked({"mp_rank_00": 0, "mp_rank_01": 1})
-    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, tp=2, edit=edit, version=3)
-    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
-    message = said(swapped(path, "mp_rank_00", "mp_rank_01"), tmp_path)
+    read_whole(tmp_path, Model(), layout=layout, tp=2, edit=edit, version=3)
+    message = said(swapped(tmp_path / "c", "mp_rank_00", "mp_rank_01"), tmp_path)
     assert "another rank's file: mp_rank_00/model_optim_rng.pt (args.rank is 1" in message
 
 
 def test_ranks_of_a_run_with_data_parallelism_are_in_place(tmp_path: Path) -> None:
     places = [(tp, pp) for tp in range(2) for pp in range(2)]
     edit = ranked({f"mp_rank_{tp:02d}_{pp:03d}": pp * 8 + tp for tp, pp in places})
-    path = write_checkpoint(tmp_path / "c", FOUR, layout="core", tp=2, pp=2, edit=edit)
-    assert_holds(open_checkpoint(path, spool=tmp_path), FOUR)
+    read_whole(tmp_path, FOUR, layout="core", tp=2, pp=2, edit=edit)
 
 
 def test_the_same_rank_in_every_file_says_nothing(tmp_path: Path) -> None:
     edit = ranked({"mp_rank_00": 0, "mp_rank_01": 0})
-    path = write_checkpoint(tmp_path / "c", Model(), layout="core", tp=2, edit=edit)
-    assert_holds(open_checkpoint(path, spool=tmp_path), Model())
+    read_whole(tmp_path, Model(), layout="core", tp=2, edit=edit)
 
 
 @pytest.mark.parametrize("with_args", [True, False])
@@ -249,54 +244,3 @@ def test_deepspeeds_sparse_attention_is_refused(tmp_path: Path) -> None:
         open_checkpoint(path, spool=tmp_path)
     (path / "deepspeed_config.json").write_text(json.dumps({"fp16": {"enabled": True}}))
     open_checkpoint(path, spool=tmp_path)
-
-
-FORKS = [
-    ({"softmax_scale": 0.3}, "softmax scale"),
-    ({"activation": "relu"}, "activation"),
-    ({"scale_attn_by_inverse_layer_idx": True}, "scaled by the number of the layer"),
-    ({"multi_query_attention": True}, "MQA"),
-    ({"use_alibi_position_embeddings": True}, "ALiBi"),
-    ({"gpt_j_residual": True}, "side by side"),
-    ({"transformer_block_type": "post_ln"}, "pre-LayerNorm"),
-    ({"normalize_attention_scores": False}, "not normalised"),
-    ({"headscale": True}, "scaled"),
-    ({"heterogeneous_layers_config_encoded_json": "{}"}, "unlike each other"),
-    ({"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(3)"}, "position"),
-]
-
-
-@pytest.mark.parametrize(("args", "feature"), FORKS, ids=str)
-def test_arguments_of_forks_are_refused_by_name(args: dict[str, Any], feature: str) -> None:
-    sizes = {"hidden_size": 48, "num_attention_heads": 4}
-    found = list(features_of_args(GPT2, sizes | args))
-    assert [feature in name for name, _ in found] == [True]
-
-
-USUAL = [
-    {"softmax_scale": 12**-0.5},
-    {"activation": "gelu"},
-    {"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(2)"},
-    {"position_embedding_type": "megatron.enums.PositionEmbeddingType(2)"},
-    {"num_query_groups": 1, "group_query_attention": False},
-    {"num_key_value_heads": 4},
-    {"kv_channels": 12},
-    {"window_size": [-1, 0]},
-    {"attention_of_a_fork": False, "residual_of_a_fork": 1.0},
-    {"attention_dropout": 0.1, "moe_router_topk": 2, "rotary_base": 10_000},
-]
-
-
-@pytest.mark.parametrize("args", USUAL, ids=str)
-def test_arguments_that_ask_for_nothing_are_neither_refused_nor_said(args: dict[str, Any]) -> None:
-    sizes = {"hidden_size": 48, "num_attention_heads": 4}
-    assert list(features_of_args(GPT2, sizes | args)) == []
-    assert unknown_mathematics(GPT2, sizes | args) == []
-
-
-def test_arguments_nobody_knows_that_sound_like_mathematics_are_said_first(tmp_path: Path) -> None:
-    said = {"attention_of_a_fork": "linear", "spec": ["their.module", "their_spec"]}
-    path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)
-    first = open_checkpoint(path, spool=tmp_path).decisions[0]
-    assert (first.subject, first.value) == ("unknown arguments", said)
-    assert first.reason.startswith("ATTENTION")

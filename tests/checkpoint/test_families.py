@@ -20,20 +20,12 @@ from megaport.checkpoint.model import (
 )
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.spool import SpoolError
-from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, LEGACY, write_checkpoint
+from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.megatron_strategies import RANKED, forms, models
 from support.oracles import Oracle, oracle_cases
-from support.read_back import assert_holds
+from support.read_back import assert_holds, read_whole
 
-FAMILY_OF = {
-    **dict.fromkeys(LEGACY, LEGACY_RANKS),
-    **dict.fromkeys(CORE, CORE_RANKS),
-    **dict.fromkeys(("torch_dist", "torch_dist_layers"), TORCH_DIST),
-    **dict.fromkeys(("torch_dcp", "fsdp_dtensor"), TORCH_DCP),
-    "zarr": ZARR,
-    **dict.fromkeys(DEEPSPEED, DEEPSPEED_LAYERS),
-}
 # Oracle name -> family, era, QKV order. The rest of the facts stand in each oracle's config.json.
 ORACLE_FACTS = {
     "ds_bigscience": (DEEPSPEED_LAYERS, "Megatron-DeepSpeed", "np,3,hn"),
@@ -83,17 +75,6 @@ def test_an_oracle_opens_with_its_facts(oracle: Oracle, tmp_path: Path) -> None:
         assert checkpoint.serialization == facts["serialization"]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_is_recognised_and_read(layout: str, tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "checkpoint", model, layout=layout)
-    checkpoint = open_checkpoint(path, spool=tmp_path)
-    assert checkpoint.family == FAMILY_OF[layout]
-    assert checkpoint.decisions[0].subject == "family"
-    assert checkpoint.decisions[0].reason
-    assert_holds(checkpoint, model)
-
-
 @settings(
     max_examples=60,
     deadline=None,
@@ -120,12 +101,7 @@ def test_any_layout_size_and_dtype_is_read_bit_for_bit(
 def test_virtual_pipeline_layers_run_virtual_stage_outer_pipeline_rank_inner(
     tmp_path: Path,
 ) -> None:
-    model = Model(layers=7)
-    path = write_checkpoint(
-        tmp_path / "c", model, layout="encoder", pp=2, vp=2, stage_layers=[1, 3, 2, 1]
-    )
-    checkpoint = open_checkpoint(path, spool=tmp_path)
-    assert_holds(checkpoint, model)
+    read_whole(tmp_path, Model(layers=7), layout="encoder", pp=2, vp=2, stage_layers=[1, 3, 2, 1])
 
 
 def test_tensor_parallel_shards_are_views_of_the_file(tmp_path: Path) -> None:
@@ -182,9 +158,7 @@ def _wrapped(name: str, state: dict[str, Any]) -> None:
 
 
 def test_module_prefixes_of_wrappers_are_looked_through(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="core", edit=_wrapped)
-    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+    read_whole(tmp_path, Model(), layout="core", edit=_wrapped)
 
 
 def _as_deepspeed_module(name: str, state: dict[str, Any]) -> None:

@@ -6,40 +6,84 @@ from typing import Any
 import pytest
 
 from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.model import (
+    CORE_RANKS,
+    DEEPSPEED_LAYERS,
+    LEGACY_RANKS,
+    TORCH_DCP,
+    TORCH_DIST,
+    ZARR,
+)
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.ranks import RankFilesError
 from megaport.checkpoint.version import AmbiguousVersionError
-from support.megatron_files import CORE, DEEPSPEED, write_checkpoint
+from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.read_back import assert_holds, read_whole
 from support.refusing import refused
 
+NAMED = "rank files hold tensors under {}.layers, as Megatron-LM names them"
+INDEXED = ".metadata describes .distcp files, with "
+OLD = "October 2019 to September 2020: language_model.transformer, no version"
+NEW = "January 2021 (v2.5) to September 2023: language_model.encoder"
+NORM = "September 2023 on (core 0.4): language_model.encoder, input_norm"
+# Layout -> family, why it is taken for that, era, serialization.
 FACTS = {
-    "flat": ("mid 2019: flat names", "zip"),
-    "transformer": (
-        "October 2019 to September 2020: language_model.transformer, no version",
-        "zip",
-    ),
-    "encoder": ("January 2021 (v2.5) to September 2023: language_model.encoder", "zip"),
-    "input_norm": ("September 2023 on (core 0.4): language_model.encoder, input_norm", "zip"),
-    **dict.fromkeys(CORE, ("2023 on: Megatron core, torch format", "zip")),
+    "flat": (LEGACY_RANKS, NAMED.format("transformer"), "mid 2019: flat names", "zip"),
+    "transformer": (LEGACY_RANKS, NAMED.format("transformer"), OLD, "zip"),
+    "encoder": (LEGACY_RANKS, NAMED.format("encoder"), NEW, "zip"),
+    "input_norm": (LEGACY_RANKS, NAMED.format("encoder"), NORM, "zip"),
     **dict.fromkeys(
-        ("torch_dist", "torch_dist_layers"), ("2023 on: Megatron core, torch_dist", "distcp")
+        CORE,
+        (
+            CORE_RANKS,
+            "rank files hold decoder.layers and embedding keys, as Megatron core names them",
+            "2023 on: Megatron core, torch format",
+            "zip",
+        ),
     ),
-    "zarr": ("2023 to 2024 (core 0.3 to 0.8): Megatron core, zarr", "zarr"),
+    **dict.fromkeys(
+        ("torch_dist", "torch_dist_layers"),
+        (
+            TORCH_DIST,
+            f"{INDEXED}metadata.json beside it",
+            "2023 on: Megatron core, torch_dist",
+            "distcp",
+        ),
+    ),
+    "zarr": (
+        ZARR,
+        "16 folders hold a .zarray",
+        "2023 to 2024 (core 0.3 to 0.8): Megatron core, zarr",
+        "zarr",
+    ),
     **dict.fromkeys(
         ("torch_dcp", "fsdp_dtensor"),
-        ("2025 on: Megatron core, torch_dcp or fsdp_dtensor", "distcp"),
+        (
+            TORCH_DCP,
+            f"{INDEXED}neither metadata.json nor common.pt",
+            "2025 on: Megatron core, torch_dcp or fsdp_dtensor",
+            "distcp",
+        ),
     ),
-    **dict.fromkeys(DEEPSPEED, ("2021 on: Megatron-DeepSpeed, pipeline layer files", "zip")),
+    **dict.fromkeys(
+        DEEPSPEED,
+        (
+            DEEPSPEED_LAYERS,
+            "4 files are named layer_II-model_TT-model_states.pt",
+            "2021 on: Megatron-DeepSpeed, pipeline layer files",
+            "zip",
+        ),
+    ),
 }
 
 
-@pytest.mark.parametrize("layout", FACTS)
-def test_era_serialization_iteration_and_order(layout: str, tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout=layout)
-    found = open_checkpoint(path, spool=tmp_path)
-    assert (found.era, found.serialization) == FACTS[layout]
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_is_recognised_read_and_dated(layout: str, tmp_path: Path) -> None:
+    found = read_whole(tmp_path, Model(), layout=layout)
+    why = found.decisions[0]
+    assert (why.subject, why.value) == ("family", found.family)
+    assert (found.family, why.reason, found.era, found.serialization) == FACTS[layout]
     assert found.iteration == 7
     early = layout in ("flat", "transformer")
     assert (found.version, found.qkv_order) == ((None, "3,np,hn") if early else (3.0, "np,3,hn"))
@@ -60,11 +104,8 @@ def _unversioned(name: str, state: dict[str, Any]) -> None:
     "layout", ["encoder", "input_norm", *CORE, "torch_dist", "torch_dcp", *DEEPSPEED]
 )
 def test_without_a_version_new_names_mean_the_last_order(layout: str, tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout=layout, edit=_unversioned)
-    found = open_checkpoint(path, spool=tmp_path)
+    found = read_whole(tmp_path, Model(), layout=layout, edit=_unversioned)
     assert (found.version, found.qkv_order) == (None, "np,3,hn")
-    assert_holds(found, model)
 
 
 def _with_old_names(name: str, state: dict[str, Any]) -> None:
@@ -80,9 +121,7 @@ def test_without_a_version_old_names_in_layer_files_are_refused(tmp_path: Path) 
 
 
 def test_virtual_stages_from_ten_on_come_after_nine(tmp_path: Path) -> None:
-    model = Model(layers=22)
-    path = write_checkpoint(tmp_path / "c", model, layout="encoder", pp=2, vp=11)
-    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+    read_whole(tmp_path, Model(layers=22), layout="encoder", pp=2, vp=11)
 
 
 @pytest.mark.parametrize(("stated", "stages"), [(1, 1), (2, 2), (0, 1), ("2", 1), (None, 1)])
@@ -121,9 +160,7 @@ def _head_called_weight(name: str, state: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("edit", [_head_called_weight, lambda name, state: None])
 def test_a_head_of_its_own_in_a_layer_file(edit: Any, tmp_path: Path) -> None:
-    model = Model(untied=True)
-    path = write_checkpoint(tmp_path / "c", model, layout="deepspeedai", edit=edit)
-    assert_holds(open_checkpoint(path, spool=tmp_path), model)
+    read_whole(tmp_path, Model(untied=True), layout="deepspeedai", edit=edit)
 
 
 def _later_version(name: str, state: dict[str, Any]) -> None:
@@ -160,9 +197,9 @@ def test_a_tensor_in_two_layer_files_is_named_with_the_second(tmp_path: Path) ->
     assert f"position_embeddings.weight (again in {again})" in message
 
 
-def _one_chunk_less(name: str, state: dict[str, Any]) -> None:
+def _another_chunk(name: str, state: dict[str, Any]) -> None:
     if name == "mp_rank_00_001":
-        del state["model1"]
+        state["model2"] = state.pop("model1")
 
 
 def _no_model(name: str, state: dict[str, Any]) -> None:
@@ -171,9 +208,9 @@ def _no_model(name: str, state: dict[str, Any]) -> None:
 
 
 def test_ranks_with_other_virtual_stages_are_named(tmp_path: Path) -> None:
-    form = {"layout": "encoder", "pp": 2, "vp": 2, "edit": _one_chunk_less}
+    form = {"layout": "encoder", "pp": 2, "vp": 2, "edit": _another_chunk}
     message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
-    assert "mp_rank_00_001/model_optim_rng.pt: found the model under model0" in message
+    assert "mp_rank_00_001/model_optim_rng.pt: found the model under model0, model2" in message
     assert message.endswith(
         "expected model0, model1. Point at the folder of one save, with all of its files."
     )

@@ -1,4 +1,4 @@
-"""What a family passes over, what it takes a checkpoint for and why, and what is there twice."""
+"""What a family passes over, and what is there twice."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,35 +12,10 @@ from megaport.checkpoint.families.dist_family import Place, one_named, place_of
 from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
-from support.megatron_files import CORE, DEEPSPEED, LEGACY, write_checkpoint
+from support.megatron_files import LEGACY, write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.read_back import assert_holds, read_whole
 from support.refusing import refused
-
-WHY = {
-    **dict.fromkeys(
-        ("flat", "transformer"),
-        "rank files hold tensors under transformer.layers, as Megatron-LM names them",
-    ),
-    **dict.fromkeys(
-        ("encoder", "input_norm"),
-        "rank files hold tensors under encoder.layers, as Megatron-LM names them",
-    ),
-    **dict.fromkeys(
-        CORE, "rank files hold decoder.layers and embedding keys, as Megatron core names them"
-    ),
-    **dict.fromkeys(
-        ("torch_dcp", "fsdp_dtensor"),
-        ".metadata describes .distcp files, with neither metadata.json nor common.pt",
-    ),
-    **dict.fromkeys(DEEPSPEED, "4 files are named layer_II-model_TT-model_states.pt"),
-}
-
-
-@pytest.mark.parametrize("layout", WHY)
-def test_the_reason_for_a_family_is_said(layout: str, tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(layers=2), layout=layout)
-    assert open_checkpoint(path, spool=tmp_path).decisions[0].reason == WHY[layout]
 
 
 def _with_training_state(name: str, state: dict[str, Any]) -> None:
@@ -71,10 +46,7 @@ def _with_optimizer(name: str, content: dict[str, Any]) -> None:
 def test_what_training_keeps_beside_the_keys_is_ignored_by_name(
     layout: str, tmp_path: Path
 ) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout=layout, edit=_with_optimizer)
-    found = open_checkpoint(path, spool=tmp_path)
-    assert_holds(found, model)
+    found = read_whole(tmp_path, Model(), layout=layout, edit=_with_optimizer)
     keys = {"optimizer.exp_avg", "decoder.layers.0.mlp._extra_state"}
     assert set(found.ignored) == keys | ({"rng_state"} if layout == "torch_dcp" else set())
 
@@ -84,10 +56,7 @@ def _with_extra_state(name: str, state: dict[str, Any]) -> None:
 
 
 def test_the_state_of_fp8_is_no_tensor_of_the_model(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="core", edit=_with_extra_state)
-    found = open_checkpoint(path, spool=tmp_path)
-    assert_holds(found, model)
+    found = read_whole(tmp_path, Model(), layout="core", edit=_with_extra_state)
     assert "decoder.layers.0.mlp._extra_state" in found.ignored
 
 

@@ -1,11 +1,16 @@
 """Whole tensors from an opened checkpoint, joined independently of the converter."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 
 from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import QKV
 from megaport.tensors import Tensor
+from support.megatron_files import write_checkpoint
 from support.megatron_model import DTYPES, Model
 
 
@@ -33,6 +38,14 @@ def _split(shard: torch.Tensor, checkpoint: Checkpoint, heads: int) -> torch.Ten
     parted = shard.reshape(*(sizes[axis] for axis in axes), *shard.shape[1:])
     order = [axes.index(axis) for axis in ("3", "np", "hn")]
     return parted.permute(*order, *range(3, parted.dim()))
+
+
+def read_whole(folder: Path, model: Model, **form: Any) -> Checkpoint:
+    """What is read of `model`, written under `folder` in this form: all of it, bit for bit."""
+    path = write_checkpoint(folder / "c", model, **form)
+    checkpoint = open_checkpoint(path, spool=folder)
+    assert_holds(checkpoint, model)
+    return checkpoint
 
 
 def assert_holds(checkpoint: Checkpoint, model: Model) -> None:
