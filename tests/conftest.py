@@ -42,32 +42,30 @@ def built(pristine, tmp_path):
 
 
 def pytest_report_header() -> list[str]:
+    places = (
+        (mounts.can_mount, mounts),
+        (users.can_be_another, users),
+        (browser.can_judge_pages, browser),
+    )
     return [
         _oracles(),
-        _megatron_core(),
-        _triton(),
-        *([] if mounts.can_mount() else [mounts.WHY_NOT]),
-        *([] if users.can_be_another() else [users.WHY_NOT]),
-        *([] if browser.can_judge_pages() else [browser.WHY_NOT]),
+        _package(
+            "megatron-core", "megatron", "it writes a checkpoint", "tests/**/test_*megatron_core.py"
+        ),
+        _package(
+            "triton",
+            "triton",
+            "its interpreter runs the kernels",
+            "tests/generate/test_kernels.py, test_fused.py",
+        ),
+        *(place.WHY_NOT for is_there, place in places if not is_there()),
     ]
 
 
-def _megatron_core() -> str:
-    if find_spec("megatron"):
-        return "megatron-core: installed; it writes a checkpoint in this run"
-    return (
-        "megatron-core: not installed; tests/checkpoint/test_megatron_core.py is not collected. "
-        "`pip install megatron-core` to run it."
-    )
-
-
-def _triton() -> str:
-    if find_spec("triton"):
-        return "triton: installed; its interpreter runs the kernels in this run"
-    return (
-        "triton: not installed; test_kernels.py and test_fused.py of tests/generate are not "
-        "collected. `pip install triton` on Linux to run them."
-    )
+def _package(name: str, module: str, does: str, tests: str) -> str:
+    if find_spec(module):
+        return f"{name}: installed; {does} in this run"
+    return f"{name}: not installed; not collected: {tests}. `pip install {name}` to run all."
 
 
 def _oracles() -> str:

@@ -1,13 +1,11 @@
 """Jobs through an executor, as on a cluster: submitted, polled, run by a Snakemake of their own."""
 
 import re
-import stat
-from pathlib import Path
 
 import pytest
 import yaml
 
-from support.checkout import checkout, snakemake
+from support.checkout import checkout, executable, snakemake
 
 SUBMIT = """#!/bin/sh
 # Runs the job script in the background, as a scheduler would elsewhere; its id is a file name.
@@ -24,12 +22,6 @@ MODEL = {
 }
 
 
-def script(path: Path, text: str) -> str:
-    path.write_text(text)
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
 @pytest.fixture
 def cluster(tmp_path):
     """Arguments that send every job but the local ones through the two scripts."""
@@ -37,8 +29,8 @@ def cluster(tmp_path):
     jobs.mkdir()
     arguments = [
         "--executor", "cluster-generic", "--jobs", "2", "--seconds-between-status-checks", "1",
-        "--cluster-generic-submit-cmd", script(tmp_path / "submit", SUBMIT),
-        "--cluster-generic-status-cmd", script(tmp_path / "status", STATUS),
+        "--cluster-generic-submit-cmd", str(executable(tmp_path / "submit", SUBMIT)),
+        "--cluster-generic-status-cmd", str(executable(tmp_path / "status", STATUS)),
     ]  # fmt: skip
     return arguments, jobs
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import PARTS, ROOT, checkout, snakemake
+from support.checkout import PARTS, ROOT, checkout, executable, snakemake
 
 APPTAINER = """#!/bin/sh
 # exec --home HOME OPTIONS IMAGE SHELL -c COMMAND; or --version.
@@ -30,10 +30,7 @@ def instructions(name: str) -> list[str]:
 
 @pytest.mark.slow
 def test_every_job_goes_through_the_image(tmp_path):
-    engine = tmp_path / "bin" / "apptainer"
-    engine.parent.mkdir()
-    engine.write_text(APPTAINER)
-    engine.chmod(0o755)
+    engine = executable(tmp_path / "bin" / "apptainer", APPTAINER)
     folder = checkout(tmp_path / "checkout")
     calls = tmp_path / "calls"
     path = os.pathsep.join(

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from support.alone import snakemake_alone
-from support.checkout import ENVIRONMENT, ROOT, checkout
+from support.checkout import ENVIRONMENT, ROOT, checkout, executable
 from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
@@ -76,17 +76,14 @@ def conda(folder: Path) -> tuple[str, dict[str, str]]:
     say("no conda here: making the stand-in (py-rattler from PyPI)")
     call([sys.executable, "-m", "venv", tools])
     call([tools / "bin/python", "-m", "pip", "install", "-qr", HERE / "requirements.txt"])
-    script(tools / "bin/conda", f'exec {tools}/bin/python {HERE}/standin.py {tools} "$@"\n')
-    script(tools / "bin/activate", 'export CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n')
+    executable(
+        tools / "bin/conda", f'#!/bin/sh\nexec {tools}/bin/python {HERE}/standin.py {tools} "$@"\n'
+    )
+    executable(tools / "bin/activate", '#!/bin/sh\nexport CONDA_PREFIX="$1" PATH="$1/bin:$PATH"\n')
     on_path = tools.parent / "bin"
     on_path.mkdir()
     (on_path / "conda").symlink_to(tools / "bin/conda")
     return "the stand-in", ENVIRONMENT | {"PATH": f"{on_path}:{os.environ['PATH']}"}
-
-
-def script(path: Path, text: str) -> None:
-    path.write_text(f"#!/bin/sh\n{text}")
-    path.chmod(0o755)
 
 
 def require_complete(environments: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs.test_pages import PAGES
-from support.checkout import ROOT
+from support.checkout import ROOT, executable
 
 # A part of a command, and what it needs that is not here.
 ELSEWHERE = {
@@ -70,11 +70,13 @@ def test_a_command_that_is_shown_works(built, tmp_path, page, command):
     for block in blocks(page, "yaml"):
         if block.startswith("# mine.yaml"):
             (built / "mine.yaml").write_text(own(block))
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "megaport"  # as `pip install .` would put it there
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m megaport "$@"\n')
-    program.chmod(0o755)
-    path = [tmp_path / "bin", Path(sys.executable).parent, os.environ["PATH"]]
+    # As `pip install .` would put it there.
+    program = f'#!/bin/sh\nexec "{sys.executable}" -m megaport "$@"\n'
+    path = [
+        executable(tmp_path / "bin" / "megaport", program).parent,
+        Path(sys.executable).parent,
+        os.environ["PATH"],
+    ]
     environment = os.environ | {
         "PATH": ":".join(map(str, path)),
         "PYTHONPATH": str(ROOT / "workflow"),

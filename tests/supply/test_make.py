@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import ROOT
+from support.checkout import ROOT, executable
 
 PRETENDING = """#!/bin/sh
 case "$1" in
@@ -21,12 +21,9 @@ esac
 def make(folder: Path, version: tuple[int, int, int]) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
-    python = folder / "python"
     dotted = ".".join(map(str, version))
-    python.write_text(
-        PRETENDING.format(version=dotted, info=version, python=shutil.which("python3"))
-    )
-    python.chmod(0o755)
+    pretending = PRETENDING.format(version=dotted, info=version, python=shutil.which("python3"))
+    python = executable(folder / "python", pretending)
     # The suite itself may be run by make, which tells what it starts so.
     alone = {
         name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"

@@ -70,6 +70,14 @@ def snakemake(folder: Path, *arguments: str, umask: int = -1, **environment: str
     return Ran(done.returncode, done.stdout)
 
 
+def executable(path: Path, text: str) -> Path:
+    """A program of these lines, in a folder that may be new."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Every file under results/ that must be the same wherever it is made, by name.
 

@@ -85,7 +85,6 @@ Behaviour = Callable[[Exchange], None]
 @dataclass(frozen=True)
 class Request:
     path: str
-    host: str
     headers: dict[str, str]
 
 
@@ -115,8 +114,7 @@ class MisbehavingServer:
         return [request.headers.get("Range") for request in self.requests]
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        headers = dict(handler.headers.items())
-        self.requests.append(Request(handler.path, headers.get("Host", ""), headers))
+        self.requests.append(Request(handler.path, dict(handler.headers.items())))
         behaviour = self.planned.pop(0) if self.planned else self.otherwise
         with suppress(*HANG_UP):
             behaviour(Exchange(handler, self))
