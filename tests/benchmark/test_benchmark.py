@@ -13,6 +13,7 @@ from megaport.benchmark.benchmark import BenchmarkError, run_benchmark
 from megaport.benchmark.options import BenchmarkOptions
 from megaport.benchmark.peers import open_contender
 from megaport.generate.device import DeviceError, Placement
+from support.contenders import COMPILATION_S
 
 QUICK = BenchmarkOptions(
     device="cpu", batch_sizes=(1, 2), prompt_lengths=(1, 4), new_tokens=6, repeats=2
@@ -89,8 +90,13 @@ def test_memory_that_runs_out_is_a_row_and_the_points_after_it_are_measured(
     assert statuses == ["measured", "measured", "out of memory", "measured"]
 
 
-def test_what_an_engine_became_while_it_ran_is_said(text: str) -> None:
+def test_what_an_engine_became_and_its_very_first_text_are_said(
+    found: dict[str, Any], text: str
+) -> None:
+    (load,) = (load for load in found["loads"] if load["engine"] == CHANGING)
+    assert load["first_text_s"] > COMPILATION_S
     assert f"{CHANGING} float32: changed for 1 rows; loaded" in text
+    assert f"s, its first text took {load['first_text_s']:.1f} s" in text
 
 
 def test_a_bug_of_a_contender_is_named_by_its_last_line(found: dict[str, Any]) -> None:
@@ -136,7 +142,7 @@ def test_regret_is_nothing_for_the_best_tokens_and_more_for_any_other(judge: Jud
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_fast_stays_within_its_bound(tiny: Path, judge: Judge, dtype: str) -> None:
     engine = open_contender("fast", tiny, Placement("cpu", dtype, "a test"))
-    texts = judged_texts(engine, engine.network.shape, seed=0)  # type: ignore[attr-defined]
+    texts = list(judged_texts(engine, engine.network.shape, seed=0))  # type: ignore[attr-defined]
     agreement = judge.agreement(dtype, texts)
     assert agreement.passed, agreement.reason
     assert agreement.regret <= REGRET[dtype]

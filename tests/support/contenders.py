@@ -1,6 +1,7 @@
 """Engines that do what no engine should, for the benchmark's processes: `support.contenders:X`."""
 
 import ctypes
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from megaport.generate.engines.fast import FastEngine
 
 # The judge's texts have at most 32 tokens of one row; measurements here have two rows.
 TIMED_ROWS = 2
+COMPILATION_S = 0.5
 
 
 class Wrong(FastEngine):
@@ -38,9 +40,12 @@ class Full(FastEngine):
 
 
 class Changing(FastEngine):
-    """Runs otherwise than it said when it was loaded, as `fast` without its kernels does."""
+    """Compiles for its first text, then runs otherwise than it said when it was loaded, as `fast`
+    without its kernels does."""
 
     def generate(self, batch: Batch) -> list[list[int]]:
+        if not self.note.startswith("changed"):
+            time.sleep(COMPILATION_S)
         self.note = f"changed for {len(batch.prompts)} rows"
         return super().generate(batch)
 

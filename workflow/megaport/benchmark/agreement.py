@@ -5,6 +5,7 @@ the FP32 logits of the text it stands in: its *regret* is how far its logit is b
 in standard deviations of that position's logits. Regret 0 is the FP32 choice.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def judged_batches(shape: Outline, seed: int) -> list[Batch]:
     return [Batch([prompt], length) for prompt in ids]
 
 
-def judged_texts(engine: Engine, shape: Outline, seed: int) -> list[list[int]]:
-    """An engine's greedy texts for judged_batches."""
-    return [engine.generate(batch)[0] for batch in judged_batches(shape, seed)]
+def judged_texts(engine: Engine, shape: Outline, seed: int) -> Iterator[list[int]]:
+    """An engine's greedy texts for judged_batches, each generated when it is asked for."""
+    return (engine.generate(batch)[0] for batch in judged_batches(shape, seed))
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Judge:
         self.engine = EagerEngine.load(model_dir, Placement(device, "float32", "the judge"))
         shape = read_outline(model_dir)
         self.batches = judged_batches(shape, seed)
-        self.texts = judged_texts(self.engine, shape, seed)
+        self.texts = list(judged_texts(self.engine, shape, seed))
 
     def agreement(self, dtype: str, texts: list[list[int]]) -> Agreement:
         """Of the `texts` that a contender gave in `dtype`."""

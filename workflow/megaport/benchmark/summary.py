@@ -46,19 +46,14 @@ def table(result: dict[str, Any]) -> str:
         COLUMNS,
     ]
     rows = [_line(row, copy["median"]) for row in result["rows"]]
+    # The first text comes with all that an engine compiles for it.
     loads = [
-        f"{load['engine']} {load['dtype']}: {_loaded(load, result)}" for load in result["loads"]
+        f"{load['engine']} {load['dtype']}: {load['note']}; loaded in {load['load_s']:.1f} s, "
+        f"its first text took {load['first_text_s']:.1f} s"
+        for load in result["loads"]
     ]
     agreed = [f"{a['engine']} {a['dtype']}: {_agreed(a)}" for a in result["agreement"]]
     return "\n".join([*head, *rows, "", *loads, "", *agreed, ""])
-
-
-def _loaded(load: dict[str, Any], result: dict[str, Any]) -> str:
-    """What it is, how long it loads, and its first text, with what it compiles for it."""
-    pair = (load["engine"], load["dtype"])
-    rows = [r for r in result["rows"] if (r["engine"], r["dtype"]) == pair and "first_run_s" in r]
-    first = f", its first text took {rows[0]['first_run_s']:.1f} s" if rows else ""
-    return f"{load['note']}; loaded in {load['load_s']:.1f} s{first}"
 
 
 def _agreed(agreement: dict[str, Any]) -> str:
@@ -68,7 +63,7 @@ def _agreed(agreement: dict[str, Any]) -> str:
 
 
 def _line(row: dict[str, Any], copy: float) -> str:
-    start = f"{row['engine']:<12}{row['dtype']:<10}{row['workload']:<7}"
+    start = f"{row['engine']:<11} {row['dtype']:<10}{row['workload']:<7}"
     start += f"{row['batch']:>5}{row['prompt']:>7}"
     if row["status"] != "measured":
         return f"{start}  {row['status']}: {row['reason']}"

@@ -36,7 +36,10 @@ def contend(task: dict[str, Any]) -> Iterator[Answer]:
     load = {"load_s": time.perf_counter() - start}
     yield {"load": {**load, "note": engine.note}}
     texts = judged_texts(engine, shape, options.seed)
-    yield {"texts": texts, "load": {**load, "note": engine.note}}
+    start = time.perf_counter()
+    first = next(texts)
+    load["first_text_s"] = time.perf_counter() - start
+    yield {"texts": [first, *texts], "load": {**load, "note": engine.note}}
     for point in points(options) if task["timed"] else ():
         row = {"engine": task["engine"], **measure(engine, shape, placement, point, options)}
         yield {"measurement": row, "load": {**load, "note": engine.note}}
