@@ -13,7 +13,7 @@ import torch
 
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.pickle_errors import PickleTooLargeError
+from megaport.checkpoint.records import PickleTooLargeError
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint

@@ -4,8 +4,7 @@ import pytest
 
 from megaport.checkpoint import names
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.pickle_errors import BadPickleError, ForbiddenGlobalError
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import BadPickleError, ForbiddenGlobalError, Record
 from support.effects import no_effect
 from support.payloads import PAYLOADS, split
 from support.pickles import (

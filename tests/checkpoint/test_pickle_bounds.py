@@ -8,8 +8,7 @@ import pytest
 from fuzz.harness import bounded
 from megaport.checkpoint import pickle as pickle_module
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.pickle_errors import BadPickleError, PickleTooLargeError
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import BadPickleError, PickleTooLargeError, Record
 from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
 
 

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.pickle_errors import BadPickleError
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import BadPickleError, Record
 from megaport.errors import MegaportError
 from support.pickles import global_, number, pickle, raw, reduce, region, text
 

@@ -134,10 +134,7 @@ def _assembled(whole: Whole) -> Tensor:
     first = whole.chunks[0].tensor
     array = np.empty(whole.shape, first.array.dtype)
     for chunk in whole.chunks:
-        where = tuple(
-            slice(o, o + n) for o, n in zip(chunk.offsets, chunk.tensor.shape, strict=True)
-        )
-        array[where] = chunk.tensor.array
+        array[tuple(map(slice, chunk.offsets, _ends(chunk)))] = chunk.tensor.array
     return Tensor(first.dtype, array)
 
 

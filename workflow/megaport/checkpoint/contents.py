@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megaport.checkpoint.archive import DEFLATED, Member, is_zip
-from megaport.checkpoint.pickle_errors import too_large
-from megaport.checkpoint.records import Name, Record
+from megaport.checkpoint.records import Name, Record, too_large
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import check_budget, inflate
 from megaport.checkpoint.torchfile import read_torch

@@ -10,7 +10,7 @@ from megaport.checkpoint.stages import Shards
 from megaport.table import HEAD, HEAD_COPY, WORD, Decision, Table
 from megaport.tensors import STORAGE, Tensor
 
-BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 def same_bits(first: Tensor, second: Tensor) -> bool:
@@ -21,7 +21,7 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
     if not rows:
         return first.array.tobytes() == second.array.tobytes()
     word = np.dtype(f"u{STORAGE[first.dtype].itemsize}")
-    step = max(1, BLOCK_BYTES * rows // max(1, first.nbytes))
+    step = max(1, _BLOCK_BYTES * rows // max(1, first.nbytes))
     return all(
         np.array_equal(
             first.array[start : start + step].view(word),

@@ -18,6 +18,7 @@ from megaport.tensors import Tensor
 # The class name of torch.distributed.checkpoint (metadata.py, filesystem.py), by last part.
 _TENSOR = "TensorStorageMetadata"
 Place = tuple[int, ...]
+Places = Mapping[tuple[str, Place | None], tuple[str, int, int]]  # file, offset, length
 
 
 class DistcpError(MegaportError):
@@ -38,7 +39,7 @@ class Index:
     shapes: Mapping[str, Place]
     chunks: Mapping[str, tuple[tuple[Place, Place], ...]]  # (offsets, sizes)
     objects: tuple[str, ...]
-    stored: Mapping[tuple[str, Place | None], tuple[str, int, int]]  # file, offset, length
+    stored: Places
 
     def load(self, key: str) -> Whole:
         """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
@@ -112,9 +113,7 @@ def _chunks(tensor: Mapping[str, Any], key: str) -> tuple[tuple[Place, Place], .
     return tuple((_place(c.get("offsets"), key), _place(c.get("sizes"), key)) for c in described)
 
 
-def _stored(
-    stored: Mapping[Any, Any], name: str
-) -> dict[tuple[str, Place | None], tuple[str, int, int]]:
+def _stored(stored: Mapping[Any, Any], name: str) -> Places:
     places: dict[tuple[str, Place | None], tuple[str, int, int]] = {}
     for index, info in stored.items():
         key, where = _attributes(index, name), _attributes(info, name)
@@ -129,9 +128,7 @@ def _stored(
     return places
 
 
-def _refuse_shared(
-    places: Mapping[tuple[str, Place | None], tuple[str, int, int]], name: str
-) -> None:
+def _refuse_shared(places: Places, name: str) -> None:
     """Every stored object has its own bytes, so that reading all of them costs what they hold."""
     ends: dict[str, int] = {}
     for (key, _), (file, start, length) in sorted(places.items(), key=lambda item: item[1]):

@@ -31,7 +31,6 @@ from megaport.checkpoint.tar import is_tar, read_tar
 
 _MOST_FILES = 1_000_000
 _TRACKER_BYTES = 4096
-_CHUNK = 1 << 22
 
 
 class Files(dict[str, Region]):
@@ -216,7 +215,4 @@ def _walk(root: Path) -> dict[str, Path]:
 
 
 def _sha256(region: Region) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, region.size, _CHUNK):
-        digest.update(region.view[start : start + _CHUNK])
-    return digest.hexdigest()
+    return hashlib.sha256(region.view).hexdigest()

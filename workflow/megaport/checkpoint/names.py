@@ -7,8 +7,7 @@ for theirs; the packages of Megatron, DeepSpeed and their forks are inert.
 import re
 import sys
 
-from megaport.checkpoint.pickle_errors import forbidden
-from megaport.checkpoint.records import Name
+from megaport.checkpoint.records import Name, forbidden
 
 
 def _words(text: str, prefix: str = "") -> frozenset[str]:

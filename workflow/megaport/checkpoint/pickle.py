@@ -9,8 +9,8 @@ from itertools import islice
 from typing import IO, Any, cast
 
 from megaport.checkpoint.pickle_bounds import check_tree
-from megaport.checkpoint.pickle_errors import damaged, too_large
 from megaport.checkpoint.pickle_machine import Machine, PersistentLoader
+from megaport.checkpoint.records import damaged, too_large
 from megaport.checkpoint.regions import Region, RegionReader
 from megaport.errors import shown_text
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from megaport.checkpoint.pickle_errors import damaged, too_large
-from megaport.checkpoint.records import Record
+from megaport.checkpoint.records import Record, damaged, too_large
 from megaport.errors import shown_text
 from megaport.tensors import Tensor
 
@@ -17,17 +16,16 @@ _PLAIN = 8  # characters of a number, None or a tensor
 
 _Path = list[tuple[Any, list[Any]]]  # containers from the root down, each with parts to visit
 _Size = tuple[int, int]  # leaves, and characters when written out
-_SCALARS = frozenset({int, float, bool, str, bytes, type(None), Tensor})
+_KEYS = frozenset({int, float, bool, str, bytes, type(None)})
+_SCALARS = _KEYS | {Tensor}
 
 
 def check_key(where: str, key: Any) -> int:
     """Refuse keys whose hashing could be slow; the number of tuples in the key (0 as a rule)."""
-    if type(key) is str or type(key) is bytes or key is None or isinstance(key, Record):
-        return 0
-    if type(key) is int or type(key) is float or type(key) is bool:
-        # Within 60 bits an int is its own hash; larger ones can be chosen to collide.
-        if type(key) is int and key.bit_length() > 60:
-            raise damaged(where, "a huge integer as a key", "a key of at most 60 bits")
+    # Within 60 bits an int is its own hash; larger ones can be chosen to collide.
+    if type(key) is int and key.bit_length() > 60:
+        raise damaged(where, "a huge integer as a key", "a key of at most 60 bits")
+    if type(key) in _KEYS or isinstance(key, Record):
         return 0
     if type(key) is tuple and len(key) <= 64:
         for part in key:

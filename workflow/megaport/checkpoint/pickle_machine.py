@@ -5,9 +5,8 @@ from typing import Any
 
 from megaport.checkpoint.names import refer
 from megaport.checkpoint.pickle_bounds import check_key
-from megaport.checkpoint.pickle_errors import damaged, forbidden, too_large
 from megaport.checkpoint.pickle_values import call
-from megaport.checkpoint.records import Name, Record, Unreadable
+from megaport.checkpoint.records import Name, Record, Unreadable, damaged, forbidden, too_large
 
 PersistentLoader = Callable[[Any], Any]
 

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from megaport.checkpoint.names import may_be_called
-from megaport.checkpoint.pickle_errors import damaged, forbidden
-from megaport.checkpoint.records import Name, Record, Unreadable
+from megaport.checkpoint.records import Name, Record, Unreadable, damaged, forbidden
 from megaport.checkpoint.storages import (
     Storage,
     rebuild_npu_tensor,

@@ -1,7 +1,10 @@
-"""What a pickle says of classes that are not data: a name and what it was given, inert."""
+"""What a pickle gives that is no plain data: inert records of classes, or an error."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from megaport.errors import MegaportError, shown_text
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -39,3 +42,34 @@ class Unreadable(Record):
 
     reason: str = ""
     shape: tuple[int, ...] | None = None
+
+
+class BadPickleError(MegaportError):
+    """A pickle that is damaged, or that no checkpoint writer produces."""
+
+
+class ForbiddenGlobalError(BadPickleError):
+    """A pickle that names code which could do something when executed: an attack, as a rule."""
+
+
+class PickleTooLargeError(BadPickleError):
+    """A pickle that would take more time, memory or depth than any checkpoint needs."""
+
+
+damaged = partial(
+    BadPickleError,
+    remedy="The file is damaged or was not written by torch: get it again from its source.",
+)
+too_large = partial(
+    PickleTooLargeError,
+    remedy="No Megatron checkpoint needs this much: ask where the file is from.",
+)
+
+
+def forbidden(where: str, name: str) -> ForbiddenGlobalError:
+    return ForbiddenGlobalError(
+        where,
+        seen=f"a reference to {shown_text(name)}",
+        expected="names of data classes only",
+        remedy="Nothing was executed. Do not open this file with other tools; ask its source.",
+    )

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.pickle_errors import damaged
-from megaport.checkpoint.records import Name, Record, Unreadable
+from megaport.checkpoint.records import Name, Record, Unreadable, damaged
 from megaport.errors import shown_text
 from megaport.tensors import STORAGE, Tensor
 
