@@ -80,7 +80,6 @@ def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path
     ("prompt", "named"),
     [
         (Prompt(token_ids=[257]), "ids below 257"),
-        (Prompt(token_ids=[1] * 32, max_length=32), "32 for a prompt of 32"),
         (Prompt(max_length=97), "at most the model's 96 positions"),
     ],
 )

@@ -1,5 +1,6 @@
 """transformers' `model.generate`, as the model card has it: the reference for all others."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,11 +26,11 @@ class EagerEngine:
     """A GPT2LMHeadModel and its own generation loop."""
 
     name = "eager"
+    note = "model.generate"
     in_stream = True
-    options: dict[str, Any] = {}  # noqa: RUF012 - never changed, only overridden
 
-    def __init__(self, model: Any, placement: Placement, note: str = "model.generate") -> None:
-        self.model, self.placement, self.note = model, placement, note
+    def __init__(self, model: Any, placement: Placement) -> None:
+        self.model, self.placement = model, placement
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
@@ -60,14 +61,18 @@ class EagerEngine:
                     do_sample=False,
                     eos_token_id=batch.stop,
                     pad_token_id=0,
-                    **self.options,
+                    **self._options(),
                 ),
                 logits_processor=LogitsProcessorList([watch]),
-                stopping_criteria=StoppingCriteriaList([_Mark(batch)]),
+                stopping_criteria=StoppingCriteriaList([_Mark(batch.mark)]),
             )
         if not watch.finite.all():
             raise non_finite(self.name, self.placement.dtype)
         return finish(batch, whole[:, batch.width :].tolist())
+
+    def _options(self) -> dict[str, Any]:
+        """What GenerationConfig is given beside a batch's own."""
+        return {}
 
     def _check(self, batch: Batch) -> None:
         positions = self.model.config.max_position_embeddings
@@ -104,14 +109,13 @@ class _Watch(LogitsProcessor):
 class _Mark(StoppingCriteria):
     """Never stops; tells the measurement that one more token has been submitted."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.mark = batch.mark
-        self.rows = len(batch.prompts)
+    def __init__(self, mark: Callable[[], None] | None) -> None:
+        self.mark = mark
 
     def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
         if self.mark:
             self.mark()
-        return torch.zeros(self.rows, dtype=torch.bool, device=input_ids.device)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def _unloadable(model_dir: Path, error: Exception) -> EngineError:

@@ -16,6 +16,7 @@ class StaticEngine(EagerEngine):
     """EagerEngine over fixed shapes; its first batch of a shape pays the compilation."""
 
     name = "static"
+    note = "model.generate, static cache, torch.compile"
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
@@ -26,12 +27,9 @@ class StaticEngine(EagerEngine):
                 expected="what torch.compile generates code with",
                 remedy="Install it, or choose `engine: fast`.",
             )
-        engine = super().load(model_dir, placement)
-        engine.note = "model.generate, static cache, torch.compile"
-        return engine
+        return super().load(model_dir, placement)
 
-    @property
-    def options(self) -> dict[str, Any]:  # type: ignore[override]
+    def _options(self) -> dict[str, Any]:
         compiled = CompileConfig()
         # transformers compiles by itself on accelerators only.
         compiled._compile_all_devices = True  # type: ignore[assignment]
