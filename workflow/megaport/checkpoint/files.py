@@ -137,7 +137,7 @@ def _unknown(region: Region) -> NoCheckpointError:
         region.name,
         seen="a file that gzip compressed" if packed else seen,
         expected="a zip, an uncompressed tar, a file of torch.save, or a directory",
-        remedy="Unpack it (`gunzip`, or `tar -xf` into an empty folder) and give what comes out."
+        remedy="Unpack it (`gunzip -c`, or `tar -xf` into an empty folder) and give what comes out."
         if packed
         else "Get the file again, or point at the checkpoint itself.",
     )

@@ -78,9 +78,6 @@ class RegionReader:
         self._position = position
         return position
 
-    def seekable(self) -> bool:
-        return True
-
 
 def map_file(path: Path, name: str | None = None) -> Region:
     """The bytes of a regular file, called `name` (default: the path).
