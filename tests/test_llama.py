@@ -28,10 +28,7 @@ TYPES = {"llama": "llama", "llama31": "llama", "qwen2": "qwen2", "qwen3": "qwen3
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_logits_are_megatrons(case: Path, tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(case, spool=tmp_path)
-    architecture = describe_architecture(checkpoint, {})
-    out = tmp_path / "out"
-    convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
+    _, out = converted(case, tmp_path)
     said = json.loads((case / "config.json").read_text())
     model = AutoModelForCausalLM.from_pretrained(
         out, dtype="auto", attn_implementation="eager"

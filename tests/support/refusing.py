@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.megatron_files import LAYOUTS, write_checkpoint
@@ -15,7 +16,9 @@ from support.megatron_model import Model
 UNSTACKED = [name for name in LAYOUTS if name not in ("torch_dist", "zarr")]
 
 
-def refused(tmp_path: Path, model: Model, error: type[MegaportError], **form: Any) -> str:
+def refused(
+    tmp_path: Path, model: Model, error: type[MegaportError] = CheckpointMismatchError, **form: Any
+) -> str:
     path = write_checkpoint(tmp_path / "checkpoint", model, **form)
     with pytest.raises(error) as caught:
         open_checkpoint(path, spool=tmp_path / "spool")

@@ -19,17 +19,17 @@ def describe_architecture(
     naming the config key for a number of heads that nobody states, a key that the model's
     configuration has not, and any value the tensors contradict.
     """
-    tensors, rows = checkpoint.tensors, {row.megatron: row for row in checkpoint.rows}
+    tensors, table = checkpoint.tensors, checkpoint.table
     facts = Facts(
         given={key: value for key, value in overrides.items() if value is not None},
         args=checkpoint.args,
-        sizes=measured(checkpoint.table, tensors),
+        sizes=measured(table, tensors),
         leaves=leaves_of(tensors),
         layers=checkpoint.layers,
         tied=HEAD not in tensors,
-        shards=max(len(shards) // rows[name].parts for name, shards in tensors.items()),
+        shards=max(len(shards) // table.row(name).parts for name, shards in tensors.items()),
         core=checkpoint.family in CORE_FAMILIES,
         dtype=TORCH_NAME[tensors[WORD][0].dtype],
         draft=draft,
     )
-    return checkpoint.table.describe(facts)
+    return table.describe(facts)

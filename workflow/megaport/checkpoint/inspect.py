@@ -7,7 +7,7 @@ from typing import Any
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint, joined_shape
-from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.open import open_contents, read_checkpoint
 from megaport.checkpoint.version import AmbiguousVersionError
 from megaport.table import Architecture
 from megaport.tensors import total_bytes
@@ -51,11 +51,12 @@ def inspect(
     `open_checkpoint` and `describe_architecture` for what cannot be read.
     """
     undated = None
+    contents = open_contents(path, spool=spool)
     try:
-        checkpoint = open_checkpoint(path, version=version, spool=spool)
+        checkpoint = read_checkpoint(contents, version=version)
     except AmbiguousVersionError as error:
         undated = error
-        checkpoint = open_checkpoint(path, version=2.0, spool=spool)
+        checkpoint = read_checkpoint(contents, version=2.0)
     found = inspection(checkpoint, describe_architecture(checkpoint, overrides, draft=True))
     return _undated(found, undated) if undated else found
 

@@ -138,7 +138,8 @@ def _check_shapes(
                 where = f" on rank {rank}" if len(shards) > 1 else ""
                 seen = f"{list(shard.shape)}{where}, expected {list(expected)}"
                 findings.report("wrong shape", name, seen)
-                missing.add(prod(expected) / max(1, prod(shard.shape)))
+                same_axes = len(shard.shape) == len(expected)
+                missing.add(prod(expected) / max(1, prod(shard.shape)) if same_axes else 0.0)
     ranks = missing.pop() if len(missing) == 1 else 0.0
     if ranks > 1 and ranks.is_integer():
         absent = f"{int(ranks) - 1} of {int(ranks)} tensor-parallel rank files"

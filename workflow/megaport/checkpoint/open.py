@@ -30,11 +30,15 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
     `RankFilesError` for missing or foreign rank files, `AmbiguousVersionError` for QKV rows whose
     order nothing tells, and the errors of archives, pickles and torch files.
     """
+    return read_checkpoint(open_contents(path, spool=spool), version=version)
+
+
+def open_contents(path: Path, *, spool: Path) -> Contents:
+    """The files at `path` that carry the model, mapped and not read yet, as `open_checkpoint`."""
     files = open_files(path, spool=spool)
     folders = (path.name, PurePath(files.folder).name)
     ignored = tuple(_shortened(files.ignored))
-    contents = Contents(str(path), files, spool, files.facts, folders, ignored)
-    return read_checkpoint(contents, version=version)
+    return Contents(str(path), files, spool, files.facts, folders, ignored)
 
 
 def read_checkpoint(contents: Contents, *, version: float | None = None) -> Checkpoint:

@@ -124,8 +124,8 @@ def _joined(
 
 def _in_parts(tensor: Tensor, parts: int) -> Shards:
     """The parts that a rank keeps behind each other, as views; the whole where it does not fit."""
-    rows = tensor.shape[0] // parts if tensor.shape else 0
-    if rows * parts != (tensor.shape or (0,))[0]:
+    rows, rest = divmod((tensor.shape or (0,))[0], parts)
+    if parts == 1 or rest or not rows:
         return (tensor,)
     return tuple(
         Tensor(tensor.dtype, tensor.array[part * rows : (part + 1) * rows]) for part in range(parts)
