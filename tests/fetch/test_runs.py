@@ -19,7 +19,7 @@ RUN = """
 import sys, pathlib
 from megaport.fetch.download import download
 from megaport.fetch.response import Limits
-found = download([sys.argv[1]], pathlib.Path(sys.argv[2]), limits=Limits(max_bytes=200_000))
+found = download([sys.argv[1]], pathlib.Path(sys.argv[2]), limits=Limits(200_000, 60, 4))
 print(found.sha256)
 """
 

@@ -18,28 +18,32 @@ def file(tmp_path):
     return path
 
 
+def found(sources, folder, **options):
+    return download(sources, folder, limits=QUICK, **options)
+
+
 def test_a_path(file, folder):
-    assert download([str(file)], folder) == Local(file)
+    assert found([str(file)], folder) == Local(file)
     assert not folder.exists()
 
 
 def test_a_relative_path(file, folder, monkeypatch):
     monkeypatch.chdir(file.parent)
-    assert download([file.name], folder) == Local(Path(file.name))
+    assert found([file.name], folder) == Local(Path(file.name))
 
 
 def test_a_path_below_home(file, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(file.parent))
-    assert download([f"~/{file.name}"], folder) == Local(file)
+    assert found([f"~/{file.name}"], folder) == Local(file)
 
 
 def test_a_folder(tmp_path, folder):
-    assert download([tmp_path.as_uri()], folder) == Local(tmp_path)
+    assert found([tmp_path.as_uri()], folder) == Local(tmp_path)
 
 
 @pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://LocalHost"])
 def test_a_file_url(file, folder, start):
-    assert download([file.as_uri().replace("file://", start)], folder) == Local(file)
+    assert found([file.as_uri().replace("file://", start)], folder) == Local(file)
 
 
 @pytest.mark.parametrize(
@@ -61,18 +65,18 @@ def test_a_file_url(file, folder, start):
 )
 def test_no_source(folder, source, reason):
     with pytest.raises(FetchError, match=reason) as failure:
-        download([source], folder, limits=QUICK)
+        found([source], folder)
     assert source in str(failure.value)
 
 
 def test_no_sources_at_all(folder):
     with pytest.raises(FetchError, match="no usable source among 0"):
-        download([], folder)
+        found([], folder)
 
 
 def test_a_local_file_after_a_url_that_is_gone(server, file, folder):
     server.will(bad.status(410))
-    assert download([server.url(), str(file)], folder) == Local(file)
+    assert found([server.url(), str(file)], folder) == Local(file)
 
 
 def test_a_local_file_that_is_refused_is_left_alone(file, folder):
@@ -80,12 +84,12 @@ def test_a_local_file_that_is_refused_is_left_alone(file, folder):
         raise MegaportError("bytes", seen="others", expected="these", remedy="Look again.")
 
     with pytest.raises(FetchError, match="found others; expected these"):
-        download([str(file)], folder, check=refuse)
+        found([str(file)], folder, check=refuse)
     assert file.read_bytes() == b"PK"
 
 
 def test_a_source_named_twice_is_tried_once(server, folder):
     server.will_always(bad.status(404))
     with pytest.raises(FetchError) as failure:
-        download([server.url(), server.url()], folder)
+        found([server.url(), server.url()], folder)
     assert len(failure.value.reasons) == len(server.requests) == 1

@@ -8,6 +8,7 @@ from typing import Literal
 from megaport.errors import MegaportError
 
 Basis = Literal["pinned", "trusted", "first use"]
+AGAIN = "fetch them again (snakemake -c1 -R download)"
 
 
 class DigestError(MegaportError):
@@ -53,26 +54,21 @@ def check_content(
     `key` is the config key the pin comes from. Raises DigestError, naming both digests and the
     key, where they differ.
     """
+    basis: Basis
     if pinned is not None:
-        _require(digest, pinned.lower(), f"{key} in config.yaml", _PINNED.format(key=key))
-        return Assurance(digest, "pinned")
-    if trusted is not None:
-        _require(digest, trusted, "the first use", _TRUSTED.format(key=key, digest=digest))
-        return Assurance(digest, "trusted")
-    return Assurance(digest, "first use")
-
-
-_PINNED = (
-    "The bytes are damaged or another version: fetch them again (snakemake -c1 -R download) or "
-    "take another source. Change {key} only if you know the new bytes to be right."
-)
-_TRUSTED = (
-    "Nothing is pinned, so the first use counts, and the bytes have changed since. If the change "
-    "is meant, set {key}: {digest}; else fetch them again (snakemake -c1 -R download)."
-)
-
-
-def _require(digest: str, promised: str, source: str, remedy: str) -> None:
+        basis, promised, source = "pinned", pinned.lower(), f"{key} in config.yaml"
+        remedy = (
+            f"The bytes are damaged or another version: {AGAIN} or take another source. Change "
+            f"{key} only if you know the new bytes to be right."
+        )
+    elif trusted is not None:
+        basis, promised, source = "trusted", trusted, "the first use"
+        remedy = (
+            "Nothing is pinned, so the first use counts, and the bytes have changed since. If the "
+            f"change is meant, set {key}: {digest}; else {AGAIN}."
+        )
+    else:
+        return Assurance(digest, "first use")
     if digest != promised:
         raise DigestError(
             "checkpoint content",
@@ -80,3 +76,4 @@ def _require(digest: str, promised: str, source: str, remedy: str) -> None:
             expected=f"{promised} (from {source})",
             remedy=remedy,
         )
+    return Assurance(digest, basis)

@@ -43,7 +43,7 @@ def download(
     sources: Sequence[str],
     folder: Path,
     *,
-    limits: Limits | None = None,
+    limits: Limits,
     check: Check | None = None,
     progress: Progress = QUIET,
 ) -> Partial | Local:
@@ -58,7 +58,7 @@ def download(
     Raises FetchError, with every source and its reason, when none is left; PartialError where
     the disk fails; CredentialError where NGC_API_KEY is no key.
     """
-    fetch = _Fetch(folder, limits or Limits(), check, progress, ngc_key())
+    fetch = _Fetch(folder, limits, check, progress, ngc_key())
     reasons: list[tuple[str, str]] = []
     distinct = list(dict.fromkeys(sources))
     for position, source in enumerate(distinct):

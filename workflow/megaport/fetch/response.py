@@ -42,9 +42,9 @@ T = TypeVar("T")
 class Limits:
     """Bounds of one source; bytes and seconds. The first three are `download:` of config.yaml."""
 
-    max_bytes: int = 20_000_000_000
-    max_seconds: float = 14_400
-    retries: int = 4  # in a row without `progress_bytes` between them
+    max_bytes: int
+    max_seconds: float
+    retries: int  # in a row without `progress_bytes` between them
     connect_seconds: float = 15
     read_seconds: float = 60  # between two bytes
     answer_seconds: float = 180  # from asking to the end of the headers, redirects included
