@@ -113,7 +113,7 @@ class TestBounds:
             ("7", 7),
             ("99999999999", 120),
             pytest.param("9" * 5000, 0, id="too many digits"),
-            (formatdate(time.time() + 3600, usegmt=True), 120),
+            pytest.param(formatdate(time.time() + 3600, usegmt=True), 120, id="in an hour"),
             (formatdate(0, usegmt=True), 0),
             ("soon", 0),
             ("-1", 0),

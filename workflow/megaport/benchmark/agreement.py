@@ -15,6 +15,7 @@ from megaport.benchmark.measure import prompt_ids
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, Engine
 from megaport.generate.model_files import Outline, read_outline
+from megaport.generate.sampling import regret
 
 # Bounds of the largest regret. A dtype's rounding moves a logit by about its epsilon (2^-8, 2^-11)
 # times a growth over layers; measured maxima are in docs/how-it-works/generation-benchmark.md.
@@ -74,6 +75,4 @@ class Judge:
         """The largest regret among the new tokens of `text`, which continues the batch's prompt."""
         ids = torch.tensor([text], device=self.engine.placement.device)
         logits = self.engine.model(ids).logits[0, batch.width - 1 : -1].float()
-        chosen = logits.gather(1, ids[0, batch.width :, None])[:, 0]
-        below = (logits.amax(-1) - chosen) / logits.std(-1)
-        return float(below.max())
+        return regret(logits, ids[0, batch.width :])

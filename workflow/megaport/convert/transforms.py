@@ -49,27 +49,26 @@ class Pieces:
 def pieces(row: Row, shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
     """Pair shards (TP-rank order, shapes as `Row.shard_shape`) with GPT-2's tensor of `row`."""
     match row.transform:
-        case Transform.HEADS:
-            return _heads(shards, sizes, qkv_order)
-        case Transform.HEADS_TRANSPOSE:
-            return _heads_transposed(shards, sizes, qkv_order)
+        case Transform.HEADS | Transform.HEADS_TRANSPOSE:
+            turned = row.transform is Transform.HEADS_TRANSPOSE
+            return _heads(shards, sizes, qkv_order, turned=turned)
         case Transform.TRANSPOSE:
-            turned = [shard.T for shard in shards]
-            return _side_by_side(turned) if row.axis != 1 else _concatenated(turned, limit=None)
+            flipped = [shard.T for shard in shards]
+            return _side_by_side(flipped) if row.axis != 1 else _concatenated(flipped)
         case Transform.CUT:
             return _concatenated(shards, limit=sizes.vocab_size)
         case Transform.COPY:
-            return _side_by_side(shards) if row.axis == 1 else _concatenated(shards, limit=None)
+            return _side_by_side(shards) if row.axis == 1 else _concatenated(shards)
         case Transform.GATE | Transform.UP:
             first = 0 if row.transform is Transform.GATE else 1
-            return _concatenated(shards[first::2], limit=None)
+            return _concatenated(shards[first::2])
         case Transform.QUERY | Transform.KEY | Transform.VALUE:
-            return _concatenated(list(_of_groups(row, shards, sizes)), limit=None)
+            return _concatenated(list(_of_groups(row, shards, sizes)))
 
 
-def _concatenated(shards: Sequence[Array], *, limit: int | None) -> Pieces:
-    total = sum(int(shard.shape[0]) for shard in shards)
-    limit = total if limit is None else limit
+def _concatenated(shards: Sequence[Array], *, limit: int | None = None) -> Pieces:
+    if limit is None:
+        limit = sum(int(shard.shape[0]) for shard in shards)
     found, start = [], 0
     for shard in shards:
         kept = shard[: max(0, limit - start)]
@@ -102,33 +101,25 @@ def _side_by_side(shards: Sequence[Array]) -> Pieces:
     return Pieces(int(shards[0].shape[0]), (start,), tuple(found))
 
 
-def _by_head(shard: Array, ranks: int, sizes: Sizes, qkv_order: str) -> Array:
+def _by_head(shard: Array, heads: int, width: int, qkv_order: str) -> Array:
     """A rank's QKV rows as a view [3, heads of the rank, head size, ...]."""
-    heads = sizes.n_head // ranks
-    lengths = (3, heads, sizes.n_embd // sizes.n_head)
+    lengths = (3, heads, width)
     axes = QKV_ORDERS[qkv_order]
     stored = (lengths[axes.index(position)] for position in range(3))
     split = shard.reshape((*stored, *shard.shape[1:]))
     return split.transpose((*axes, *range(3, split.ndim)))
 
 
-def _heads(shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
-    ranks, found = len(shards), []
+def _heads(shards: Sequence[Array], sizes: Sizes, qkv_order: str, *, turned: bool) -> Pieces:
+    """[3, heads, head size] over all ranks; `turned`: of each input, as Conv1D [in, out] has it."""
+    held, found = sizes.n_head // len(shards), []
     for rank, shard in enumerate(shards):
-        view = _by_head(shard, ranks, sizes, qkv_order)
-        found.append(Piece(view, 0, (_heads_of(rank, ranks, sizes),)))
-    return Pieces(3, (sizes.n_head, sizes.n_embd // sizes.n_head), tuple(found))
-
-
-def _heads_transposed(shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
-    ranks, found = len(shards), []
-    for rank, shard in enumerate(shards):
-        view = _by_head(shard, ranks, sizes, qkv_order).transpose(3, 0, 1, 2)
-        found.append(Piece(view, 0, (slice(None), _heads_of(rank, ranks, sizes))))
-    inner = (3, sizes.n_head, sizes.n_embd // sizes.n_head)
-    return Pieces(sizes.n_embd, inner, tuple(found))
-
-
-def _heads_of(rank: int, ranks: int, sizes: Sizes) -> slice:
-    heads = sizes.n_head // ranks
-    return slice(rank * heads, (rank + 1) * heads)
+        view = _by_head(shard, held, sizes.width, qkv_order)
+        heads: tuple[slice, ...] = (slice(rank * held, (rank + 1) * held),)
+        if turned:
+            view, heads = view.transpose(3, 0, 1, 2), (slice(None), *heads)
+        found.append(Piece(view, 0, heads))
+    each = (sizes.n_head, sizes.width)
+    if turned:
+        return Pieces(sizes.n_embd, (3, *each), tuple(found))
+    return Pieces(3, each, tuple(found))

@@ -3,13 +3,12 @@
 import os
 import warnings
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 
+from megaport.config.model import Device, Dtype
 from megaport.errors import MegaportError
-
-DEVICES = ("auto", "cuda", "cpu")
-DTYPES = ("auto", "float16", "bfloat16", "float32")
 
 
 class DeviceError(MegaportError):
@@ -30,11 +29,8 @@ class Placement:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        return {
-            "float16": torch.float16,
-            "bfloat16": torch.bfloat16,
-            "float32": torch.float32,
-        }[self.dtype]
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
 
 
 def resolve_device(device: str = "auto", dtype: str = "auto") -> Placement:
@@ -43,8 +39,8 @@ def resolve_device(device: str = "auto", dtype: str = "auto") -> Placement:
     Raises DeviceError for an unknown name and for `cuda` where torch sees no GPU; warns with
     SlowDtypeWarning for float16 on a CPU.
     """
-    _check("device", device, DEVICES)
-    _check("dtype", dtype, DTYPES)
+    _check("device", device, get_args(Device))
+    _check("dtype", dtype, get_args(Dtype))
     where, why_there = _device(device)
     # Torch reads this at its first allocation: weights on 2 MiB pages decode about a sixth faster
     # on a CPU where the kernel gives such pages only to those who ask.

@@ -48,3 +48,10 @@ def choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> tuple[Tensor,
     target = uniform.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
     rank = torch.searchsorted(cumulative, target, right=True).clamp_(max=kept - 1)
     return ids.gather(-1, rank)[:, 0], torch.isfinite(scores[:, 0])
+
+
+def regret(logits: Tensor, ids: Tensor) -> float:
+    """How far the logits of `ids` [rows] are below the best at most, in standard deviations of
+    their row of `logits` [rows, vocab]. 0 is the greedy choice; NaN where a logit is NaN."""
+    chosen = logits.gather(1, ids[:, None])[:, 0]
+    return float(((logits.amax(-1) - chosen) / logits.std(-1)).max())

@@ -8,7 +8,6 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.convert.tokenizer import open_tokenizer
 from megaport.decide import ArchitectureError
-from megaport.errors import MegaportError
 from megaport.parity.reading import likeliest_heads
 
 TOKENS = 64  # a second for each number of heads on a 345M; a wrong one costs tenths of a nat more
@@ -39,9 +38,6 @@ def heads_by_text(
     if describe_architecture(checkpoint, overrides, draft=True).n_head:
         return None
     ids = open_tokenizer(tokenizer).encode(text.read_text(encoding="utf-8")).ids[:TOKENS]
-    try:
-        tried = likeliest_heads(checkpoint, overrides, ids)
-    except (MegaportError, IndexError):  # ids that the vocabulary does not have
-        return None
+    tried = likeliest_heads(checkpoint, overrides, ids)
     said = ", ".join(f"{heads} ({nats:.2f} nats a token)" for heads, nats in tried[:SHOWN])
     return f"Heads by how likely English text is: {said}" if said else None

@@ -105,7 +105,7 @@ def likeliest_heads(
     hidden = checkpoint.tensors[VOCABULARY[0]][0].shape[1]
     found = []
     for heads in divisors(hidden, checkpoint.tensor_parallel):
-        with suppress(MegaportError):  # the shapes do not allow so many
+        with suppress(MegaportError):  # shapes that do not allow so many, ids beyond the vocabulary
             architecture = describe_architecture(checkpoint, {**overrides, key: heads})
             windows = np.array(ids, np.int64)[None, : architecture.n_positions]
             likelihoods = nats(reference_of(checkpoint, architecture), windows)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from megaport.generate.engines.linear import Plain
 from megaport.generate.engines.network import Layer, Network
+from megaport.generate.sampling import regret
 
 if TYPE_CHECKING:
     from megaport.generate.engines.decoding import Decoding
@@ -201,11 +202,9 @@ def _tried(step: FusedStep, run: Callable[[], None]) -> str:
     logits = _set_up(d, n)
     step.embed()
     run()
-    chosen = d.output[:, :1]
-    regret = (logits.amax(-1) - logits.gather(1, chosen)[:, 0]) / logits.std(-1)
     if not d.finite.all():
         return "they gave numbers that are not finite"
-    worst = float(regret.max())
+    worst = regret(logits, d.output[:, 0])
     return "" if worst <= TRIAL_REGRET[n.dtype] else f"their token is {worst:.3f} off torch's"
 
 
