@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from megaport.convert.export import write_ngc
-from megaport.convert.export_layouts import model_tree
-from megaport.convert.pickle_writer import Leaf
+from megaport.convert.export_trees import model_tree
+from megaport.convert.torch_writer import Leaf
 from megaport.sizes import Sizes
 from megaport.table import Row
 from megaport.tensors import Array

@@ -23,8 +23,7 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from megaport.convert.pickle_writer import Leaf
-from megaport.convert.torch_writer import write_torch_zip
+from megaport.convert.torch_writer import Leaf, write_torch_zip
 from megaport.tensors import Array
 
 RANKS = 2

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from megaport.activation import decide_activation
 from megaport.decide import Facts
+from megaport.gpt2 import decide_activation
 
 TANH, ERF = "gelu_new", "gelu"
 LEGACY: list[tuple[dict[str, Any] | None, str]] = [

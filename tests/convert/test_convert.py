@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from megaport.convert.errors import ConversionError
+from megaport.convert.convert import ConversionError
 from megaport.gpt2 import config_of
 from megaport.tensors import Tensor
 from support.conversions import SMALL, convert, small, with_tensors

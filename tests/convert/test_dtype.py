@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from megaport.checkpoint.model import Decision
-from megaport.convert.convert import convert_checkpoint
+from megaport.convert.convert import ConversionError, convert_checkpoint
 from megaport.convert.dtype import add_one, cast
-from megaport.convert.errors import ConversionError
 from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor
 from support.conversions import convert, small, with_tensors
 

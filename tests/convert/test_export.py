@@ -13,8 +13,9 @@ from safetensors.numpy import load_file, save_file
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
-from megaport.convert.errors import ExportError, UnreadableModelError
 from megaport.convert.export import export_checkpoint
+from megaport.convert.export_trees import ExportError
+from megaport.convert.weights import UnreadableModelError
 from support.conversions import convert, small
 
 WEIGHTS = "model.safetensors"

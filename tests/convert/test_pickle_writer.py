@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.torchfile import read_torch
-from megaport.convert.pickle_writer import Global, Instance, Pickler
-from megaport.convert.torch_writer import legacy_stream
+from megaport.convert.torch_writer import Global, Instance, Pickler, legacy_stream
 
 SCALARS = (
     st.none()

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from megaport.convert import safetensors_file
-from megaport.convert.errors import UnreadableModelError
-from megaport.convert.safetensors_file import (
+from megaport.convert import weights
+from megaport.convert.weights import (
     TensorInfo,
+    UnreadableModelError,
     header,
     read_safetensors,
     write_safetensors,
@@ -63,8 +63,8 @@ def test_hazard_a_disk_that_fails_once_while_tensors_are_still_written(
         if len(calls) == 2:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(safetensors_file, "SYNC_BYTES", 1)
-    monkeypatch.setattr(safetensors_file.os, "fsync", fail_once)
+    monkeypatch.setattr(weights, "SYNC_BYTES", 1)
+    monkeypatch.setattr(weights.os, "fsync", fail_once)
     chunks = (np.zeros(8, np.float16) for _ in range(50) if time.sleep(0.002) is None)
     with pytest.raises(OSError, match="Input/output error"):
         write_safetensors(tmp_path / "file", [TensorInfo("a", "F16", (400,))], chunks)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from megaport import architectures
+from megaport.checkpoint import architecture as architectures
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint

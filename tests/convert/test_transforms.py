@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaport.convert.move import chunks, copy
-from megaport.convert.transforms import pieces
+from megaport.convert.transforms import chunks, copy, pieces
 from megaport.gpt2 import GPT2
 from megaport.sizes import Sizes
 from megaport.table import Row, Transform

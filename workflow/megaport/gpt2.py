@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from megaport.activation import decide_activation
-from megaport.decide import Facts, epsilon, heads, vocabulary, zero_centred
-from megaport.sizes import Shape, Sizes
+from megaport.decide import PREFIX, Facts, conflict, epsilon, heads, vocabulary, zero_centred
+from megaport.sizes import Shape
 from megaport.table import (
     FINAL_NORM,
     HEAD,
@@ -13,6 +12,7 @@ from megaport.table import (
     LOADED_IN,
     WORD,
     Architecture,
+    Decision,
     Row,
     Table,
     Transform,
@@ -24,26 +24,28 @@ QKV, DENSE = "attention.query_key_value", "attention.dense"
 UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
 INPUT_NORM, POST_NORM = "input_layernorm", "post_attention_layernorm"
 POSITION = "position_embeddings.weight"
+# What Megatron called modules of a layer from January 2021 on, and what Megatron core calls them
+# (docs/formats.md, "Where the tensors are"); the table's own names are those of 2019.
+SINCE_2021 = {"self_attention.query_key_value": QKV, "self_attention.dense": DENSE}
+CORE = {
+    "self_attention.linear_qkv": QKV,
+    "self_attention.linear_proj": DENSE,
+    "pre_mlp_layernorm": POST_NORM,
+    "mlp.linear_fc1": UP,
+    "mlp.linear_fc2": DOWN,
+}
 # The id of <|endoftext|> in GPT-2's vocabulary, which begins and ends its texts.
 END_OF_TEXT = 50256
 NO_POSITIONS = "no learned absolute position embeddings, but none, rotary position embeddings, ..."
 NO_BIAS, GATED = "linear layers without biases", "a gated MLP (SwiGLU, GEGLU)"
 GQA = "grouped or multi-query attention (GQA/MQA)"
 HEAD_SIZE = "attention heads unlike hidden_size / heads"
+# transformers' names of GELUs. Those of the tanh are one function to 1e-5, so it is always called
+# what GPT-2's own config calls it.
+TANHS, ERF = ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"), "gelu"
+TANH = TANHS[0]
+ACTIVATIONS = (ERF, *TANHS, "relu")
 M, G = LAYER, "transformer.h.{n}."
-
-
-def sizes_of(config: dict[str, Any], ranks: int) -> Sizes:
-    """The sizes that a config.json says; the vocabulary padded to 128 x ranks, Megatron's rule."""
-    multiple = 128 * ranks
-    return Sizes(
-        padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,
-        vocab_size=config["vocab_size"],
-        n_positions=config["n_positions"],
-        n_embd=config["n_embd"],
-        n_inner=config.get("n_inner") or 4 * config["n_embd"],
-        n_head=config["n_head"],
-    )
 
 
 def is_gpt2_vocabulary(vocab_size: int, padded_vocab_size: int) -> bool:
@@ -139,6 +141,50 @@ def describe(facts: Facts) -> Architecture:
     return Architecture(n_positions=sizes["P"], decisions=decisions, **facts.measured, **found)
 
 
+def decide_activation(facts: Facts) -> Decision:
+    """GPT2Config's `activation_function` and why; `ArchitectureError` for one it does not know.
+
+    Megatron core's MLP never looks at `openai_gelu`. The dates are those of NVIDIA/Megatron-LM's
+    history: 3ea5491 (2020-04-14) brought `openai_gelu` and the erf GELU, 51a2e6b (2020-09-11)
+    `bias_gelu_fusion`, 9acc895 (2021-01-06) made that the default.
+    """
+    value, reason = _of_args(facts.args, core=facts.core)
+    chosen = facts.given.get("activation_function", value)
+    if chosen not in ACTIVATIONS:
+        raise conflict("activation_function", chosen, f"one of {ACTIVATIONS}", "Remove the key")
+    if "activation_function" in facts.given:
+        reason = f"config; without it {value}: {reason}"
+    return Decision("activation_function", chosen, reason, f"{PREFIX}.activation_function")
+
+
+def _of_args(args: Mapping[str, Any] | None, *, core: bool) -> tuple[str, str]:
+    if core:
+        return _of_core(args or {})
+    if args is None:
+        return TANH, "no args: GPT-2's tanh GELU, as in every Megatron before 2020-04-14"
+    return _of_legacy(args)
+
+
+def _of_core(args: Mapping[str, Any]) -> tuple[str, str]:
+    if args.get("use_te_activation_func"):
+        return TANH, "use_te_activation_func: Transformer Engine's GELU is the tanh one"
+    if "bias_gelu_fusion" not in args:
+        return TANH, "args do not say; bias_gelu_fusion, which is the tanh GELU, is the default"
+    if args["bias_gelu_fusion"]:
+        return TANH, "bias_gelu_fusion: Megatron core's fused kernel is the tanh GELU"
+    return ERF, "no bias_gelu_fusion: Megatron core runs torch's erf GELU (it ignores openai_gelu)"
+
+
+def _of_legacy(args: Mapping[str, Any]) -> tuple[str, str]:
+    if args.get("openai_gelu"):
+        return TANH, "openai_gelu: the tanh GELU"
+    if args.get("bias_gelu_fusion"):
+        return TANH, "bias_gelu_fusion: the fused kernel is the tanh GELU"
+    if not {"openai_gelu", "bias_gelu_fusion"} & args.keys():
+        return TANH, "args without openai_gelu are from before 2020-04-14: the tanh GELU"
+    return ERF, "neither openai_gelu nor bias_gelu_fusion: torch's erf GELU"
+
+
 # fmt: off
 GPT2 = Table(
     kind="a GPT-2: learned positions, LayerNorm, GELU, biases, plain attention",
@@ -167,13 +213,10 @@ GPT2 = Table(
         Row(f"{FINAL_NORM}.bias",   "transformer.ln_f.bias",   ("H",), ("H",), None, COPY),
     ),
     head=Row(HEAD, "lm_head.weight", ("V", "H"), ("v", "H"), 0, CUT),
-    # docs/formats.md, "Where the tensors are": 2019, then January 2021, core, September 2023.
     modules={
-        "self_attention.query_key_value": QKV, "self_attention.linear_qkv": QKV,
-        "self_attention.dense": DENSE, "self_attention.linear_proj": DENSE,
-        "mlp.linear_fc1": UP, "mlp.linear_fc2": DOWN,
-        "input_norm": INPUT_NORM, "final_norm": FINAL_NORM,
-        "post_attention_norm": POST_NORM, "pre_mlp_layernorm": POST_NORM,
+        **SINCE_2021, **CORE,
+        # September 2023
+        "input_norm": INPUT_NORM, "final_norm": FINAL_NORM, "post_attention_norm": POST_NORM,
     },
     fused={"self_attention.linear_qkv": INPUT_NORM, "mlp.linear_fc1": POST_NORM},
     arguments={

@@ -123,8 +123,6 @@ def loadable(assemble: Receipt) -> Files:
 
 READER = (
     "checkpoint",
-    "activation.py",
-    "architectures.py",
     "decide.py",
     "gpt2.py",
     "llama.py",

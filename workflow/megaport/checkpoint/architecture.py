@@ -1,13 +1,24 @@
-"""The architecture that a checkpoint is, and where each number of it comes from."""
+"""The architecture that a checkpoint is: one of those there is a table for, and its numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from megaport.checkpoint.merge import measured
 from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint
 from megaport.decide import Facts
-from megaport.table import HEAD, WORD, Architecture, leaves_of
+from megaport.gpt2 import GPT2
+from megaport.llama import LLAMA
+from megaport.table import HEAD, WORD, Architecture, Table, leaves_of
 from megaport.tensors import TORCH_NAME
+
+# In the order they are asked; the last claims what none else does, and refuses it by name.
+TABLES = (LLAMA, GPT2)
+
+
+def table_of(names: Iterable[str]) -> Table:
+    """The table to read tensors of these names by."""
+    every = frozenset(names)
+    return next(table for table in TABLES if table.recognise(every))
 
 
 def describe_architecture(

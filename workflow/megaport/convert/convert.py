@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from megaport.checkpoint.model import Checkpoint
-from megaport.convert.dtype import BY_TORCH_NAME
-from megaport.convert.errors import ConversionError
-from megaport.convert.move import Tally, converted
-from megaport.convert.safetensors_file import TensorInfo, write_safetensors
-from megaport.convert.transforms import pieces
-from megaport.convert.weights import INDEX, split, write_index, write_json
+from megaport.convert.dtype import BY_TORCH_NAME, Tally, converted
+from megaport.convert.transforms import chunks, pieces
+from megaport.convert.weights import (
+    INDEX,
+    TensorInfo,
+    split,
+    write_index,
+    write_json,
+    write_safetensors,
+)
+from megaport.errors import MegaportError
 from megaport.table import WORD, Architecture, Decision, Row
 from megaport.tensors import TORCH_NAME, Array
 
 log = logging.getLogger("megaport")
 Tallies = dict[Row, Tally]
 SHOWN = 40
+
+
+class ConversionError(MegaportError):
+    """A checkpoint whose tensors are not exactly those of the model that its architecture says."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,8 @@ def convert_checkpoint(
     digests = {}
     for name, held in files.items():
         these = [by_name[info.name] for info in held]
-        chunks = _chunks(checkpoint, architecture, these, target, tallies)
-        digests[name] = write_safetensors(out / name, held, chunks)
+        moved = _chunks(checkpoint, architecture, these, target, tallies)
+        digests[name] = write_safetensors(out / name, held, moved)
     if problems := list(_problems(tallies, TORCH_NAME[target])):
         for name in files:
             (out / name).unlink()
@@ -84,7 +93,9 @@ def _chunks(
         found = pieces(row, [s.array for s in shards], architecture, checkpoint.qkv_order)
         tallies[row] = Tally()
         plus_one = architecture.layernorm_1p and row.is_norm_scale
-        yield from converted(found, shards[0].dtype, target, tallies[row], plus_one=plus_one)
+        yield from converted(
+            chunks(found), shards[0].dtype, target, tallies[row], plus_one=plus_one
+        )
 
 
 def _problems(tallies: Tallies, dtype: str) -> Iterator[str]:

@@ -1,11 +1,48 @@
-"""Changing a dtype, each value rounded once; the only arithmetic of a conversion."""
+"""Changing a dtype, each value rounded once and counted; the only arithmetic of a conversion."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from megaport.checkpoint.finite import non_finite
 from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor, widen
 
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
+
+
+@dataclass
+class Tally:
+    """What became of one tensor's values: how many were no number, overflew, or became zero."""
+
+    values: int = 0
+    non_finite: int = 0
+    overflown: int = 0
+    zeroed: int = 0
+    zeros: int = 0
+
+
+def converted(
+    chunks: Iterable[Array], source: str, target: str, tally: Tally, *, plus_one: bool = False
+) -> Iterator[Array]:
+    """The C-contiguous `chunks` of a tensor of dtype `source` in dtype `target`.
+
+    `plus_one`: add 1 to every value. Goes on after a value that is no number or overflows, and
+    counts it, so that every such tensor can be named.
+    """
+    change = add_one if plus_one else cast
+    for moved in chunks:
+        chunk = change(moved, source, target)
+        bad = non_finite(Tensor(source, moved))
+        tally.values += moved.size
+        tally.non_finite += bad
+        if chunk is not moved:
+            tally.overflown += 0 if bad else non_finite(Tensor(target, chunk))
+            zero = zeros(chunk, target)
+            tally.zeros += zero
+            tally.zeroed += zero and zero - zeros(moved, source)
+        yield chunk
 
 
 def cast(array: Array, source: str, target: str) -> Array:

@@ -5,16 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megaport.activation import ERF, TANH
-from megaport.convert.errors import ExportError
-from megaport.convert.export_layouts import Form, model_tree
-from megaport.convert.export_model import Gpt2, open_gpt2
-from megaport.convert.pickle_writer import Global, Instance
-from megaport.convert.torch_writer import add_member, legacy_stream, write_torch_zip
+from megaport.convert.export_trees import ExportError, Form, Gpt2, model_tree, open_gpt2
+from megaport.convert.torch_writer import (
+    Global,
+    Instance,
+    add_member,
+    legacy_stream,
+    write_torch_zip,
+)
+from megaport.gpt2 import ERF, TANH, TANHS
 from megaport.tensors import TORCH_NAME
 
-# transformers' names of the tanh GELU, one function to 1e-5 (formats.md).
-TANHS = (TANH, "gelu_fast", "gelu_pytorch_tanh")
 TRACKER = "latest_checkpointed_iteration.txt"
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from megaport.convert.model_card import model_card
-from megaport.convert.move import CHUNK_BYTES
 from megaport.convert.tokenizer import ROLES, TokenizerFiles, write_tokenizer
+from megaport.convert.transforms import CHUNK_BYTES
 from megaport.convert.weights import read_config, read_weights, write_json
 from megaport.tensors import TORCH_NAME
 

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from megaport.architectures import TABLES
-from megaport.convert.move import CHUNK_BYTES
-from megaport.convert.pickle_writer import Leaf
-from megaport.convert.torch_writer import write_torch_zip
+from megaport.checkpoint.architecture import TABLES
+from megaport.convert.torch_writer import Leaf, write_torch_zip
+from megaport.convert.transforms import CHUNK_BYTES
 from megaport.convert.weights import read_config, read_weights
 from megaport.table import WORD
 from megaport.tensors import Array

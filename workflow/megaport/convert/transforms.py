@@ -1,4 +1,4 @@
-"""The element-wise correspondence of a Megatron tensor's shards and its GPT-2 tensor, as views.
+"""A Megatron tensor's shards and its target: element by element, as views, and moved in chunks.
 
 `pieces` pairs each rank's shard with the region of the GPT-2 tensor that holds the same elements.
 Copying shard to region converts, region to shard exports: one law, so the inverse cannot drift.
@@ -7,17 +7,21 @@ Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 inc
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
 
 from megaport.sizes import Sizes
 from megaport.table import Row, Transform
 from megaport.tensors import Array
 
-# The row order of a rank's query_key_value (formats.md), as axes of [3, heads, head size].
-QKV_ORDERS: dict[str, tuple[int, int, int]] = {
-    "3,np,hn": (0, 1, 2),
-    "np,hn,3": (2, 0, 1),
-    "np,3,hn": (1, 0, 2),
-}
+# Long enough that a chunk's overhead vanishes, short enough that it stays in the cache from being
+# made to being hashed and written.
+CHUNK_BYTES = 2 << 20
+# A block of 64 rows by 256 columns of 2 bytes is 32 KiB and stays in the first-level cache while it
+# is turned; read straight from the source, the power-of-two strides of a weight evict each other.
+ROWS, COLUMNS = 64, 256
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,9 @@ def _side_by_side(shards: Sequence[Array]) -> Pieces:
 
 def _by_head(shard: Array, heads: int, width: int, qkv_order: str) -> Array:
     """A rank's QKV rows as a view [3, heads of the rank, head size, ...]."""
-    lengths = (3, heads, width)
-    axes = QKV_ORDERS[qkv_order]
-    stored = (lengths[axes.index(position)] for position in range(3))
-    split = shard.reshape((*stored, *shard.shape[1:]))
-    return split.transpose((*axes, *range(3, split.ndim)))
+    lengths, stored = {"3": 3, "np": heads, "hn": width}, qkv_order.split(",")
+    split = shard.reshape((*(lengths[axis] for axis in stored), *shard.shape[1:]))
+    return split.transpose((*map(stored.index, lengths), *range(3, split.ndim)))
 
 
 def _heads(shards: Sequence[Array], sizes: Sizes, qkv_order: str, *, turned: bool) -> Pieces:
@@ -123,3 +125,55 @@ def _heads(shards: Sequence[Array], sizes: Sizes, qkv_order: str, *, turned: boo
     if turned:
         return Pieces(sizes.n_embd, (3, *each), tuple(found))
     return Pieces(3, each, tuple(found))
+
+
+def chunks(found: Pieces) -> Iterator[Array]:
+    """The tensor in order; views of a shard where its bytes lie as the model's do."""
+    width = prod(found.inner) * found.pieces[0].view.itemsize
+    step = max(ROWS, CHUNK_BYTES // max(1, width) // ROWS * ROWS)
+    for start in range(0, found.rows, step):
+        yield _rows(found, start, min(start + step, found.rows))
+
+
+def _rows(found: Pieces, start: int, stop: int) -> Array:
+    parts = [piece for piece in found.pieces if piece.start < stop and start < piece.stop]
+    if len(parts) == 1 and not parts[0].columns:
+        only = _within(parts[0], start, stop)
+        if len(only) == stop - start and only.flags.c_contiguous:
+            return only
+    chunk = np.empty((stop - start, *found.inner), parts[0].view.dtype)
+    for piece in parts:
+        low, high = max(start, piece.start), min(stop, piece.stop)
+        copy(chunk[(slice(low - start, high - start), *piece.columns)], _within(piece, low, high))
+    return chunk
+
+
+def _within(piece: Piece, start: int, stop: int) -> Array:
+    """The rows of `piece` that are the model's rows `start` to `stop`."""
+    return piece.view[max(0, start - piece.start) : stop - piece.start]
+
+
+def copy(destination: Array, source: Array) -> None:
+    """destination[...] = source for equal shapes and dtypes; fast where `source` is transposed."""
+    if source.ndim < 2 or source.strides[0] != source.itemsize:
+        np.copyto(destination, source)
+        return
+    turn = (*range(1, source.ndim), 0)
+    back = (source.ndim - 1, *range(source.ndim - 1))
+    columns = list(_column_blocks(source.shape[1:]))
+    for start in range(0, source.shape[0], ROWS):
+        for block in columns:
+            at = (slice(start, start + ROWS), *block)
+            packed = np.ascontiguousarray(source[at].transpose(turn))
+            np.copyto(destination[at], packed.transpose(back))
+
+
+def _column_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """Slices that cover `shape` in order, at most COLUMNS elements each."""
+    steps, room = [], COLUMNS
+    for length in reversed(shape):
+        steps.append(max(1, min(length, room)))
+        room //= max(1, length)
+    starts = [range(0, n, step) for n, step in zip(shape, reversed(steps), strict=True)]
+    for corner in product(*starts):
+        yield tuple(slice(s, s + step) for s, step in zip(corner, reversed(steps), strict=True))

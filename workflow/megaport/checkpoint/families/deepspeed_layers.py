@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from megaport.architectures import table_of
+from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.contents import Contents, flatten, plain_args
 from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, unwrapped, weights_beside

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import filterfalse, zip_longest
 from typing import Any
 
-from megaport.architectures import table_of
+from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.arena import Arena
 from megaport.checkpoint.chunks import (
     Whole,

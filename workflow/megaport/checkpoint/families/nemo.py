@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from megaport.architectures import table_of
+from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.configuration import read_yaml
 from megaport.checkpoint.contents import Contents, flatten
 from megaport.checkpoint.evidence import check_agreement

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from megaport.architectures import table_of
+from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.contents import Contents, flatten
 from megaport.checkpoint.evidence import check_ranks
 from megaport.checkpoint.families.names import resolver, stage_of, unwrapped, weights_beside

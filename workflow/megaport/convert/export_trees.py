@@ -1,22 +1,29 @@
-"""A GPT-2 model directory seen as Megatron would hold it: one leaf a tensor and rank."""
+"""A GPT-2 model directory as Megatron would hold it: the tensors of each rank's file, as trees."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from megaport.convert.errors import ExportError, UnreadableModelError
-from megaport.convert.pickle_writer import Leaf
+from megaport.convert.torch_writer import Leaf
 from megaport.convert.transforms import pieces
-from megaport.convert.weights import read_config, read_weights
-from megaport.gpt2 import GPT2, sizes_of
+from megaport.convert.weights import UnreadableModelError, read_config, read_weights
+from megaport.errors import MegaportError
+from megaport.gpt2 import CORE, GPT2, POSITION, SINCE_2021
 from megaport.sizes import Sizes
-from megaport.table import Row
+from megaport.table import HEAD, HEAD_COPY, WORD, Row
 from megaport.tensors import STORAGE, Array, Tensor
 
+Form = Literal["ngc", "v3", "core"]
+# What each form calls modules of a layer; what is not here keeps the table's name.
+MODULES: dict[Form, dict[str, str]] = {
+    "ngc": {},
+    "v3": {module: name for name, module in SINCE_2021.items()},
+    "core": {module: name for name, module in CORE.items()},
+}
 # Causal masks that transformers before 4.30 saved; they hold no weights.
 MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)$")
 NEEDED = (
@@ -28,6 +35,10 @@ NEEDED = (
     "activation_function",
     "layer_norm_epsilon",
 )
+
+
+class ExportError(MegaportError):
+    """A model that the asked-for Megatron form cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
     config = _read_config(model_dir)
-    sizes = sizes_of(config, ranks)
+    sizes = _sizes(config, ranks)
     tied = config.get("tie_word_embeddings", True)
     tensors = _named(read_weights(model_dir), tied=tied)
     _check(tensors, GPT2.rows(config["n_layer"], tied=tied), sizes, model_dir)
@@ -91,6 +102,19 @@ def _read_config(model_dir: Path) -> dict[str, Any]:
         seen = KeyError(", ".join(missing))
         raise UnreadableModelError.of(model_dir / "config.json", seen, "the config.json of a GPT-2")
     return config
+
+
+def _sizes(config: dict[str, Any], ranks: int) -> Sizes:
+    """The sizes that a config.json says; the vocabulary padded to 128 x ranks, Megatron's rule."""
+    multiple = 128 * ranks
+    return Sizes(
+        padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,
+        vocab_size=config["vocab_size"],
+        n_positions=config["n_positions"],
+        n_embd=config["n_embd"],
+        n_inner=config.get("n_inner") or 4 * config["n_embd"],
+        n_head=config["n_head"],
+    )
 
 
 def _named(tensors: dict[str, Tensor], *, tied: bool) -> dict[str, Tensor]:
@@ -121,3 +145,59 @@ def _check(tensors: dict[str, Tensor], wanted: Iterable[Row], sizes: Sizes, wher
             expected="the tensors of a GPT2LMHeadModel as its config.json describes them",
             remedy="Export a complete GPT-2 model directory.",
         )
+
+
+def model_tree(
+    form: Form, make: Callable[[Row], Leaf], *, layers: int, tied: bool, stage: int, stages: int
+) -> dict[str, Any]:
+    """The entry `model` of pipeline stage `stage` of `stages`, which split `layers` evenly."""
+    tree: dict[str, Any] = {}
+    for name, row in _stage_rows(layers, stage, stages, tied=tied):
+        *folders, leaf = _place(form, name)
+        node = tree
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[leaf] = make(row)
+    return tree | (_extra_states(tree, last=stage == stages - 1) if form == "core" else {})
+
+
+def _stage_rows(layers: int, stage: int, stages: int, *, tied: bool) -> Iterator[tuple[str, Row]]:
+    """The rows of a stage by canonical name, layers numbered from 0 within the stage."""
+    each, last = layers // stages, stage == stages - 1
+    if stage == 0:
+        yield from ((row.megatron, row) for row in GPT2.first)
+    for local in range(each):
+        for row in GPT2.layer:
+            yield row.at(local).megatron, row.at(stage * each + local)
+    if last:
+        yield from ((row.megatron, row) for row in GPT2.last)
+    if last and not tied:
+        yield HEAD, GPT2.head
+    elif last and stages > 1:
+        yield HEAD_COPY, GPT2.row(WORD)
+
+
+def _place(form: Form, name: str) -> tuple[str, ...]:
+    """Where a form keeps the tensor of a canonical name: Megatron core flat, others in folders."""
+    native = name
+    for module, called in MODULES[form].items():
+        native = native.replace(f".{module}.", f".{called}.")
+    module, _, kind = name.rpartition(".")
+    if form == "core":
+        if name in (HEAD, HEAD_COPY):
+            return (HEAD,)
+        return (f"embedding.{name}" if name in (WORD, POSITION) else f"decoder.{native}",)
+    if name in (WORD, POSITION):
+        return ("language_model", "embedding", module, kind)
+    if name == HEAD_COPY:
+        return (module, kind)
+    if name == HEAD:
+        return ("language_model", module, kind)
+    return ("language_model", "transformer" if form == "ngc" else "encoder", native)
+
+
+def _extra_states(model: dict[str, Any], *, last: bool) -> dict[str, None]:
+    """The `_extra_state` of None of core's linear layers, without which it refuses to load."""
+    modules = [name.removesuffix("bias") for name in model if name.endswith(".bias")]
+    linear = [f"{module}_extra_state" for module in modules if ".linear_" in module]
+    return dict.fromkeys([*linear, *(["output_layer._extra_state"] if last else [])])
