@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from megaport.errors import MegaportError
-from megaport.table import Decision
+from megaport.table import Architecture, Decision
 
 PREFIX = "architecture"
 USUAL_HEAD = 64  # of every GPT-2 that OpenAI and NVIDIA published
@@ -45,17 +45,24 @@ class Facts:
     def said(self, argument: str) -> Any:
         return (self.args or {}).get(argument)
 
-    @property
-    def measured(self) -> dict[str, Any]:
-        """What tensors alone say of an `Architecture`, whatever kind it is."""
-        return {
-            "n_layer": self.layers,
-            "n_embd": self.sizes["H"],
-            "n_inner": self.sizes["F"],
-            "padded_vocab_size": self.sizes["V"],
-            "tie_word_embeddings": self.tied,
-            "dtype": self.dtype,
-        }
+    def architecture(
+        self, decisions: tuple[Decision, ...], names: Mapping[str, str] = {}, **more: Any
+    ) -> Architecture:
+        """What tensors say whatever kind it is, what was decided, and `more`.
+
+        `names`: what `Architecture` calls the subjects that are not its own words.
+        """
+        found = {names.get(made.subject, made.subject): made.value for made in decisions}
+        return Architecture(
+            n_layer=self.layers,
+            n_embd=self.sizes["H"],
+            n_inner=self.sizes["F"],
+            padded_vocab_size=self.sizes["V"],
+            tie_word_embeddings=self.tied,
+            dtype=self.dtype,
+            decisions=decisions,
+            **{**found, "n_head": found["n_head"] or 0, **more},
+        )
 
     def choose(self, key: str, *arguments: str) -> tuple[Any, str]:
         """The config's `key`, else the first of `arguments` stated, else None; and which it was."""

@@ -136,9 +136,7 @@ def describe(facts: Facts) -> Architecture:
         epsilon(facts, "layer_norm_epsilon"),
         zero_centred(facts),
     )
-    found = {decision.subject: decision.value for decision in decisions}
-    found["n_head"] = found["n_head"] or 0
-    return Architecture(n_positions=sizes["P"], decisions=decisions, **facts.measured, **found)
+    return facts.architecture(decisions, n_positions=sizes["P"])
 
 
 def decide_activation(facts: Facts) -> Decision:

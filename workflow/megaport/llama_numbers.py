@@ -67,9 +67,7 @@ def describe(facts: Facts) -> Architecture:
     )
     if size:
         _refuse_others(facts, width, "kv_channels", facts.said("kv_channels"))
-    found = {NAMES.get(one.subject, one.subject): one.value for one in decisions}
-    found["n_head"] = found["n_head"] or 0
-    return Architecture(activation_function="silu", decisions=decisions, **facts.measured, **found)
+    return facts.architecture(decisions, NAMES, activation_function="silu")
 
 
 def _heads(facts: Facts) -> Decision:

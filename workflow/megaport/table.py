@@ -55,9 +55,8 @@ class Decision:
 class Row:
     """One tensor: names with `{n}` for a layer, Megatron's and the target's shapes, all ranks'.
 
-    `axis` is Megatron's tensor-parallel axis; None means every rank holds the same bytes. Of
-    `parts` each rank holds its slice of the first, then of the second: a shard each, as some
-    formats store them apart. `optional`: in every layer or in none.
+    `axis` is Megatron's tensor-parallel axis; None means every rank holds the same bytes.
+    `optional`: in every layer or in none.
     """
 
     megatron: str
@@ -66,13 +65,18 @@ class Row:
     target_shape: Law
     axis: int | None
     transform: Transform
-    parts: int = 1
     optional: bool = False
 
     @property
     def leaf(self) -> str:
         """Megatron's name within its layer; the whole name outside the layers."""
         return self.megatron.removeprefix(LAYER)
+
+    @property
+    def parts(self) -> int:
+        """Of so many parts each rank holds its slice of the first, then of the second: a shard
+        each, as some formats store them apart."""
+        return 2 if self.transform in (Transform.GATE, Transform.UP) else 1
 
     @property
     def stored(self) -> tuple[Law, int | None, int, bool]:
