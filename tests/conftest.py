@@ -10,9 +10,9 @@ import pytest
 # Read when Triton is imported, which torch may do: its kernels then run on a CPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from support import browser, mounts, users
 from support.checkout import Server, checkout
 from support.oracles import ORACLES, oracle_cases
+from support.places import lacking
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +42,6 @@ def built(pristine, tmp_path):
 
 
 def pytest_report_header() -> list[str]:
-    places = (
-        (mounts.can_mount, mounts),
-        (users.can_be_another, users),
-        (browser.can_judge_pages, browser),
-    )
     return [
         _oracles(),
         _package(
@@ -58,7 +53,7 @@ def pytest_report_header() -> list[str]:
             "its interpreter runs the kernels",
             "tests/generate/test_kernels.py, test_fused.py",
         ),
-        *(place.WHY_NOT for is_there, place in places if not is_there()),
+        *lacking(),
     ]
 
 

@@ -12,10 +12,9 @@ from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from megaport.table import HEAD
-from support.megatron_files import write_checkpoint
+from support.megatron_files import forms, models, write_checkpoint
 from support.megatron_model import Model
-from support.megatron_strategies import forms, models
-from support.read_back import assert_holds
+from support.reading import assert_holds
 
 HOW = ("drop", "cut", "grow", "transpose", "integers", "rename")
 

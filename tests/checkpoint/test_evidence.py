@@ -14,8 +14,7 @@ from megaport.checkpoint.findings import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.read_back import read_whole
-from support.refusing import refused
+from support.reading import read_whole, refused
 
 FOUR = Model(layers=4)
 

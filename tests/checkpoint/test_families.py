@@ -20,11 +20,10 @@ from megaport.checkpoint.model import (
 )
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.spool import SpoolError
-from support.megatron_files import write_checkpoint
+from support.megatron_files import RANKED, forms, models, write_checkpoint
 from support.megatron_model import Model
-from support.megatron_strategies import RANKED, forms, models
 from support.oracles import Oracle, oracle_cases
-from support.read_back import assert_holds, read_whole
+from support.reading import assert_holds, read_whole
 
 # Oracle name -> family, era, QKV order. The rest of the facts stand in each oracle's config.json.
 ORACLE_FACTS = {

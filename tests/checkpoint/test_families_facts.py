@@ -18,8 +18,7 @@ from megaport.checkpoint.ranks import RankFilesError
 from megaport.checkpoint.version import AmbiguousVersionError
 from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds, read_whole
-from support.refusing import refused
+from support.reading import assert_holds, read_whole, refused
 
 NAMED = "rank files hold tensors under {}.layers, as Megatron-LM names them"
 INDEXED = ".metadata describes .distcp files, with "

@@ -13,8 +13,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
 from support.megatron_files import LEGACY, write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds, read_whole
-from support.refusing import refused
+from support.reading import assert_holds, read_whole, refused
 
 
 def _with_training_state(name: str, state: dict[str, Any]) -> None:

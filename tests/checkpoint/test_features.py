@@ -11,7 +11,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.refusing import refused
+from support.reading import refused
 
 FEATURES = [
     ({"position_embedding_type": "rope"}, "rotary position embeddings"),

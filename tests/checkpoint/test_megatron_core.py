@@ -18,8 +18,8 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import TORCH_DIST
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.convert import convert_checkpoint
-from support.megatron_names import core
-from support.read_back import as_torch
+from support.megatron_model import core_name
+from support.reading import as_torch
 
 HEADS, HIDDEN, LAYERS, POSITIONS, VOCABULARY = 4, 48, 3, 16, 64
 ARGS = {
@@ -114,7 +114,7 @@ def test_torch_dist_of_megatron_core_is_read_and_computes_the_same(
 
 def _native(name: str) -> str:
     number = name.split(".")[1] if name.startswith("layers.") else None
-    return core(name, "core", int(number) if number else None)
+    return core_name(name, "core", int(number) if number else None)
 
 
 KINDS: dict[str, dict[str, Any]] = {

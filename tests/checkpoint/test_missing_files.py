@@ -10,7 +10,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.ranks import RankFilesError
 from support.megatron_files import CORE, LEGACY, write_checkpoint
 from support.megatron_model import Model
-from support.refusing import UNSTACKED, refused, without
+from support.reading import UNSTACKED, refused, without
 
 RANKED = (*LEGACY, *CORE)
 

@@ -13,9 +13,8 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.own_tokenizer import own_tokenizer
-from support import megatron_names
-from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.megatron_model import Model, core_name, legacy_name
+from support.reading import assert_holds
 
 CONFIG = {
     "num_layers": 2,
@@ -44,7 +43,7 @@ CONFIG = {
 
 
 def state(model: Model, rank: int = 0, ranks: int = 1, names: str = "encoder") -> dict[str, Any]:
-    place = megatron_names.core if names == "core" else megatron_names.legacy
+    place = core_name if names == "core" else legacy_name
     return {
         f"model.{place(name, names, _layer(name))}": model.shard(name, rank, ranks, 3)
         for name in model.tensors

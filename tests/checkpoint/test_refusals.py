@@ -15,7 +15,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.zarr import ZarrError
 from support.megatron_files import LAYOUTS, write_checkpoint
 from support.megatron_model import Model
-from support.refusing import UNSTACKED, changed, refused, without
+from support.reading import UNSTACKED, changed, refused, without
 
 NAME = "layers.1.mlp.dense_4h_to_h.weight"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.torchfile import read_torch
 from support.pickles import global_, number, reduce, region, text, tuple_of
-from support.torch_values import DTYPES, same
+from support.reading import DTYPES, same
 from support.torchfiles import (
     SERIALIZATIONS,
     file,

@@ -9,7 +9,7 @@ from megaport.checkpoint.records import Record
 from megaport.checkpoint.regions import map_file
 from megaport.checkpoint.torchfile import read_torch
 from support.oracles import ORACLES
-from support.torch_values import same
+from support.reading import same
 
 
 class StandIn:

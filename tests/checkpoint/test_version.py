@@ -14,7 +14,7 @@ from megaport.checkpoint.version import (
 )
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.reading import assert_holds
 
 OLD, NEW = Layout(since_2021=False, deepspeed=False), Layout(since_2021=True, deepspeed=False)
 EARLY_ARGS: dict[str, Any] = {"num_layers": 2, "openai_gelu": False}

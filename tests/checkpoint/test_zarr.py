@@ -15,7 +15,7 @@ from megaport.checkpoint.zarr import ZarrError
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.read_back import assert_holds
+from support.reading import assert_holds
 
 KEY = "decoder.layers.mlp.linear_fc1.weight"
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from support.alone import snakemake_alone
-from support.checkout import ENVIRONMENT, ROOT, checkout, executable
+from support.checkout import ENVIRONMENT, ROOT, checkout, executable, snakemake_alone
 from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent

@@ -16,8 +16,7 @@ from megaport.fetch.download import Check, download
 from megaport.fetch.partial import Partial
 from megaport.fetch.progress import Progress
 from megaport.fetch.response import Limits
-from support.misbehaving_server import MisbehavingServer, serving
-from support.ngc import HOSTS, KEY
+from support.misbehaving_server import HOSTS, KEY, MisbehavingServer, serving
 
 CONTENT = b"PK\x03\x04" + random.Random(0).randbytes(39_996)
 QUICK = Limits(

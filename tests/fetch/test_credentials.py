@@ -11,8 +11,7 @@ from megaport.fetch.credentials import CredentialError, Secret, is_ngc, ngc_key
 from megaport.fetch.download import FetchError
 from megaport.fetch.sources import shown
 from support import misbehaviours as bad
-from support.misbehaving_server import Behaviour
-from support.ngc import KEY, MIRROR, NGC, authorizations
+from support.misbehaving_server import KEY, MIRROR, NGC, Behaviour, authorizations
 
 pytestmark = pytest.mark.usefixtures("loopback_names")
 

@@ -6,7 +6,7 @@ import trustme
 from fetch.conftest import Notes
 from megaport.fetch.download import FetchError
 from support import misbehaviours as bad
-from support.ngc import KEY, MIRROR, NGC, NGC_FILES, authorizations
+from support.misbehaving_server import KEY, MIRROR, NGC, NGC_FILES, authorizations
 
 pytestmark = pytest.mark.usefixtures("loopback_names")
 

@@ -11,7 +11,7 @@ import pytest
 from megaport.store.store import Store
 from megaport.store.verify import verify
 from support.checkout import checkout, content
-from support.mounts import bound, can_mount, small_disk
+from support.places import bound, can_mount, small_disk
 from support.samples import point, samples
 
 TARGET = "assemble"

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from support.checkout import checkout, content
-from support.mounts import bound, can_mount, make_read_only, make_writable, small_disk
+from support.places import bound, can_mount, make_read_only, make_writable, small_disk
 
 TARGET = "assemble"
 ROOM = "64m"

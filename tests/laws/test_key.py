@@ -14,8 +14,15 @@ import yaml
 
 from support import misbehaviours as bad
 from support.checkout import ROOT, Ran, snakemake
-from support.misbehaving_server import Behaviour, MisbehavingServer, serving, well_behaved
-from support.ngc import MIRROR, NGC, authorizations
+from support.misbehaving_server import (
+    MIRROR,
+    NGC,
+    Behaviour,
+    MisbehavingServer,
+    authorizations,
+    serving,
+    well_behaved,
+)
 
 PRETENDING = ROOT / "tests" / "support" / "pretending"
 KEY = "nvapi-Abc123Def456"  # it may be a host's name as well

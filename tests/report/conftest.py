@@ -12,8 +12,8 @@ from megaport.report.model import found
 from megaport.store.actions import Action, Result
 from megaport.store.blobs import Content
 from megaport.store.receipts import Receipt
-from support.browser import can_judge_pages
 from support.checkout import ROOT
+from support.places import can_judge_pages
 
 TEMPLATE = ROOT / "workflow" / "report" / "page.html.j2"
 collect_ignore = [] if can_judge_pages() else ["test_browser.py"]

@@ -9,7 +9,7 @@ import pytest
 
 from megaport.report.page import render_page
 from report.conftest import TEMPLATE
-from support.browser import AXE, CHROMIUM
+from support.places import AXE, CHROMIUM
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-sync "

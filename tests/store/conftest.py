@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from megaport.store.store import Store
-from support.mounts import can_mount
-from support.users import can_be_another
+from support.places import can_be_another, can_mount
 
 collect_ignore = [
     *([] if can_mount() else ["test_full_disk.py"]),

@@ -7,7 +7,7 @@ import pytest
 from megaport.store.actions import Result
 from megaport.store.blobs import Content
 from megaport.store.canonical import canonical_json
-from support.small_store import ACTION, build
+from support.stores import ACTION, build
 
 CONTENT = Content("a" * 64, 1)
 

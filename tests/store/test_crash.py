@@ -14,7 +14,7 @@ import pytest
 
 from megaport.store.job import run_job
 from megaport.store.verify import verify
-from support.small_job import OUTPUTS, compute, job_in, state
+from support.stores import OUTPUTS, compute, job_in, state
 
 CHANGES = ("fsync", "chmod", "rename", "replace", "symlink", "unlink", "mkdir", "link")
 

@@ -8,7 +8,7 @@ import pytest
 from megaport.cli import main
 from megaport.store.job import run_job
 from megaport.store.stat_cache import sha256_file
-from support.small_job import compute, job_in, never, state
+from support.stores import compute, job_in, never, state
 
 HARMS = {
     "truncated": lambda good: good[:-1],

@@ -11,8 +11,8 @@ from megaport.store.errors import StoreError
 from megaport.store.job import run_job
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.mounts import make_read_only, make_writable, small_disk
-from support.small_job import compute, job_in, never, state
+from support.places import make_read_only, make_writable, small_disk
+from support.stores import compute, job_in, never, state
 
 PAGE = 4096
 

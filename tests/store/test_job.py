@@ -15,7 +15,7 @@ from megaport.store.errors import OutputError
 from megaport.store.job import run_job
 from megaport.store.receipts import read_receipt
 from megaport.store.store import Made, Store
-from support.small_job import OUTPUTS, compute, job_in, never, state
+from support.stores import OUTPUTS, compute, job_in, never, state
 
 
 def test_a_promised_file_that_is_kept_back_is_a_bug_and_nothing_is_filed(tmp_path):

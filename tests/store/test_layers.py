@@ -12,7 +12,7 @@ from megaport.fetch.trust import Trust
 from megaport.store.job import run_job
 from megaport.store.store import Store, open_store
 from megaport.store.verify import verify
-from support.small_job import OUTPUTS, compute, job_in, never, state
+from support.stores import OUTPUTS, compute, job_in, never, state
 
 
 def test_a_store_on_another_file_system(tmp_path, other_file_system):

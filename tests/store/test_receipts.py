@@ -9,7 +9,7 @@ import pytest
 from megaport.store.errors import ReceiptError
 from megaport.store.names import publish
 from megaport.store.receipts import Receipt, read_receipt
-from support.small_store import ACTION, build
+from support.stores import ACTION, build
 
 REST = (
     "; expected a receipt of format 1. "

@@ -15,7 +15,7 @@ from megaport.store.job import run_job
 from megaport.store.remote import Remote
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.small_job import OUTPUTS, compute, job_in, never, state
+from support.stores import OUTPUTS, compute, job_in, never, state
 
 
 @pytest.fixture(scope="module")

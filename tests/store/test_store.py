@@ -11,7 +11,7 @@ from megaport.store.blobs import Content
 from megaport.store.errors import StoreError
 from megaport.store.names import publish
 from megaport.store.store import Made, Store
-from support.small_store import ACTION, build, rot
+from support.stores import ACTION, build, rot
 
 
 def test_blob_is_read_only_and_named_by_its_content(store):

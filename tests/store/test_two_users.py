@@ -10,8 +10,8 @@ from megaport.store.job import run_job
 from megaport.store.locks import exclusive, is_held
 from megaport.store.store import Store
 from megaport.store.verify import verify
-from support.small_job import compute, job_in, never
-from support.users import NOBODY, as_nobody
+from support.places import NOBODY, as_nobody
+from support.stores import compute, job_in, never
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077], ids=oct)

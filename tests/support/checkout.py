@@ -70,6 +70,16 @@ def snakemake(folder: Path, *arguments: str, umask: int = -1, **environment: str
     return Ran(done.returncode, done.stdout)
 
 
+def snakemake_alone(folder: Path, *more: str) -> Path:
+    """Make an environment of the pinned Snakemake (and `more`), as most have it; its bin/python."""
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    (pin,) = re.findall(r"^snakemake==\S+", pins, re.MULTILINE)
+    python = folder / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", pin, *more], check=True)
+    return python
+
+
 def executable(path: Path, text: str) -> Path:
     """A program of these lines, in a folder that may be new."""
     path.parent.mkdir(exist_ok=True)

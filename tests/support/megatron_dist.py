@@ -21,8 +21,7 @@ from torch.distributed.checkpoint.metadata import (
 
 from megaport.gpt2 import GPT2
 from megaport.table import split_layer
-from support import megatron_names
-from support.megatron_model import Model
+from support.megatron_model import Model, core_name
 
 Edit = Callable[[str, dict[str, Any]], None]
 Chunk = tuple[tuple[int, ...], torch.Tensor]  # (offsets, piece)
@@ -70,13 +69,13 @@ def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chu
             shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
         pieces = list(chunks(shards if axis is not None else shards[:1], axis or 0))
         if place and layout in ("torch_dist", "zarr"):
-            native = megatron_names.core(name, "core_te", None)
+            native = core_name(name, "core_te", None)
             for offsets, piece in pieces:
                 chunk = ((place[0], *offsets), piece[None])
                 stacked.setdefault(native, []).append(chunk)
         else:
             layer = place[0] if place else None
-            yield PREFIXES.get(layout, "") + megatron_names.core(name, "core_te", layer), pieces
+            yield PREFIXES.get(layout, "") + core_name(name, "core_te", layer), pieces
     yield from stacked.items()
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hypothesis import strategies as st
 
 from megaport.table import split_layer
-from support import megatron_dist, megatron_names
-from support.megatron_model import Model
+from support import megatron_dist
+from support.megatron_model import Model, core_name, layer_leaf, legacy_name
 
 LEGACY = ("flat", "transformer", "encoder", "input_norm")
 CORE = ("core", "core_te")
 DIST = ("torch_dist", "torch_dist_layers", "zarr", "torch_dcp", "fsdp_dtensor")
 DEEPSPEED = ("bigscience", "deepspeedai")
+RANKED = (*LEGACY, *CORE)
 LAYOUTS = (*LEGACY, *CORE, *DIST, *DEEPSPEED)
 
 
@@ -120,7 +122,7 @@ def _write_ranks(folder: Path, model: Model, form: Form) -> None:
 def _stage(model: Model, form: Form, tp: int, stage: int) -> dict[str, Any]:
     last = form.pp * form.vp - 1
     mine = stage_layers(model, form)[stage]
-    native = megatron_names.core if form.layout in CORE else megatron_names.legacy
+    native = core_name if form.layout in CORE else legacy_name
     flat: dict[str, Any] = {}
     for name in model.tensors:
         place = split_layer(name)
@@ -169,7 +171,7 @@ def _write_deepspeed(folder: Path, model: Model, form: Form) -> None:
     for name in model.tensors:
         place = split_layer(name)
         if place:
-            leaf = megatron_names.layer_leaf(place[1], "encoder")
+            leaf = layer_leaf(place[1], "encoder")
             files.setdefault(first + place[0], {})[leaf] = name
         elif name.startswith("final"):
             files[norm][name.rsplit(".", 1)[1]] = name
@@ -187,3 +189,36 @@ def _write_deepspeed(folder: Path, model: Model, form: Form) -> None:
         form.edit(f"mp_rank_{tp:02d}_model_states.pt", common)
         save(common, here / f"mp_rank_{tp:02d}_model_states.pt")
     (folder / "latest").write_text(here.name)
+
+
+@st.composite
+def forms(draw: st.DrawFn) -> dict[str, Any]:
+    """A layout with parallel sizes it can have, and a model that divides by them."""
+    layout = draw(st.sampled_from(LAYOUTS))
+    tp = draw(st.sampled_from((1, 2, 4)))
+    pp = draw(st.integers(1, 3)) if layout in RANKED else 1
+    vp = draw(st.integers(1, 2)) if pp > 1 and layout != "flat" else 1
+    counts = draw(st.lists(st.integers(1, 3), min_size=pp * vp, max_size=pp * vp))
+    version = {
+        "flat": st.just(None),
+        "transformer": st.sampled_from((None, 1, 2, 3) if pp == 1 else (2, 3)),
+        "encoder": st.sampled_from((2, 3)),
+    }.get(layout, st.just(3))
+    return {
+        "layout": layout,
+        "tp": tp,
+        "pp": pp,
+        "vp": vp,
+        "stage_layers": counts,
+        "version": draw(version),
+        "legacy_serialization": draw(st.booleans()) if layout in RANKED else False,
+        "with_args": draw(st.booleans()) if (pp, layout in DIST) == (1, False) else True,
+    }
+
+
+@st.composite
+def models(draw: st.DrawFn, form: dict[str, Any]) -> Model:
+    """A model of the form's number of layers, in any dtype, untied where that era could be."""
+    untied = form["layout"] not in ("flat", "transformer", "bigscience") and draw(st.booleans())
+    dtype = draw(st.sampled_from(("F32", "F16", "BF16")))
+    return Model(layers=sum(form["stage_layers"]), dtype=dtype, untied=untied)

@@ -2,6 +2,7 @@
 
 `server.will(cut_after(1000), ignore_range)` settles the first two requests, `server.will_always(
 endless)` the others; without it they are answered well. The behaviours are in misbehaviours.py.
+Over HTTPS it may pretend to be NGC, with a key of ours.
 """
 
 import re
@@ -17,6 +18,11 @@ from threading import Event, Thread
 ETAG = '"one"'
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 HANG_UP = (OSError, ssl.SSLError)
+KEY = "nvapi-Secret+Key/0123456789=="
+NGC = "api.ngc.nvidia.com"
+NGC_FILES = "files.ngc.nvidia.com"
+MIRROR = "mirror.example"
+HOSTS = (NGC, NGC_FILES, MIRROR, "localhost")
 
 
 @dataclass
@@ -158,3 +164,9 @@ def serving(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Misbe
 def well_behaved(exchange: Exchange) -> None:
     """Range, If-Range, ETag, Content-Length."""
     exchange.write(exchange.ranged())
+
+
+def authorizations(*servers: MisbehavingServer) -> list[str | None]:
+    return [
+        request.headers.get("Authorization") for server in servers for request in server.requests
+    ]

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from megaport.steps import STEPS
-from support.alone import snakemake_alone
-from support.checkout import ENVIRONMENT, ROOT, checkout
+from support.checkout import ENVIRONMENT, ROOT, checkout, snakemake_alone
 from support.samples import slow
 
 MODEL = Path("results/austen-tiny")

@@ -1,11 +1,14 @@
-"""A small job with two outputs, for tests that harm it."""
+"""A small job with two outputs, and one action with one, for tests that harm them."""
 
 from pathlib import Path
 
+from megaport.store.actions import Action, Result
+from megaport.store.blobs import Content
 from megaport.store.code import Code
 from megaport.store.job import Job
-from megaport.store.store import Store
+from megaport.store.store import Made, Store
 
+ACTION = Action("convert", {"in": {"x": Content("a" * 64, 1)}}, {"p": 1}, "code", {"numpy": "2"})
 OUTPUTS = {"a/one": b"one" * 5000, "two": b"two" * 10}
 
 
@@ -40,3 +43,16 @@ def state(folder: Path) -> dict[str, bytes]:
     results = folder / "results" / "m"
     names = [*OUTPUTS, "build.json"]
     return {name: (results / name).read_bytes() for name in names}
+
+
+def build(store: Store, content: bytes = b"hello", key: str = ACTION.key) -> Result:
+    with store.workspace() as folder:
+        made = folder / "out.txt"
+        made.write_bytes(content)
+        return store.record(key, {"out.txt": made}, Made(facts={"n": 1}), {"wall_seconds": 1})
+
+
+def rot(path: Path, content: bytes) -> None:
+    """Other bytes in a blob, as a failing disk or a bold user would leave."""
+    path.chmod(0o644)
+    path.write_bytes(content)

@@ -1,0 +1,111 @@
+"""What is read of a checkpoint, joined independently of the converter, or how it is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.open import open_checkpoint
+from megaport.errors import MegaportError
+from megaport.gpt2 import QKV
+from megaport.tensors import Tensor
+from support.megatron_files import LAYOUTS, write_checkpoint
+from support.megatron_model import Model
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+# Layouts whose layers are stacked hold a tensor of all layers or of none.
+UNSTACKED = [name for name in LAYOUTS if name not in ("torch_dist", "zarr")]
+
+
+def same(ours: Any, theirs: torch.Tensor) -> bool:
+    """Equal shape, dtype and bits."""
+    if not isinstance(ours, Tensor) or DTYPES[ours.dtype] != theirs.dtype:
+        return False
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(theirs.element_size(), torch.uint8)
+    raw = theirs.contiguous().view(bits).numpy()
+    mine = np.ascontiguousarray(ours.array).reshape(ours.shape)
+    return ours.shape == tuple(theirs.shape) and mine.tobytes() == raw.tobytes()
+
+
+def as_torch(tensor: Tensor) -> torch.Tensor:
+    """A copy, bit for bit, in torch's dtype."""
+    array = np.ascontiguousarray(tensor.array)
+    dtype = DTYPES[tensor.dtype]
+    return torch.frombuffer(bytearray(array.tobytes()), dtype=dtype).reshape(array.shape)
+
+
+def whole(checkpoint: Checkpoint, name: str, heads: int) -> torch.Tensor:
+    """The tensor `name` as `Model.tensors` has it: QKV rows in the order [3, heads, head size]."""
+    shards = [as_torch(shard) for shard in checkpoint.tensors[name]]
+    if QKV in name:
+        return torch.cat([_split(s, checkpoint, heads // len(shards)) for s in shards], 1).reshape(
+            -1, *shards[0].shape[1:]
+        )
+    axis = checkpoint.table.row(name).axis
+    return shards[0] if axis is None else torch.cat(shards, axis)
+
+
+def _split(shard: torch.Tensor, checkpoint: Checkpoint, heads: int) -> torch.Tensor:
+    sizes = {"3": 3, "np": heads, "hn": shard.shape[0] // 3 // heads}
+    axes = checkpoint.qkv_order.split(",")
+    parted = shard.reshape(*(sizes[axis] for axis in axes), *shard.shape[1:])
+    order = [axes.index(axis) for axis in ("3", "np", "hn")]
+    return parted.permute(*order, *range(3, parted.dim()))
+
+
+def read_whole(folder: Path, model: Model, **form: Any) -> Checkpoint:
+    """What is read of `model`, written under `folder` in this form: all of it, bit for bit."""
+    path = write_checkpoint(folder / "c", model, **form)
+    checkpoint = open_checkpoint(path, spool=folder)
+    assert_holds(checkpoint, model)
+    return checkpoint
+
+
+def assert_holds(checkpoint: Checkpoint, model: Model) -> None:
+    """Every tensor of `model`, no other, bit for bit."""
+    assert set(checkpoint.tensors) == set(model.tensors)
+    for name, tensor in model.tensors.items():
+        assert torch.equal(whole(checkpoint, name, model.heads), tensor), name
+
+
+def refused(
+    tmp_path: Path, model: Model, error: type[MegaportError] = CheckpointMismatchError, **form: Any
+) -> str:
+    path = write_checkpoint(tmp_path / "checkpoint", model, **form)
+    with pytest.raises(error) as caught:
+        open_checkpoint(path, spool=tmp_path / "spool")
+    return str(caught.value)
+
+
+def changed(**tensors: torch.Tensor | None) -> Model:
+    """A model whose tensors of these canonical names (`__` for `.`) are replaced or removed."""
+    model = Model(layers=3)
+    names = dict(model.tensors)
+    for key, tensor in tensors.items():
+        name = key.replace("__", ".")
+        if tensor is None:
+            del names[name]
+        else:
+            names[name] = tensor
+    object.__setattr__(model, "tensors", names)
+    return model
+
+
+def without(prefix: str) -> Model:
+    names = (name.replace(".", "__") for name in Model(layers=3).tensors if name.startswith(prefix))
+    return changed(**dict.fromkeys(names))
