@@ -10,7 +10,7 @@ import pytest
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
-from megaport.parity.attention import rotate
+from megaport.parity.arithmetic import rotate
 from megaport.parity.reading import check_reading, other_readings
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megaport.parity.activation import ACTIVATIONS
+from megaport.parity.arithmetic import ACTIVATIONS
 from megaport.parity.reference import Precision
 from support.oracles import Oracle, oracle_cases
 from support.parity_mistakes import examined

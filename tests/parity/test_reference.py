@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from megaport.parity.activation import erf, gelu_erf, gelu_tanh
+from megaport.parity.arithmetic import add_one, cast, erf, gelu_erf, gelu_tanh
 from megaport.parity.reference import Reference, TokenIdError
-from megaport.parity.rounding import add_one, cast
 from megaport.tensors import Tensor
 from support.parity_models import random_gpt2
 

@@ -5,22 +5,14 @@ matches is what the conversion did. No number is computed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, combinations
 
 import numpy as np
 
-from megaport.parity.reference import VOCABULARY, Reference
+from megaport.parity.reference import VOCABULARY, Named, Reference
+from megaport.parity.verdict import Cause
 from megaport.table import split_layer
 from megaport.tensors import Array, Tensor
-
-
-@dataclass(frozen=True)
-class Cause:
-    """`name` is the kind of mistake, `sentence` what the converted tensor then is."""
-
-    name: str
-    sentence: str
 
 
 def find_cause(
@@ -31,50 +23,43 @@ def find_cause(
         return Cause("constant", "every element is the same")
     if cause := _shifted(source, expected.array.view(found.dtype), found):
         return cause
-    for cause, tensor in _mistakes(reference, source, name, expected):
-        if tensor.shape == found.shape and _same(tensor, found):
+    laid = np.ascontiguousarray(expected.array.T).reshape(expected.shape)
+    if _same(Tensor(expected.dtype, laid), found):
+        return Cause("transpose", "not transposed")
+    for cause, made in chain(_misplaced(reference, source), reference.misread(source)):
+        if any(_same(tensor, found) for called, tensor in made if called == name):
             return cause
+    for called, tensor, swapped in _others(reference, source):
+        if called != name and _same(tensor, found):
+            return Cause(swapped, f"it is {called}")
     return None
 
 
-def _mistakes(
-    reference: Reference, source: str, name: str, expected: Tensor
-) -> Iterator[tuple[Cause, Tensor]]:
+def _misplaced(reference: Reference, source: str) -> Iterator[tuple[Cause, Named]]:
+    """Ranks in another order, or taken for one."""
     shards = reference.checkpoint.tensors[source]
-    laid = np.ascontiguousarray(expected.array.T).reshape(expected.shape)
-    yield Cause("transpose", "not transposed"), Tensor(expected.dtype, laid)
-    parts = reference.parts(source)
+    parts = max(1, len(shards) // reference.checkpoint.tensor_parallel)
     ranks = [shards[at : at + parts] for at in range(0, len(shards), parts)]
     for first, second in combinations(range(len(ranks)), 2):
         order = list(ranks)
         order[first], order[second] = order[second], order[first]
         cause = Cause("TP ranks swapped", f"tensor-parallel ranks {first} and {second} swapped")
-        yield from _named(cause, name, reference.converted(source, list(chain(*order))))
+        yield cause, reference.converted(source, list(chain(*order)))
     if len(ranks) > 1:
         joined = Tensor(shards[0].dtype, np.concatenate([shard.array for shard in shards]))
         cause = Cause("ranks joined first", "the ranks joined before each one's rows were undone")
-        yield from _named(cause, name, reference.converted(source, [joined]))
-    for what, sentence, misread in reference.misread(source):
-        yield from _named(Cause(what, sentence), name, misread)
-    yield from _others(reference, source, name)
+        yield cause, reference.converted(source, [joined])
 
 
-def _others(reference: Reference, source: str, name: str) -> Iterator[tuple[Cause, Tensor]]:
+def _others(reference: Reference, source: str) -> Iterator[tuple[str, Tensor, str]]:
     """What belongs elsewhere: another tensor of the layer, or the same one of another layer."""
     layer, part = split_layer(source) or (None, source)
     for other, shards in reference.checkpoint.tensors.items():
         its_layer, its_part = split_layer(other) or (None, other)
         if its_layer == layer or its_part == part:
             swapped = "layers swapped" if its_layer != layer else "tensors swapped"
-            for converted, tensor in reference.converted(other, shards):
-                if converted != name:
-                    yield Cause(swapped, f"it is {converted}"), tensor
-
-
-def _named(
-    cause: Cause, name: str, converted: Iterator[tuple[str, Tensor]]
-) -> Iterator[tuple[Cause, Tensor]]:
-    yield from ((cause, tensor) for found, tensor in converted if found == name)
+            for name, tensor in reference.converted(other, shards):
+                yield name, tensor, swapped
 
 
 def _shifted(source: str, expected: Array, found: Array) -> Cause | None:
@@ -92,6 +77,5 @@ def _shifted(source: str, expected: Array, found: Array) -> Cause | None:
 
 
 def _same(tensor: Tensor, found: Array) -> bool:
-    return tensor.array.itemsize == found.itemsize and np.array_equal(
-        tensor.array.view(found.dtype), found
-    )
+    alike = tensor.shape == found.shape and tensor.array.itemsize == found.itemsize
+    return alike and np.array_equal(tensor.array.view(found.dtype), found)

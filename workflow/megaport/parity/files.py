@@ -11,10 +11,10 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig
 
-from megaport.parity.causes import Cause, find_cause
+from megaport.parity.causes import find_cause
 from megaport.parity.converted import unreadable
 from megaport.parity.reference import Reference
-from megaport.parity.verdict import Verdict, equal, judge
+from megaport.parity.verdict import Cause, Verdict, equal, judge
 from megaport.tensors import Array, Tensor
 
 # Integers of the same width: BF16 has no NumPy dtype, and -0.0 == 0.0 would hide a flipped sign.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from megaport.errors import MegaportError
-from megaport.parity.activation import ACTIVATIONS
+from megaport.parity.arithmetic import ACTIVATIONS
 from megaport.parity.reference import Reference
 from megaport.parity.verdict import Verdict, at_most, equal, judge, not_applicable
 

@@ -7,40 +7,42 @@ by groups. Of `linear_fc1` each rank holds its slice of the gate, then of the up
 the reader gives as two shards.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from megaport.parity.activation import silu
-from megaport.parity.attention import attend, rotate
-from megaport.parity.reference import VOCABULARY, Misread, Reference
-from megaport.parity.rounding import cast
-from megaport.parity.verdict import Value
+from megaport.parity.arithmetic import cast, rotate, silu
+from megaport.parity.reference import Named, Reference
+from megaport.parity.verdict import Cause, Value
 from megaport.tensors import Array, Tensor
 
 QKV, PROJ = "self_attention.linear_qkv", "self_attention.linear_proj"
-FC1, FC2 = "mlp.linear_fc1", "mlp.linear_fc2"
+UP, DOWN = "mlp.linear_fc1", "mlp.linear_fc2"
 NORMS = ("input_layernorm", "pre_mlp_layernorm")
 QK_NORMS = ("self_attention.q_layernorm", "self_attention.k_layernorm")
-SPLIT = {
-    QKV: ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    FC1: ("mlp.gate_proj", "mlp.up_proj"),
+NAMES = {
+    "word_embeddings": ("model.embed_tokens",),
+    NORMS[0]: ("model.layers.{}.input_layernorm",),
+    QKV: tuple(f"model.layers.{{}}.self_attn.{part}_proj" for part in "qkv"),
+    QK_NORMS[0]: ("model.layers.{}.self_attn.q_norm",),
+    QK_NORMS[1]: ("model.layers.{}.self_attn.k_norm",),
+    PROJ: ("model.layers.{}.self_attn.o_proj",),
+    NORMS[1]: ("model.layers.{}.post_attention_layernorm",),
+    UP: ("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+    DOWN: ("model.layers.{}.mlp.down_proj",),
+    "final_layernorm": ("model.norm",),
+    "output_layer": ("lm_head",),
 }
-PARTS = {
-    NORMS[0]: "input_layernorm",
-    NORMS[1]: "post_attention_layernorm",
-    QK_NORMS[0]: "self_attn.q_norm",
-    QK_NORMS[1]: "self_attn.k_norm",
-    PROJ: "self_attn.o_proj",
-    FC2: "mlp.down_proj",
+FIELDS = {
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "num_key_value_heads": "groups",
+    "hidden_size": "n_embd",
+    "intermediate_size": "n_inner",
+    "vocab_size": "vocab_size",
+    "rms_norm_eps": "layer_norm_epsilon",
 }
-WHOLE = {
-    "word_embeddings": "model.embed_tokens",
-    "final_layernorm": "model.norm",
-    "output_layer": "lm_head",
-}
-ROW_PARALLEL = (PROJ, FC2)
 # Bases that models of this family were trained with.
 BASES = (10_000.0, 500_000.0, 1_000_000.0)
 
@@ -48,74 +50,84 @@ BASES = (10_000.0, 500_000.0, 1_000_000.0)
 class LlamaReference(Reference):
     """Rotary positions, RMSNorm before each half of a block, grouped queries, SwiGLU."""
 
-    def embed(self, ids: Array) -> Array:
-        """Word embeddings; positions come with attention."""
-        return self.words(ids)
+    norms, qkv, proj, up, down, names, fields = NORMS, QKV, PROJ, UP, DOWN, NAMES, FIELDS
 
-    def layer(self, index: int, hidden: Array) -> Array:
-        """The pre-norm residual form."""
-        prefix = f"layers.{index}."
-        normed = self._norm(prefix + NORMS[0], hidden)
-        hidden = hidden + self._attention(prefix, normed)
-        products = list(self.columns(prefix + FC1, self._norm(prefix + NORMS[1], hidden)))
-        gated = [silu(g) * up for g, up in zip(products[::2], products[1::2], strict=True)]
-        return hidden + self.reduce(prefix + FC2, gated)
+    def norm(self, name: str, hidden: Array) -> Array:
+        """RMSNorm."""
+        square = np.mean(hidden * hidden, axis=-1, keepdims=True)
+        epsilon = hidden.dtype.type(self.architecture.layer_norm_epsilon)
+        normed: Array = hidden / np.sqrt(square + epsilon) * self.whole(name + ".weight")
+        return normed
 
-    def final(self, hidden: Array) -> Array:
-        """The final RMSNorm."""
-        return self._norm("final_layernorm", hidden)
+    def heads(self, mixed: Array) -> Iterable[Array]:
+        """Of each group its query heads, its key and its value."""
+        size, each = self.architecture.width, self._queries()
+        groups = mixed.reshape(*mixed.shape[:-1], -1, each + 2, size)
+        for part in np.split(groups, [each, each + 1], axis=-2):
+            yield part.reshape(*mixed.shape[:-1], -1, size)
 
-    def converted(self, name: str, shards: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """As LlamaForCausalLM and its siblings call it, query, key, value, gate and up apart."""
-        stem, kind = name.rsplit(".", 1)
-        for target, array in self._arrays(stem, [shard.array for shard in shards]):
-            kept = array[: self.architecture.vocab_size] if name in VOCABULARY else array
-            yield f"{target}.{kind}", self.as_stored(name, Tensor(shards[0].dtype, kept))
+    def placed(self, prefix: str, query: Array, key: Array) -> Iterable[Array]:
+        """Turned by rotary positions, after Qwen3's RMSNorm of each head where there is one."""
+        mine = self.architecture
+        for name, heads in zip(QK_NORMS, (query, key), strict=True):
+            normed = f"{prefix}{name}.weight" in self.checkpoint.tensors
+            given = self.norm(prefix + name, heads) if normed else heads
+            yield rotate(given, mine.rope_theta or 0, mine.rope_scaling)
 
-    def misread(self, name: str) -> Iterator[Misread]:
+    def activated(self, products: list[Array]) -> list[Array]:
+        """SwiGLU of each rank's gate and up projection."""
+        pairs = zip(products[::2], products[1::2], strict=True)
+        return [silu(gate) * up for gate, up in pairs]
+
+    def joined(self, part: str, arrays: Sequence[Array]) -> Sequence[Array]:
+        """Gate and up apart, of which ranks hold slices in turns."""
+        if part != UP:
+            return super().joined(part, arrays)
+        halves = arrays if len(arrays) > 1 else np.split(arrays[0], 2)
+        return np.concatenate(halves[::2]), np.concatenate(halves[1::2])
+
+    def misread(self, name: str) -> Iterator[tuple[Cause, Named]]:
         """Rows of linear_qkv taken for three blocks, or its heads for interleaved; rotary rows
         permuted, as Meta's own format needs it, either way."""
         if QKV not in name:
             return
-        layer, kind = name.split(".")[1], name.rsplit(".", 1)[1]
         shards = self.checkpoint.tensors[name]
-        whole, dtype = np.concatenate([shard.array for shard in shards]), shards[0].dtype
-        size, groups, heads = self._sizes()
-        cuts = [heads * size, (heads + groups) * size]
-        right = [t.array for _, t in self.converted(name, shards)]
-        turned = _each(right[0], (groups, heads // groups, size), (1, 0, 2))
+        joined = Tensor(shards[0].dtype, np.concatenate([shard.array for shard in shards]))
+        whole = cast(joined, self.stored)
+        names, tensors = zip(*self.converted(name, shards), strict=True)
+        right = [tensor.array for tensor in tensors]
+        size, groups, each = self.architecture.width, self.architecture.groups, self._queries()
+        queries, keys = groups * each * size, groups * size
+        blocks = np.split(whole.array, [queries, queries + keys])
+        turned = _each(right[0], (groups, each, size), (1, 0, 2))
         into = [_each(array, (-1, size // 2, 2), (0, 2, 1)) for array in right[:2]]
         out_of = [_each(array, (-1, 2, size // 2), (0, 2, 1)) for array in right[:2]]
         for what, sentence, arrays in (
-            ("query groups", "rows of all groups taken for three blocks", np.split(whole, cuts)),
+            ("query groups", "rows of all groups taken for three blocks", blocks),
             ("query groups", "query heads in the order of places, not of groups", [turned]),
             ("rotary", "rows permuted for rotary positions that are interleaved", into),
             ("rotary", "rows permuted from rotary positions that are interleaved", out_of),
         ):
-            names = (f"model.layers.{layer}.{part}.{kind}" for part in SPLIT[QKV])
-            tensors = (cast(Tensor(dtype, array), self.stored) for array in arrays)
-            yield what, sentence, zip(names, tensors, strict=False)
-
-    def parts(self, name: str) -> int:
-        """Gate and up are two shards of a rank."""
-        return 2 if FC1 in name else 1
+            made = (Tensor(whole.dtype, array) for array in arrays)
+            yield Cause(what, sentence), zip(names, made, strict=False)
 
     def readings(self) -> Iterator[tuple[str, Reference]]:
         """Other sizes of a head, as long as no norm of queries says it; other rotary bases."""
-        size, groups, heads = self._sizes()
-        ranks = self.checkpoint.tensor_parallel
+        size, ranks = self.architecture.width, self.checkpoint.tensor_parallel
+        rows = self.architecture.groups * size
         normed = any(QK_NORMS[0] in name for name in self.checkpoint.tensors)
-        for other in () if normed else range(2, groups * size + 1, 2):
-            rows = groups * size
+        for other in () if normed else range(2, rows + 1, 2):
             if other != size and rows % other == 0 and rows // other % ranks == 0:
-                fields = {"n_head": heads * size // other, "n_group": rows // other}
+                groups = rows // other
+                fields = {"n_head": groups * self._queries(), "n_group": groups}
                 yield f"heads of size {other}", self.with_architecture(head_size=other, **fields)
         for base in BASES:
             if base != self.architecture.rope_theta:
                 yield f"rotary base {base:,.0f}", self.with_architecture(rope_theta=base)
 
     def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
-        """LlamaConfig's fields that change the mathematics."""
+        """LlamaConfig's fields, and those that its kin add."""
+        yield from super().configured(config)
         mine = self.architecture
         rope = dict(getattr(config, "rope_parameters", None) or {})
         expected = {"rope_type": "default", **(mine.rope_scaling or {})}
@@ -123,77 +135,15 @@ class LlamaReference(Reference):
         kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
         if kinds != {"sliding_attention"}:
             window = None if kinds == {"full_attention"} else "of some layers"
-        yield "num_hidden_layers", config.num_hidden_layers, mine.n_layer
-        yield "num_attention_heads", config.num_attention_heads, mine.n_head
-        yield "num_key_value_heads", config.num_key_value_heads, mine.groups
         yield "head_dim", getattr(config, "head_dim", None) or "none", mine.width
-        yield "hidden_size", config.hidden_size, mine.n_embd
-        yield "intermediate_size", config.intermediate_size, mine.n_inner
-        yield "vocab_size", config.vocab_size, mine.vocab_size
-        yield "rms_norm_eps", config.rms_norm_eps, mine.layer_norm_epsilon
         yield "hidden_act", config.hidden_act, "silu"
         yield "rope_theta", float(rope.pop("rope_theta", 0)), float(mine.rope_theta or 0)
         yield "rope scaling", str(sorted(rope.items())), str(sorted(expected.items()))
         yield "sliding_window", str(window), str(mine.sliding_window)
-        yield "tie_word_embeddings", str(config.tie_word_embeddings), str(mine.tie_word_embeddings)
 
-    def _sizes(self) -> tuple[int, int, int]:
-        return self.architecture.width, self.architecture.groups, self.architecture.n_head
-
-    def _norm(self, name: str, hidden: Array) -> Array:
-        square = np.mean(hidden * hidden, axis=-1, keepdims=True)
-        epsilon = hidden.dtype.type(self.architecture.layer_norm_epsilon)
-        normed: Array = hidden / np.sqrt(square + epsilon) * self.scale(name)
-        return normed
-
-    def _attention(self, prefix: str, normed: Array) -> Array:
-        size, groups, heads = self._sizes()
-        mine = self.architecture
-        contexts = []
-        for mixed in self.columns(prefix + QKV, normed):
-            rows = mixed.reshape(*mixed.shape[:2], -1, heads // groups + 2, size)
-            query, key, value = (
-                part.reshape(*mixed.shape[:2], -1, size)
-                for part in np.split(rows, [heads // groups, heads // groups + 1], axis=3)
-            )
-            query, key = (
-                rotate(part.swapaxes(1, 2), mine.rope_theta or 0, mine.rope_scaling)
-                for part in (
-                    self._head_norm(prefix + QK_NORMS[0], query),
-                    self._head_norm(prefix + QK_NORMS[1], key),
-                )
-            )
-            contexts.append(attend(query, key, value.swapaxes(1, 2), mine.sliding_window))
-        return self.reduce(prefix + PROJ, contexts)
-
-    def _head_norm(self, name: str, heads: Array) -> Array:
-        """Qwen3's RMSNorm of each query and key, where there is one."""
-        normed = name + ".weight" in self.checkpoint.tensors
-        return self._norm(name, heads) if normed else heads
-
-    def _arrays(self, stem: str, arrays: Sequence[Array]) -> Iterator[tuple[str, Array]]:
-        if stem in WHOLE:
-            yield WHOLE[stem], np.concatenate(arrays)
-            return
-        _, layer, part = stem.split(".", 2)
-        prefix = f"model.layers.{layer}."
-        if part in PARTS:
-            whole = np.concatenate(arrays, axis=1 if part in ROW_PARALLEL else 0)
-            yield prefix + PARTS[part], whole
-        elif part == QKV:
-            yield from zip((prefix + p for p in SPLIT[QKV]), self._grouped(arrays), strict=True)
-        else:
-            halves = arrays if len(arrays) > 1 else np.split(arrays[0], 2)
-            gate_and_up = (np.concatenate(halves[::2]), np.concatenate(halves[1::2]))
-            yield from zip((prefix + p for p in SPLIT[FC1]), gate_and_up, strict=True)
-
-    def _grouped(self, ranks: Sequence[Array]) -> Iterator[Array]:
-        """All queries, all keys, all values, of rows that ranks hold group by group."""
-        size, groups, heads = self._sizes()
-        rows = np.concatenate(ranks)
-        split = rows.reshape(groups, heads // groups + 2, size, *rows.shape[1:])
-        for of_group in (slice(0, -2), slice(-2, -1), slice(-1, None)):
-            yield split[:, of_group].reshape(-1, *rows.shape[1:])
+    def _queries(self) -> int:
+        """How many queries share a key and a value."""
+        return self.architecture.n_head // self.architecture.groups
 
 
 def _each(rows: Array, sizes: tuple[int, ...], order: tuple[int, ...]) -> Array:

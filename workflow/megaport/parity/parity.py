@@ -12,7 +12,6 @@ from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
 from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.blocks import measure_blocks
-from megaport.parity.causes import Cause
 from megaport.parity.checks import CHECKS, check_precision, gather
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
 from megaport.parity.files import Difference, check_config, check_tensors, find_differences
@@ -24,7 +23,7 @@ from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.parity.report import ParityReport, write_report
 from megaport.parity.tokenizer import check_tokenizer, has_tokenizer, load_tokenizer, no_tokenizer
-from megaport.parity.verdict import Verdict, equal, judge
+from megaport.parity.verdict import Cause, Verdict, equal, judge
 from megaport.table import Architecture
 
 log = logging.getLogger("megaport")

@@ -2,30 +2,31 @@
 
 Tensor parallelism is executed, not undone: each rank multiplies with its own columns, and the
 ranks' partial products are summed, as the all-reduce of Shoeybi et al. 2019 (figure 3) does. So no
-row is ever permuted here, and nothing is shared with the converter. What all architectures share is
-here; an architecture adds its embedding, its block, its norm, and its names (gpt2.py).
+row is ever permuted here, and nothing is shared with the converter. A block is the same for all
+architectures, a norm before each of its halves; an architecture adds its names, its norm, how its
+rows of queries, keys and values lie, and its activation (gpt2.py, llama.py).
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
-from megaport.parity.rounding import add_one, cast, values
-from megaport.parity.verdict import Value
-from megaport.table import HEAD, WORD, Architecture
+from megaport.parity.arithmetic import add_one, attend, cast, values
+from megaport.parity.verdict import Cause, Value
+from megaport.table import FINAL_NORM, HEAD, WORD, Architecture, split_layer
 from megaport.tensors import Array, Tensor
 
 Item = TypeVar("Item")
 Precision = Literal["float32", "float64"]
-# The mistake's name, what the tensor then is, and the converted tensors it would give.
-Misread = tuple[str, str, Iterator[tuple[str, Tensor]]]
+# Tensors of the converted file by name.
+Named = Iterable[tuple[str, Tensor]]
 
 VOCABULARY = (WORD, HEAD)
 # Rows of the head multiplied at once, so that a widened vocabulary never stands in memory.
@@ -45,6 +46,17 @@ class Reference(ABC):
     `precision` is that of every array; hidden states are [batch, positions, hidden size]. `stored`
     is the dtype (a safetensors name) that the conversion was asked to round to, None for none.
     """
+
+    # What modules of a layer are called: the norms of its halves, their first and last products.
+    norms: ClassVar[tuple[str, str]]
+    qkv: ClassVar[str]
+    proj: ClassVar[str]
+    up: ClassVar[str]
+    down: ClassVar[str]
+    # Parity's own mapping: what becomes of a module in the converted file, {} being the layer.
+    names: ClassVar[Mapping[str, Sequence[str]]]
+    # Fields of transformers' configuration that say what the architecture's fields say.
+    fields: ClassVar[Mapping[str, str]]
 
     checkpoint: Checkpoint
     architecture: Architecture
@@ -66,38 +78,88 @@ class Reference(ABC):
         return replace(self, checkpoint=replace(self.checkpoint, tensors=tensors, **fields))
 
     @abstractmethod
-    def embed(self, ids: Array) -> Array:
-        """What the first layer is given for integer `ids` [B, S]; TokenIdError if they are odd."""
+    def norm(self, name: str, hidden: Array) -> Array:
+        """The module `name`'s norm of `hidden` [..., size], same shape."""
 
     @abstractmethod
-    def layer(self, index: int, hidden: Array) -> Array:
-        """Block `index` (0-based) of `hidden` [B, S, H], same shape."""
+    def heads(self, mixed: Array) -> Iterable[Array]:
+        """Query, key and value [..., heads, size] of a rank's product `mixed` [..., rows]."""
 
     @abstractmethod
-    def final(self, hidden: Array) -> Array:
-        """The final norm of `hidden` [..., H]."""
+    def activated(self, products: list[Array]) -> list[Array]:
+        """What each rank gives its last product, from the products of all shards of the first."""
 
     @abstractmethod
-    def converted(self, name: str, shards: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
-        """What Megatron's `name`, of which the ranks hold `shards`, becomes in the converted file,
-        by parity's own mapping: names and tensors."""
-
-    @abstractmethod
-    def misread(self, name: str) -> Iterator[Misread]:
-        """Classic wrong readings of `name` in this architecture."""
+    def misread(self, name: str) -> Iterator[tuple[Cause, Named]]:
+        """Classic wrong readings of `name` in this architecture, and what they would give."""
 
     @abstractmethod
     def readings(self) -> Iterator[tuple[str, "Reference"]]:
         """Other readings of the same files that this architecture allows, each with its name."""
 
-    @abstractmethod
     def configured(self, config: Any) -> Iterator[tuple[str, Value, Value]]:
         """Every field of transformers' `config` that changes the mathematics: its name, what it
         says, and what the checkpoint says."""
+        for name, field in self.fields.items():
+            yield name, getattr(config, name), getattr(self.architecture, field)
+        tied = "tie_word_embeddings"
+        yield tied, str(bool(getattr(config, tied))), str(self.architecture.tie_word_embeddings)
 
-    def parts(self, name: str) -> int:
-        """How many shards of `name` each rank holds."""
-        return 1
+    def converted(self, name: str, shards: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """What Megatron's `name`, of which the ranks hold `shards`, becomes in the converted file,
+        by parity's own mapping."""
+        stem, kind = name.rsplit(".", 1)
+        layer, part = split_layer(stem) or ("", stem)
+        arrays = self.joined(part, [shard.array for shard in shards])
+        for target, array in zip(self.names[part], arrays, strict=True):
+            laid = Tensor(shards[0].dtype, array)
+            yield f"{target.format(layer)}.{kind}", self.as_stored(name, laid)
+
+    def joined(self, part: str, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The arrays that module `part` becomes, of those that ranks hold."""
+        if part == self.qkv:
+            ranks = [self.heads(array.T) for array in arrays]
+            every = [np.concatenate(of_one, axis=-2) for of_one in zip(*ranks, strict=True)]
+            return [heads.reshape(*heads.shape[:-2], -1).T for heads in every]
+        axis = 1 if part in (self.proj, self.down) else 0
+        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+        return [whole[: self.architecture.vocab_size] if f"{part}.weight" in VOCABULARY else whole]
+
+    def embed(self, ids: Array) -> Array:
+        """What the first layer is given for integer `ids` [B, S]: word embeddings [B, S, H], each
+        rank's own looked up, and all summed; TokenIdError where ids do not fit."""
+        self._require_known(ids)
+        total = np.zeros((*ids.shape, self.architecture.n_embd), self.precision)
+        for start, shard in self._vocabulary(WORD):
+            held = (ids >= start) & (ids < start + len(shard.array))
+            rows = Tensor(shard.dtype, shard.array[np.where(held, ids - start, 0)])
+            total += np.where(held[..., None], self.widen(rows), 0)
+        return total
+
+    def layer(self, index: int, hidden: Array) -> Array:
+        """Block `index` (0-based) of `hidden` [B, S, H], same shape."""
+        prefix = f"layers.{index}."
+        before_attention, before_mlp = (prefix + name for name in self.norms)
+        hidden = hidden + self._attention(prefix, self.norm(before_attention, hidden))
+        products = self.columns(prefix + self.up, self.norm(before_mlp, hidden))
+        return hidden + self.reduce(prefix + self.down, self.activated(list(products)))
+
+    def _attention(self, prefix: str, normed: Array) -> Array:
+        contexts = []
+        for mixed in self.columns(prefix + self.qkv, normed):
+            laid = (np.ascontiguousarray(part.swapaxes(-3, -2)) for part in self.heads(mixed))
+            query, key, value = laid
+            query, key = self.placed(prefix, query, key)
+            contexts.append(attend(query, key, value, self.architecture.sliding_window))
+        return self.reduce(prefix + self.proj, contexts)
+
+    def placed(self, prefix: str, query: Array, key: Array) -> Iterable[Array]:
+        """Queries and keys [B, heads, S, size] as attention takes them."""
+        return query, key
+
+    def final(self, hidden: Array) -> Array:
+        """The final norm of `hidden` [..., H]."""
+        return self.norm(FINAL_NORM, hidden)
 
     def hidden_states(self, ids: Array) -> Iterator[Array]:
         """The embeddings, then the output of each layer: n_layer + 1 arrays [B, S, H]."""
@@ -140,24 +202,9 @@ class Reference(ABC):
             return add_one(tensor, self.stored)
         return cast(tensor, self.stored)
 
-    def scale(self, norm: str) -> Array:
-        """What the module `norm` multiplies by."""
-        name = norm + ".weight"
-        return self.widen(self.as_stored(name, self.checkpoint.tensors[name][0]))
-
     def whole(self, name: str) -> Array:
-        """A tensor that every rank holds alike."""
-        return self.widen(self.checkpoint.tensors[name][0])
-
-    def words(self, ids: Array) -> Array:
-        """Word embeddings [B, S, H]: each rank looks up the ids it holds, and all are summed."""
-        self._require_known(ids)
-        total = np.zeros((*ids.shape, self.architecture.n_embd), self.precision)
-        for start, shard in self._vocabulary(WORD):
-            held = (ids >= start) & (ids < start + len(shard.array))
-            rows = Tensor(shard.dtype, shard.array[np.where(held, ids - start, 0)])
-            total += np.where(held[..., None], self.widen(rows), 0)
-        return total
+        """A tensor that every rank holds alike, as the model computes with it."""
+        return self.widen(self.as_stored(name, self.checkpoint.tensors[name][0]))
 
     def columns(self, name: str, given: Array) -> Iterator[Array]:
         """A column-parallel linear layer: each rank's own columns of the product."""

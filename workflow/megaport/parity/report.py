@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megaport.parity.blocks import BlockDifference
-from megaport.parity.causes import Cause
-from megaport.parity.verdict import Verdict, short
+from megaport.parity.verdict import Cause, Verdict, short
 from megaport.tensors import Array
 
 SCHEMA = 2

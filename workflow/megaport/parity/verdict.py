@@ -1,4 +1,4 @@
-"""What a check says: quantities seen, their limits and why, and whether all hold."""
+"""What parity says: of each check quantities, their limits and why, and what explains a failure."""
 
 import math
 from collections.abc import Sequence
@@ -53,6 +53,14 @@ class Verdict:
             "reason": self.reason,
             "note": self.note,
         }
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A classic mistake: `name` is its kind, `sentence` what the converted tensor then is."""
+
+    name: str
+    sentence: str
 
 
 def short(value: float) -> float | str:
