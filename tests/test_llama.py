@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -209,5 +210,93 @@ def test_what_no_class_expresses_is_refused_by_name(
     args: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
     path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    with pytest.raises(UnsupportedModelError, match=feature):
+        converted(path, tmp_path)
+
+
+# What run_config.yaml of Megatron-Bridge says below `model`, and NeMo's model.yaml below `config`.
+STATED = {
+    "_target_": "megatron.bridge.models.llama.llama_provider.Llama31ModelProvider",
+    "activation_func": {"_call_": False, "_target_": "torch.nn.functional.silu"},
+    "add_bias_linear": False,
+    "bias_activation_fusion": True,
+    "gated_linear_unit": True,
+    "init_method": {"_args_": [], "_partial_": True, "_target_": "torch.nn.init.normal_"},
+    "kv_channels": 4,
+    "layernorm_epsilon": 1e-6,
+    "normalization": "RMSNorm",
+    "num_attention_heads": 4,
+    "num_layers": 2,
+    "num_query_groups": 2,
+    "params_dtype": {"_call_": False, "_target_": "torch.bfloat16"},
+    "position_embedding_type": "rope",
+    "rotary_base": 500000.0,
+    "rotary_interleaved": False,
+    "seq_length": 131072,
+    "share_embeddings_and_output_weights": True,
+    "tensor_model_parallel_size": 2,
+    "vocab_size": 13,
+}
+NEMO = {
+    "scale_factor": 32.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "old_context_len": 4096,
+}
+
+
+def stated(folder: Path, file: str, key: str, said: dict[str, Any]) -> Path:
+    """A torch_dist checkpoint without args, whose `file` states it below `key`."""
+    path = write_llama(folder / "c", Llama(), "torch_dist", tp=2)
+    (path / "latest_checkpointed_iteration.txt").unlink()
+    weights = path / ("weights" if "context" in file else "iter_0000007")
+    (path / "iter_0000007").rename(weights)
+    torch.save({"iteration": 7, "checkpoint_version": 3.0}, weights / "common.pt")
+    place = path / file if "context" in file else weights / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(yaml.safe_dump({key: said, "optim": None}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("file", "key"), [("run_config.yaml", "model"), ("context/model.yaml", "config")]
+)
+@pytest.mark.parametrize(
+    ("said", "scaling"),
+    [
+        (NEMO, ("llama3", 32.0, 4096)),
+        ({"rope_scaling": True, "rope_scaling_factor": 8.0}, ("llama3", 8.0, 8192)),
+        ({"rope_scaling": False, "window_size": [7, 0]}, ("default", None, None)),
+    ],
+    ids=["scale_factor", "rope_scaling", "window"],
+)
+def test_nemo_and_bridge_state_the_model_in_a_file_beside_it(
+    file: str, key: str, said: dict[str, Any], scaling: tuple[Any, ...], tmp_path: Path
+) -> None:
+    architecture, out = converted(stated(tmp_path, file, key, STATED | said), tmp_path)
+    assert_written(out, Llama())
+    config = AutoConfig.from_pretrained(out)
+    rope = config.rope_parameters
+    names = ("rope_type", "factor", "original_max_position_embeddings")
+    assert tuple(map(rope.get, names)) == scaling
+    assert (rope["rope_theta"], config.rms_norm_eps) == (500_000, 1e-6)
+    assert config.max_position_embeddings == 131072
+    assert config.model_type == ("mistral" if "window_size" in said else "llama")
+    assert not [d for d in architecture.decisions if d.subject == "unknown arguments"]
+
+
+@pytest.mark.parametrize(
+    ("said", "feature"),
+    [
+        ({"activation_func": {"_target_": "torch.nn.functional.gelu"}}, "SiLU"),
+        ({"position_embedding_type": "yarn"}, "not rotary"),
+        ({"num_moe_experts": 8}, "MoE"),
+    ],
+    ids=str,
+)
+def test_what_a_file_beside_the_model_asks_for_is_refused(
+    said: dict[str, Any], feature: str, tmp_path: Path
+) -> None:
+    path = stated(tmp_path, "run_config.yaml", "model", STATED | said)
     with pytest.raises(UnsupportedModelError, match=feature):
         converted(path, tmp_path)

@@ -229,6 +229,8 @@ GPT2 = Table(
         "gated_linear_unit": ((False,), GATED),
         "glu_activation": ((), GATED),
         "activation": (("gelu",), "another activation than GELU"),
+        "activation_func": (("torch.nn.functional.gelu", "torch._C._nn.gelu"),
+            "another activation than torch's GELU"),
         "add_bias_linear": ((True,), NO_BIAS),
         "bias": ((True,), NO_BIAS),
         "num_query_groups": (("=num_attention_heads",), GQA),

@@ -19,13 +19,15 @@ from megaport.table import Architecture, Decision
 # Names of modules that decide something.
 QKV, PROJ = "self_attention.linear_qkv", "self_attention.linear_proj"
 QUERY_NORM, FC2 = "self_attention.q_layernorm", "mlp.linear_fc2"
-# Megatron's defaults of rotary_base and of use_rope_scaling's numbers, which no argument changes
-# but the factor (megatron/core/models/common/embeddings/rotary_pos_embedding.py, _apply_scaling).
-BASE, FACTOR = 10_000, 8.0
+# Megatron's defaults of rotary_base and of use_rope_scaling's numbers, by the arguments that change
+# them: Megatron has the first alone, NeMo and Megatron-Bridge all
+# (megatron/core/models/common/embeddings/rotary_pos_embedding.py, _apply_scaling).
+BASE = 10_000
 LLAMA3 = {
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192,
+    "factor": ("rope_scaling_factor", 8.0),
+    "low_freq_factor": ("low_freq_factor", 1.0),
+    "high_freq_factor": ("high_freq_factor", 4.0),
+    "original_max_position_embeddings": ("old_context_len", 8192),
 }
 # LlamaConfig's keys, and what `Architecture` calls them.
 NAMES = {
@@ -156,17 +158,17 @@ def _base(facts: Facts) -> Decision:
 def _scaling(facts: Facts) -> Decision:
     """Of rotary positions, in the words of transformers' rope_parameters."""
     scaled = facts.said("use_rope_scaling") or facts.said("rope_scaling")
-    factor = facts.said("rope_scaling_factor")
-    factor = FACTOR if factor is None else factor
+    stated = {name: facts.said(argument) for name, (argument, _) in LLAMA3.items()}
+    waves = {name: LLAMA3[name][1] if one is None else one for name, one in stated.items()}
     shrunk = facts.said("rotary_seq_len_interpolation_factor") or 1
-    for name, value in (("factor", factor), ("interpolation", shrunk)):
+    for name, value in {**waves, "interpolation": shrunk}.items():
         if not is_number(value) or not 0 < value < 1e9:
             raise conflict(f"rope_scaling {name}", value, "a positive number", "Correct it")
     if scaled and shrunk != 1:
         both = "use_rope_scaling and rotary_seq_len_interpolation_factor"
         raise conflict("rope_scaling", both, "one of them, which transformers can say", "Stop")
     if scaled:
-        words = {"rope_type": "llama3", "factor": float(factor), **LLAMA3}
+        words = {"rope_type": "llama3", **waves, "factor": float(waves["factor"])}
         return Decision("rope_scaling", words, "use_rope_scaling: Llama 3.1's, by wave length")
     if shrunk != 1:
         words = {"rope_type": "linear", "factor": float(shrunk)}

@@ -105,7 +105,7 @@ _BESIDE = re.compile(
 )
 # Said and used where they matter, or decided by the tensors.
 _READ = re.compile(
-    r"account_for_embedding_in_pipeline_split|activation|activation_func|add_position_embedding"
+    r"account_for_embedding_in_pipeline_split|activation|add_position_embedding"
     r"|add_qkv_bias|apply_layernorm_1p|bias_gelu_fusion|cache_mla_latents"
     r"|distribute_saved_activations|embedding_scattered|glu_activation|group_query_attention"
     r"|layernorm_zero_centered_gamma|memory_efficient_layer_norm|min_scale|mrope_section|mscale"

@@ -1,5 +1,6 @@
-"""A configuration in YAML beside a model, such as NeMo's, as JSON data and nothing else."""
+"""A configuration in YAML beside a model, such as NeMo's: as JSON data, by Megatron's names."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,21 @@ from megaport.errors import MegaportError, encodable, shown_text
 # NeMo's have 20 kB; PyYAML reads 0.1 MB a second.
 _MOST_BYTES, _MOST_CHARACTERS = 1 << 17, 1 << 20
 _MOST_BITS = 256
+# Where NeMo 2.0 and Megatron-Bridge state the model: the file, and the key in it.
+_STATED = (
+    ("run_config.yaml", "model"),
+    ("context/model.yaml", "config"),
+    ("model.yaml", "config"),
+)
+# What NeMo and Megatron-Bridge call otherwise than Megatron's arguments.
+_RENAMED = {
+    "bias_activation_fusion": "bias_gelu_fusion",
+    "seq_len_interpolation_factor": "rotary_seq_len_interpolation_factor",
+    "rotary_percentage": "rotary_percent",
+    "scale_factor": "rope_scaling_factor",
+}
+# The values that are functions or dtypes, written as {_target_: name}, and change the mathematics.
+_NAMED = ("activation_func", "params_dtype")
 
 
 class BadConfigurationError(MegaportError):
@@ -22,6 +38,31 @@ _bad = partial(
     expected=f"a mapping in YAML of at most {_MOST_BYTES} bytes",
     remedy="Get the file again, or unpack the checkpoint and correct it.",
 )
+
+
+def stated_beside(facts: Mapping[str, Region]) -> tuple[str, dict[str, Any]] | None:
+    """The file of NeMo 2.0 or Megatron-Bridge that states the model, and its arguments; or None."""
+    for name, key in _STATED:
+        config = read_yaml(facts[name]).get(key) if name in facts else None
+        if isinstance(config, dict):
+            return name, megatron_args(config)
+    return None
+
+
+def megatron_args(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of NeMo or Megatron-Bridge by the names of Megatron's arguments."""
+    args = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    args |= {
+        name: config[name].get("_target_") for name in _NAMED if isinstance(config.get(name), dict)
+    }
+    # Only their classes of Llama 3.1 have the factor, and always scale by it.
+    args["use_rope_scaling"] = bool(args.get("rope_scaling") or args.get("scale_factor"))
+    args |= {ours: args.pop(theirs) for theirs, ours in _RENAMED.items() if theirs in args}
+    args["group_query_attention"] = args.get("num_query_groups") is not None
+    if "share_embeddings_and_output_weights" in args:
+        shared = args["share_embeddings_and_output_weights"]
+        args["untie_embeddings_and_output_weights"] = not shared
+    return args
 
 
 def read_yaml(region: Region) -> dict[str, Any]:

@@ -27,7 +27,9 @@ _CONTENT = re.compile(
 )
 _LONE = re.compile(r"(?!.*(optim|rng|scheduler|training_args))[^/]+\.(pt|pth|bin|ckpt)")
 # Files beside a model that say what it is.
-_FACTS = re.compile(r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams)\.yaml")
+_FACTS = re.compile(
+    r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams|run_config)\.yaml"
+)
 _NEMO = re.compile(r"model_config\.yaml|[^/]*(vocab\.json|merges\.txt)")
 
 

@@ -15,11 +15,12 @@ from megaport.checkpoint.chunks import (
     split_rows,
     unstack,
 )
+from megaport.checkpoint.configuration import stated_beside
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_training_state, resolver, weights_beside
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.stages import Parts, Shards, Stage, size_said
-from megaport.table import Table, layer_name
+from megaport.table import Decision, Table, layer_name
 from megaport.tensors import Tensor
 
 _STACK = "decoder.layers."
@@ -111,7 +112,7 @@ def parts_of_keys(
     """
     for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
         findings.report("extra", name, "nobody knows whose it is")
-    args = plain_args(common.get("args"))
+    args, decisions = _args(contents, common)
     tensor = size_said(args, "tensor_model_parallel_size")
     table = table_of(keys)
     cuts = tensor if _divides(args, tensor) else 1
@@ -131,7 +132,20 @@ def parts_of_keys(
         stated_iteration=common.get("iteration"),
         findings=findings,
         ignored=tuple(sorted({*ignored, *objects})),
+        decisions=decisions,
     )
+
+
+def _args(
+    contents: Contents, common: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, tuple[Decision, ...]]:
+    """The args among what is common, else those that a file beside the model states."""
+    args = plain_args(common.get("args"))
+    stated = stated_beside(contents.facts) if args is None else None
+    if stated is None:
+        return args, ()
+    name, args = stated
+    return args, (Decision("args", name, "the model's own files hold no args"),)
 
 
 def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.configuration import read_yaml
+from megaport.checkpoint.configuration import megatron_args, read_yaml
 from megaport.checkpoint.contents import Contents, flatten
 from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, weights_beside
@@ -24,12 +24,7 @@ _NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)"
 _CONFIGS = ("model_config.yaml", "hparams.yaml")
 _MOST_DEPTH = 8
 STACKS = ("encoder", "decoder")
-# What NeMo calls otherwise, or takes where nothing is said (megatron_gpt_config.yaml).
-_RENAMED = {
-    "bias_activation_fusion": "bias_gelu_fusion",
-    "seq_len_interpolation_factor": "rotary_seq_len_interpolation_factor",
-    "rotary_percentage": "rotary_percent",
-}
+# What NeMo takes where nothing is said (megatron_gpt_config.yaml).
 _DEFAULTS = {"bias_activation_fusion": True}
 
 
@@ -98,14 +93,8 @@ def _args(contents: Contents, state: Mapping[str, Any]) -> dict[str, Any]:
         config = config["cfg"]
     if not isinstance(config, dict) or not config:
         return {}
-    args = {str(k): v for k, v in {**_DEFAULTS, **config}.items() if not isinstance(v, dict)}
-    args |= {ours: args.pop(theirs) for theirs, ours in _RENAMED.items() if theirs in args}
+    args = megatron_args({**_DEFAULTS, **config})
     args["apply_layernorm_1p"] = args.get("normalization") == "layernorm1p"
-    args["group_query_attention"] = args.get("num_query_groups") is not None
-    if "share_embeddings_and_output_weights" in args:
-        args["untie_embeddings_and_output_weights"] = not args[
-            "share_embeddings_and_output_weights"
-        ]
     return args
 
 
