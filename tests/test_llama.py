@@ -171,6 +171,9 @@ def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
         ({"rotary_base": -1}, "rope_theta"),
         ({"use_rope_scaling": True, "rope_scaling_factor": 0}, "rope_scaling"),
         ({"window_size": (-5, 3)}, "sliding_window"),
+        ({"add_qkv_bias": True}, "add_qkv_bias"),
+        ({"qk_layernorm": True}, "qk_layernorm"),
+        ({"max_position_embeddings": 10**70}, "max_position_embeddings"),
     ],
     ids=str,
 )

@@ -80,6 +80,14 @@ def test_vocabulary_that_the_args_overstate_is_refused(tmp_path: Path) -> None:
     assert describe_architecture(checkpoint, {"vocab_size": 30}).vocab_size == 30
 
 
+def test_vocabulary_that_leaves_more_than_padding_is_refused(tmp_path: Path) -> None:
+    said = {"make_vocab_size_divisible_by": 2, "tensor_model_parallel_size": 1}
+    checkpoint = opened(tmp_path, layout="encoder", args={"vocab_size": 29, **said})
+    with pytest.raises(ArchitectureError, match=r"architecture\.vocab_size: found 29; .* padding"):
+        describe_architecture(checkpoint, {})
+    assert describe_architecture(checkpoint, {"vocab_size": 29}).vocab_size == 29
+
+
 def test_vocabulary_that_nobody_states_keeps_every_row(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, layout="encoder", args={"vocab_size": None})
     architecture = describe_architecture(checkpoint, {})

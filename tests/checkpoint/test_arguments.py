@@ -12,6 +12,7 @@ from megaport.llama import LLAMA
 from megaport.table import Table
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.oracles import LLAMAS, ORACLES, folders_of
 
 # Every name that sounds like mathematics among the arguments of NVIDIA/Megatron-LM from 2019 to
 # 2026 (arguments.py, TransformerConfig, ModelParallelConfig) and those in the oracles.
@@ -83,9 +84,33 @@ def test_no_argument_of_a_real_megatron_makes_inspect_cry_wolf(table: Table) -> 
     assert unknown_mathematics(table, said) == []
 
 
+@pytest.mark.oracle
+@pytest.mark.parametrize("table", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_no_argument_of_a_real_checkpoint_does(table: Table, tmp_path: Path) -> None:
+    folders = [*folders_of(ORACLES), *folders_of(LLAMAS)]
+    found = [open_checkpoint(path, version=2, spool=tmp_path).args or {} for path in folders]
+    names = {name for args in found for name in args} - {"spec"}
+    assert unknown_mathematics(table, dict.fromkeys(names, "something")) == []
+
+
 def test_the_names_sound_like_mathematics() -> None:
     """So that the list holds something: with a letter more nobody knows them."""
-    said = {"attention_x": 2, "softmax_of_a_fork": 2, "rope_y": 2, "residual_gain": 0.5}
+    said = {
+        "attention_x": 2,
+        "softmax_of_a_fork": 2,
+        "rope_y": 2,
+        "residual_gain": 0.5,
+        "attention_of_a_fork": True,
+        "attn_mask_type": "padding",
+        "head_dim": 3,
+        "layer_norm_epsilon": 1e-6,
+        "logit_cap": 30,
+        "num_kv_heads": 2,
+        "prefix_lm": True,
+        "share_layers": True,
+        "sliding_window": 128,
+        "use_bias": "no",
+    }
     (decision,) = unknown_mathematics(GPT2, said)
     assert decision.value == said
 

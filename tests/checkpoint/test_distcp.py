@@ -34,6 +34,7 @@ class Described:
     size: Any = (8, 16)
     chunks: list[Any] = field(default_factory=lambda: [((0, 0), (8, 16))])
     index: Any = HERE
+    dtype: Any = torch.float32
     place: Any = ("__0_0.distcp", 0, None)
 
     def write(self, folder: Path) -> Path:
@@ -41,7 +42,7 @@ class Described:
         torch.save(torch.ones(8, 16), folder / "__0_0.distcp")
         file, offset, length = self.place
         stored = _StorageInfo(file, offset, length or (folder / "__0_0.distcp").stat().st_size)
-        tensor = TensorStorageMetadata(TensorProperties(), self.size, self.chunks)
+        tensor = TensorStorageMetadata(TensorProperties(dtype=self.dtype), self.size, self.chunks)
         tensor.chunks = [ChunkStorageMetadata(*chunk) for chunk in self.chunks]
         metadata = Metadata({KEY: tensor}, None, {self.index: stored})
         (folder / ".metadata").write_bytes(pickle.dumps(metadata))
@@ -56,7 +57,8 @@ LIES: dict[str, tuple[Callable[[], Described], str]] = {
     "chunk of more axes": (lambda: Described(chunks=[((0, 0, 0), (1, 8, 16))]), KEY),
     "larger tensor": (lambda: Described(size=(9, 16)), KEY),
     "the same chunk twice": (lambda: Described(chunks=[((0, 0), (8, 16))] * 2), KEY),
-    "no place": (lambda: Described(index=MetadataIndex("other", torch.Size((0, 0)))), KEY),
+    "no place": (lambda: Described(index=MetadataIndex("other", torch.Size((0, 0)))), "other"),
+    "another dtype": (lambda: Described(dtype=torch.float16), KEY),
     "another file": (lambda: Described(place=("__9_9.distcp", 0, None)), "__9_9.distcp"),
     "a file outside": (lambda: Described(place=("../../etc/passwd", 0, None)), "etc/passwd"),
     "place without numbers": (lambda: Described(place=("__0_0.distcp", "0", None)), KEY),

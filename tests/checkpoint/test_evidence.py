@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def copied(path: Path, one: str, other: str) -> Path:
     return path
 
 
-def said(path: Path, tmp_path: Path) -> str:
+def refusal(path: Path, tmp_path: Path) -> str:
     with pytest.raises(CheckpointMismatchError) as error:
         open_checkpoint(path, spool=tmp_path)
     return str(error.value)
@@ -54,7 +55,7 @@ def test_swapped_stages_are_seen_by_what_they_hold(
 ) -> None:
     form = {"layout": layout, "pp": 2, "with_args": with_args}
     path = write_checkpoint(tmp_path / "c", FOUR, **form)
-    message = said(swapped(path, "mp_rank_00_000", "mp_rank_00_001"), tmp_path)
+    message = refusal(swapped(path, "mp_rank_00_000", "mp_rank_00_001"), tmp_path)
     assert "out of place: position_embeddings.weight" in message
     assert "out of place: final_layernorm.weight" in message
 
@@ -73,7 +74,7 @@ def test_swapped_chunks_of_virtual_stages_are_seen(ranks: tuple[str, ...], tmp_p
 def test_swapped_ranks_are_seen_by_their_args(layout: str, tmp_path: Path) -> None:
     edit = ranked({"mp_rank_00": 0, "mp_rank_01": 1})
     read_whole(tmp_path, Model(), layout=layout, tp=2, edit=edit, version=3)
-    message = said(swapped(tmp_path / "c", "mp_rank_00", "mp_rank_01"), tmp_path)
+    message = refusal(swapped(tmp_path / "c", "mp_rank_00", "mp_rank_01"), tmp_path)
     assert "another rank's file: mp_rank_00/model_optim_rng.pt (args.rank is 1" in message
 
 
@@ -92,14 +93,14 @@ def test_the_same_rank_in_every_file_says_nothing(tmp_path: Path) -> None:
 def test_one_rank_copied_over_another_is_seen_by_its_bits(with_args: bool, tmp_path: Path) -> None:
     form = {"layout": "encoder", "tp": 2, "with_args": with_args}
     path = write_checkpoint(tmp_path / "c", Model(), **form)
-    message = said(copied(path, "mp_rank_00", "mp_rank_01"), tmp_path)
+    message = refusal(copied(path, "mp_rank_00", "mp_rank_01"), tmp_path)
     where = "layers.0.attention.query_key_value.weight"
     assert f"the same twice: {where}, rank 1 (bit-equal to {where}, rank 0)" in message
 
 
 def test_one_stage_copied_over_another_is_seen_by_its_bits(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(layers=8), layout="encoder", pp=4)
-    message = said(copied(path, "mp_rank_00_001", "mp_rank_00_002"), tmp_path)
+    message = refusal(copied(path, "mp_rank_00_001", "mp_rank_00_002"), tmp_path)
     assert "the same twice: layers.4.attention.query_key_value.weight" in message
 
 
@@ -108,7 +109,7 @@ def test_one_layer_file_copied_over_another_is_seen(tmp_path: Path) -> None:
     here = path / "global_step7"
     first, second = (here / f"layer_{n:02d}-model_00-model_states.pt" for n in (3, 4))
     shutil.copy(first, second)
-    assert "the same twice: layers.1." in said(path, tmp_path)
+    assert "the same twice: layers.1." in refusal(path, tmp_path)
 
 
 def test_zeros_may_be_the_same_twice(tmp_path: Path) -> None:
@@ -135,6 +136,65 @@ def test_an_early_version_beside_later_args_is_refused(tmp_path: Path) -> None:
     form = {"layout": "transformer", "version": 1, "args": {"tensor_model_parallel_size": 1}}
     message = refused(tmp_path, Model(), **form)
     assert "checkpoint_version disagrees: 1.0 (args.tensor_model_parallel_size" in message
+
+
+@pytest.mark.parametrize(
+    ("version", "args"),
+    [(0, {"bias_gelu_fusion": True}), (3, {"model_parallel_size": 1})],
+    ids=["args of September 2020", "args of before"],
+)
+def test_a_version_that_code_of_the_args_time_did_not_write_is_refused(
+    version: int, args: dict[str, Any], tmp_path: Path
+) -> None:
+    def edit(_: str, state: dict[str, Any]) -> None:
+        state["args"] = Namespace(hidden_size=16, num_attention_heads=4, **args)
+
+    form = {"layout": "transformer", "version": version, "edit": edit}
+    message = refused(tmp_path, Model(), **form)
+    assert f"checkpoint_version disagrees: {float(version)} (args" in message
+
+
+def test_names_of_2021_below_the_old_name_of_the_stack_tell_the_order_of_rows(
+    tmp_path: Path,
+) -> None:
+    def edit(name: str, state: dict[str, Any]) -> None:
+        stacks = state["model"]["language_model"]
+        stacks["transformer"] = stacks.pop("encoder")
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", edit=edit, with_args=False)
+    assert open_checkpoint(path, spool=tmp_path).qkv_order == "np,3,hn"
+
+
+@pytest.mark.parametrize("value", ["none", 2, {"type": "linear"}, []])
+def test_a_flag_that_is_neither_yes_nor_no_is_refused(value: Any, tmp_path: Path) -> None:
+    message = refused(tmp_path, Model(), layout="encoder", args={"apply_layernorm_1p": value})
+    assert "args disagree: apply_layernorm_1p" in message
+
+
+def test_a_lost_file_of_args_is_seen_by_the_file_that_says_it_was_saved(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist")
+    said = {"sharded_backend": "torch_dist", "common_backend": "torch"}
+    next(path.rglob("metadata.json")).write_text(json.dumps(said))
+    open_checkpoint(path, spool=tmp_path)
+    next(path.rglob("common.pt")).unlink()
+    assert "missing: common.pt" in refusal(path, tmp_path)
+
+
+def test_an_own_head_that_was_lost_is_missed(tmp_path: Path) -> None:
+    lost = {"tie_word_embeddings": False, "untie_embeddings_and_output_weights": None}
+    message = refused(tmp_path, Model(), layout="core", args=lost)
+    assert "missing: output_layer.weight" in message
+
+
+@pytest.mark.parametrize("name", ["mlp.linear_fc1.weight", "input_layernorm.weight"])
+def test_weights_that_are_one_number_all_over_are_said(name: str, tmp_path: Path) -> None:
+    def edit(_: str, state: dict[str, Any]) -> None:
+        key = f"decoder.layers.1.{name}"
+        state["model"][key] = torch.zeros_like(state["model"][key])
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="core", edit=edit)
+    first = open_checkpoint(path, spool=tmp_path).decisions[0]
+    assert first.subject == "constant weights" and list(first.value.values()) == ["0.0 all over"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +231,7 @@ def test_all_of_it_is_in_one_error(tmp_path: Path) -> None:
     swapped(path, "mp_rank_00_000", "mp_rank_00_001")
     (path / "iter_0000007").rename(path / "iter_0000008")
     (path / "latest_checkpointed_iteration.txt").write_text("8")
-    message = said(path, tmp_path)
+    message = refusal(path, tmp_path)
     assert "folder disagrees: iter_0000008 (iteration 7 inside)" in message
     assert "out of place: position_embeddings.weight" in message
     assert "args disagree: norm_epsilon (1e-06, layernorm_epsilon 1e-05)" in message
@@ -196,7 +256,7 @@ def test_two_bytes_are_what_params_dtype_says(
     if fits:
         open_checkpoint(path, spool=tmp_path)
     else:
-        assert "args disagree: params_dtype" in said(path, tmp_path)
+        assert "args disagree: params_dtype" in refusal(path, tmp_path)
 
 
 def test_a_head_that_cannot_be_read_is_no_tied_model(tmp_path: Path) -> None:

@@ -70,6 +70,19 @@ def test_a_number_in_the_place_of_a_tensor_is_named(tmp_path: Path) -> None:
     assert "missing" not in message
 
 
+@pytest.mark.parametrize("name", ["word", "position"])
+@pytest.mark.parametrize("how", ["a number", "no rows"])
+def test_an_embedding_without_rows_is_named(name: str, how: str, tmp_path: Path) -> None:
+    def shrink(_: str, state: dict[str, Any]) -> None:
+        key = f"embedding.{name}_embeddings.weight"
+        whole = state["model"][key]
+        state["model"][key] = whole[0, 0].clone() if how == "a number" else whole[:0]
+
+    sizes = {"padded_vocab_size": None, "max_position_embeddings": None}
+    message = refused(tmp_path, Model(), layout="core", edit=shrink, args=sizes)
+    assert f"wrong shape: {name}_embeddings.weight" in message
+
+
 @pytest.mark.parametrize("layout", UNSTACKED)
 def test_wrong_dtype_is_named(layout: str, tmp_path: Path) -> None:
     odd = Model(layers=3).tensors[NAME].to(torch.int32)

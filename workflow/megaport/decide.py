@@ -13,6 +13,7 @@ from megaport.table import Architecture, Decision
 
 PREFIX = "architecture"
 USUAL_HEAD = 64  # of every GPT-2 that OpenAI and NVIDIA published
+ZERO_CENTRED = ("apply_layernorm_1p", "layernorm_zero_centered_gamma")
 # The default of Megatron's argument since 2019.
 EPSILON = 1e-5
 
@@ -157,9 +158,12 @@ def number(
 
 
 def vocabulary(facts: Facts) -> Decision:
-    """The rows to keep of the word embedding; all of them where nobody says."""
+    """The rows to keep of the word embedding; all of them where nobody says.
+
+    `ArchitectureError` for args that drop more rows than Megatron adds by padding.
+    """
     key, rows = "vocab_size", facts.sizes["V"]
-    return number(
+    found = number(
         facts,
         key,
         key,
@@ -169,6 +173,13 @@ def vocabulary(facts: Facts) -> Decision:
         between=(0, rows + 1),
         expected=f"1 to {rows}, the rows of the embedding",
     )
+    ranks = facts.said("tensor_model_parallel_size") or facts.said("model_parallel_size")
+    multiple = facts.said("make_vocab_size_divisible_by")
+    most = multiple * ranks if is_number(multiple) and is_number(ranks) else rows
+    if key not in facts.given and rows - found.value > most:
+        expected = f"at most {most} of {rows} rows as padding, as args say"
+        raise conflict(key, found.value, expected, "Set the right number")
+    return found
 
 
 def epsilon(facts: Facts, key: str) -> Decision:
@@ -187,7 +198,7 @@ def epsilon(facts: Facts, key: str) -> Decision:
 
 def zero_centred(facts: Facts) -> Decision:
     """Whether 1 is to be added to every norm's weight."""
-    for argument in ("apply_layernorm_1p", "layernorm_zero_centered_gamma"):
+    for argument in ZERO_CENTRED:
         if facts.said(argument):
             return Decision("layernorm_1p", True, f"{argument}: weights are stored minus 1")
     return Decision("layernorm_1p", False, "no apply_layernorm_1p in the args")

@@ -1,6 +1,5 @@
 """The class and the numbers of a Llama, each decided from its args, configuration and tensors."""
 
-import math
 from typing import Any
 
 from megaport.decide import (
@@ -19,6 +18,7 @@ from megaport.table import Architecture, Decision
 # Names of modules that decide something.
 QKV, PROJ = "self_attention.linear_qkv", "self_attention.linear_proj"
 QUERY_NORM, FC2 = "self_attention.q_layernorm", "mlp.linear_fc2"
+MOST_POSITIONS = 1 << 31
 # Megatron's defaults of rotary_base and of use_rope_scaling's numbers, by the arguments that change
 # them: Megatron has the first alone, NeMo and Megatron-Bridge all
 # (megatron/core/models/common/embeddings/rotary_pos_embedding.py, _apply_scaling).
@@ -112,6 +112,10 @@ def _class(facts: Facts, *, windowed: bool) -> Decision:
     """Which of the classes can express the tensors and args, and which is taken."""
     able: tuple[str, ...]
     bias, norm = f"{QKV}.bias" in facts.leaves, f"{QUERY_NORM}.weight" in facts.leaves
+    for argument, there in (("add_qkv_bias", bias), ("qk_layernorm", norm)):
+        if facts.said(argument) and not there:
+            expected = "their tensors in every layer"
+            raise conflict("model_type", f"args.{argument}", expected, "Get the whole checkpoint")
     if bias and norm:
         raise conflict("model_type", "biases and norms of queries and keys", "one of them", "Stop")
     if norm:
@@ -138,8 +142,8 @@ def _positions(facts: Facts) -> Decision:
         default=2048,
         why="LlamaConfig's default; positions are rotary",
         kind=int,
-        between=(0, math.inf),
-        expected="a whole number of positions",
+        between=(0, MOST_POSITIONS),
+        expected=f"a whole number of positions below {MOST_POSITIONS:,}",
     )
 
 

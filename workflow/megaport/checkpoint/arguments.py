@@ -51,6 +51,8 @@ _ASKS: dict[str, tuple[tuple[Any, ...], str]] = {
     "activation_func_clamp_value": ((), "a clamped activation"),
     "glu_linear_offset": ((0,), "an offset in the gated MLP"),
     "squared_relu": ((False,), "the squared ReLU"),
+    "causal": ((True,), "attention to later tokens"),
+    "is_causal": ((True,), "attention to later tokens"),
     "gpt_j_residual": ((False,), SIDE),
     "use_parallel_residual": ((False,), SIDE),
     "parallel_attention": ((False,), SIDE),
@@ -86,18 +88,24 @@ _ASKS: dict[str, tuple[tuple[Any, ...], str]] = {
 _SOUNDS = re.compile(
     r"att(e)?n(tion)?|softmax|norm|activation|gelu|glu|relu|silu|swish|position|rope|rotary|alibi"
     r"|scal(e|ing)|residual|expert|multipl|softcap|logit|sink|quer|qkv|(^|_)qk_|embed|block_type"
-    r"|(^|_)spec$|temperature|window|sparse|mixer|latent|clamp"
+    r"|(^|_)spec$|temperature|window|sparse|mixer|latent|clamp|causal|bidirection|prefix|xpos"
+    r"|(^|_)(act|bias|kv|ln|loop|mla|ntk|pos|ssm|tied?)(_|$)|(^|_)(cap|eps)$|heads?(_|$)"
+    r"|nonlin|gate|gating|lora|adapter|(^|_)skip_|shar(e|ed|ing)(_|$)|soft_?prompt|prompt_tun|layer_order"
+    r"|hyena|conv|retention|dilat|rezero|_block$|bitnet|early_exit|recurrent|mamba|rwkv|theta"
+    r"|logn|interleav|(mlp|ffn|layer|pe)_type|mixture"
 )
 _BESIDE = re.compile(
     r"dropout|fusion|fused|gtp_|gigaflos|recompute|checkpoint|ckpt|offload|overlap|gather"
     r"|scatter|init|loss|warmup"
-    r"|(^|_)log(_|s)?|inference|^rl_|grpo|^export|fsdp|fp(4|8|16|32)|bf16|dtype|tokenizer|tiktoken"
+    r"|(^|_)logs?(_|$)|inference|^rl_|grpo|^export|fsdp|fp(4|8|16|32)|bf16|dtype|tokenizer|tiktoken"
     r"|muon|^moe_|^mup_|^mtp_|^mhc_|^mla_|^dsa_|^bert|^retro|^retriever|^dino|^ict|biencoder|vision"
     r"|^img|^num_layers|parallel_(size|split|layout|comm)|(data|tensor|sequence|context"
     r"|expert)_parallel"
-    r"|_parallel$|backend|kernel|cuda|_memory|_mem_|freeze|lr_mult|wd_to|clip|reset_|mask|rerun"
+    r"|_parallel$|backend|kernel|cuda|_memory|_mem_|freeze|lr_mult|wd_to|clip|reset_|masked|rerun"
+    r"|create_attention_mask|adam_|^fim_|skip_train|param_sharing|(^|_)(q|kv)_lora_rank|^mamba_"
+    r"|^linear_num_(key|value)_heads"
     r"|(^|_)(max|original_max|yarn_original_max)_position_embeddings|position_embedding_frequency"
-    r"|epsilon|persist|path|dir$|te_activation|transformer_engine|^use_flash|flash_attention|eod"
+    r"|persist|path|dir$|te_activation|transformer_engine|^use_flash|flash_attention|eod"
     r"|apply_query_key_layer_scaling|query_key_layer_scaling|relative_attention|kitchen|deepspeed"
     r"|deepscale|curriculum|relu_cost|^logits_|blend|generat|zero_stage|partition|contigious|grad_"
     r"|_grad|quant|codecarbon|nccl|tp_comm|ffn_hidden|_head_dim$|topk|grouped_gemm|hierarchical"
@@ -108,7 +116,8 @@ _READ = re.compile(
     r"account_for_embedding_in_pipeline_split|activation|add_position_embedding"
     r"|add_qkv_bias|apply_layernorm_1p|bias_gelu_fusion|cache_mla_latents"
     r"|distribute_saved_activations|embedding_scattered|glu_activation|group_query_attention"
-    r"|layernorm_zero_centered_gamma|memory_efficient_layer_norm|min_scale|mrope_section|mscale"
+    r"|kv_channels"
+    r"|layernorm_zero_centered_gamma|(layer)?norm_epsilon|memory_efficient_layer_norm|min_scale|mrope_section|mscale"
     r"|mscale_all_dim|multiple_validation_sets|no_position_embedding|norm_factor|normalization"
     r"|num_attention_heads|num_query_groups|onnx_safe|openai_gelu|output_bert_embeddings"
     r"|position_embedding_type|pretrain_causal_attention|qk_layernorm|query_in_block_prob"
@@ -160,6 +169,19 @@ def _completed(args: Args) -> dict[str, Any]:
     return whole
 
 
+# What is read as yes or no.
+FLAGS = (
+    "apply_layernorm_1p",
+    "bias_gelu_fusion",
+    "group_query_attention",
+    "layernorm_zero_centered_gamma",
+    "openai_gelu",
+    "rope_scaling",
+    "untie_embeddings_and_output_weights",
+    "use_rope_scaling",
+    "use_te_activation_func",
+)
+
 # What every rank of one save states alike, beside the arguments of mathematics.
 _SHARED = re.compile(
     r"num_layers|hidden_size|ffn_hidden_size|num_attention_heads|kv_channels|(padded_)?vocab_size"
@@ -186,7 +208,9 @@ def unknown_mathematics(table: Table, args: Args) -> list[Decision]:
     found = {
         name: value
         for name, value in sorted(args.items())
-        if _sounds(name) and not _is_known(table, name) and value not in _OFF
+        if _sounds(name)
+        and not _is_known(table, name)
+        and not any(_same(value, off, {}) for off in _OFF)
     }
     reason = "ATTENTION: their names sound like mathematics, and no Megatron known here has them"
     said = Decision("unknown arguments", found, f"{reason}: taken as changing nothing")

@@ -31,6 +31,17 @@ def same_bits(first: Tensor, second: Tensor) -> bool:
     )
 
 
+def is_constant(tensor: Tensor) -> bool:
+    """Whether all bits of every element are the first one's; ends at the first that differs."""
+    array, word = np.atleast_1d(tensor.array), np.dtype(f"u{STORAGE[tensor.dtype].itemsize}")
+    rows = max(1, _BLOCK_BYTES * len(array) // max(1, tensor.nbytes))
+    first = np.ascontiguousarray(array[:1]).view(word).reshape(-1)[:1]
+    return all(
+        bool((np.ascontiguousarray(array[at : at + rows]).view(word) == first).all())
+        for at in range(0, len(array), rows)
+    )
+
+
 def alike(first: Shards, second: Shards) -> bool:
     """Whether two tensors are the same bits, shard by shard."""
     return len(first) == len(second) and all(map(same_bits, first, second))
@@ -56,6 +67,8 @@ def settle_head(
 ) -> Decision:
     """Tied or untied; copies of the word embedding are checked, dropped and noted in `ignored`."""
     untie = (args or {}).get("untie_embeddings_and_output_weights")
+    if untie is None and (args or {}).get("tie_word_embeddings") is False:
+        untie = True
     word, head = tensors.get(WORD, ()), tensors.get(HEAD, ())
     own = bool(untie or (untie is None and head and not alike(word, head)))
     for name in (HEAD_COPY,) if own else (HEAD_COPY, HEAD):

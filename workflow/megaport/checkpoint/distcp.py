@@ -8,9 +8,9 @@ from typing import Any
 from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.pickle import read_pickle
-from megaport.checkpoint.records import Record, Unreadable
+from megaport.checkpoint.records import Name, Record, Unreadable
 from megaport.checkpoint.regions import Region
-from megaport.checkpoint.storages import MOST_DIMENSIONS, shape_of
+from megaport.checkpoint.storages import DTYPES, MOST_DIMENSIONS, shape_of
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, shown_text
 from megaport.tensors import Tensor
@@ -40,6 +40,7 @@ class Index:
     chunks: Mapping[str, tuple[tuple[Place, Place], ...]]  # (offsets, sizes)
     objects: tuple[str, ...]
     stored: Places
+    dtypes: Mapping[str, str | None]  # as described, where that is a dtype known here
 
     def load(self, key: str) -> Whole:
         """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
@@ -59,6 +60,8 @@ class Index:
         # A stacked layer may be stored without its leading axis of 1.
         if not isinstance(tensor, Tensor) or _significant(tensor.shape) != _significant(sizes):
             raise _bad(f"{key} at {list(offsets)}", _kind(tensor), f"a tensor {list(sizes)}")
+        if self.dtypes[key] not in (None, tensor.dtype):
+            raise _bad(f"{key} at {list(offsets)}", tensor.dtype, f"{self.dtypes[key]}")
         return Tensor(tensor.dtype, tensor.array.reshape(sizes))
 
     def _region(self, key: str, offsets: Place | None) -> Region:
@@ -95,14 +98,33 @@ def read_index(contents: Contents, name: str) -> Index:
         for key, value in described.items()
         if isinstance(value, Record) and value.name.endswith(_TENSOR)
     }
-    return Index(
+    index = Index(
         folder=name[: -len(".metadata")],
         contents=contents,
         shapes={key: _place(value.get("size"), key) for key, value in tensors.items()},
         chunks={key: _chunks(value, key) for key, value in tensors.items()},
         objects=tuple(str(key) for key in described if str(key) not in tensors),
         stored=_stored(stored, name),
+        dtypes={key: _dtype(value.get("properties")) for key, value in tensors.items()},
     )
+    _refuse_undescribed(index, name)
+    return index
+
+
+def _dtype(properties: Any) -> str | None:
+    """What TensorProperties, a tuple since torch 2.0, say first; None for what is unknown here."""
+    state = properties.state if isinstance(properties, Record) else None
+    said = state[0] if isinstance(state, tuple) and state else None
+    return DTYPES.get(said.name) if isinstance(said, Name) else None
+
+
+def _refuse_undescribed(index: Index, name: str) -> None:
+    """Everything that is stored is a chunk of a tensor or an object: nothing of it is dropped."""
+    described = {(key, at) for key, chunks in index.chunks.items() for at, _ in chunks}
+    others = index.stored.keys() - described - {(key, None) for key in index.objects}
+    for key, at in sorted(others, key=str)[:1]:
+        seen = f"{len(others)} stored parts, such as {shown_text(key)} at {list(at or ())}"
+        raise _bad(name, f"{seen}, that no tensor has", "a description of all that is stored")
 
 
 def _chunks(tensor: Mapping[str, Any], key: str) -> tuple[tuple[Place, Place], ...]:

@@ -7,14 +7,17 @@ which one is not, and reports it. What no file can tell stands in docs/formats.m
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from megaport.checkpoint.arguments import mathematical
+from megaport.checkpoint.arguments import FLAGS, mathematical
 from megaport.checkpoint.contents import plain_args
-from megaport.checkpoint.copies import same_bits
+from megaport.checkpoint.copies import is_constant, same_bits
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import TORCH_DCP
 from megaport.checkpoint.stages import Parts, Shards
-from megaport.table import HEAD_COPY, WORD, Table, split_layer
-from megaport.tensors import TORCH_NAME, Tensor
+from megaport.checkpoint.version import LATE_ARGS
+from megaport.decide import ZERO_CENTRED
+from megaport.errors import shown_text
+from megaport.table import HEAD_COPY, WORD, Decision, Table, split_layer
+from megaport.tensors import TORCH_NAME, Tensor, widen
 
 Place = tuple[int, int]  # (tensor rank, pipeline rank)
 _DTYPES = {f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()}
@@ -94,7 +97,7 @@ def check_stages(parts: Parts) -> None:
 def check_copies(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
     """Report matrices that two ranks or two layers hold alike: one's file was copied over.
 
-    Numbers that were trained never are; a row of one number all over, as zeros are, says nothing.
+    Numbers that were trained never are; one number all over, as zeros are, says nothing.
     """
     seen: dict[tuple[str, bytes], tuple[str, Tensor]] = {}
     for name, shards in tensors.items():
@@ -105,24 +108,37 @@ def check_copies(table: Table, tensors: Mapping[str, Shards], findings: Findings
             where = f"{name}, rank {number // row.parts}" if len(shards) > row.parts else name
             probe = shard.array[0].tobytes() if len(shard.shape) == 2 and len(shard.array) else b""
             first, held = seen.setdefault((place[1] if place else name, probe), (where, shard))
-            if held is not shard and not _is_constant(probe, shard) and same_bits(held, shard):
+            if held is not shard and same_bits(held, shard) and not is_constant(shard):
                 findings.report("the same twice", where, f"bit-equal to {first}")
 
 
-def _is_constant(row: bytes, of: Tensor) -> bool:
-    return row == row[: of.array.itemsize] * (len(row) // of.array.itemsize)
+def constant_weights(
+    table: Table, tensors: Mapping[str, Shards], args: Mapping[str, Any] | None
+) -> list[Decision]:
+    """Matrices that are one number all over, and norms of zeros: never trained, or lost."""
+    centred = any((args or {}).get(name) for name in ZERO_CENTRED)
+    found: dict[str, str] = {}
+    for name, shards in tensors.items():
+        row = table.row(name)
+        for shard in shards:
+            first = shard.array.reshape(-1)[:1]
+            lost = len(row.megatron_shape) > 1 or (
+                row.is_norm_scale and not centred and not first.any()
+            )
+            if lost and is_constant(shard):
+                found[name] = f"{widen(Tensor(shard.dtype, first))[0]} all over"
+    reason = "ATTENTION: every number of them is the same: never trained, or lost on the way"
+    return [Decision("constant weights", found, f"{reason}: taken as they are")] if found else []
 
 
 def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden: bool) -> None:
     """Report what args and names say of the tensors that is not so."""
     args, findings = parts.args or {}, parts.findings
-    version = parts.stated_version
-    later = [f"args.{name}" for name in _AFTER_VERSION_1 if name in args]
-    if parts.layout.since_2021:
-        later.append("names from 2021 on")
-    if later and not overridden and version in (0, 1):
-        seen = f"{later[-1]} came with rows [heads, 3, head size]: version 2 or 3"
-        findings.report("checkpoint_version disagrees", str(version), seen)
+    if not overridden and (seen := _unlike_version(parts, args)):
+        findings.report("checkpoint_version disagrees", shown_text(parts.stated_version), seen)
+    for name in FLAGS:
+        if args.get(name) not in (None, False, True):
+            findings.report("args disagree", name, f"{shown_text(args[name])}: neither yes nor no")
     norm, layernorm = args.get("norm_epsilon"), args.get("layernorm_epsilon")
     if norm != layernorm and None not in (norm, layernorm):
         findings.report("args disagree", "norm_epsilon", f"{norm}, layernorm_epsilon {layernorm}")
@@ -131,6 +147,22 @@ def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden:
     if parts.virtual_pipeline != virtual and type(virtual) is int:
         seen = f"{virtual}, but files hold {parts.virtual_pipeline}"
         findings.report("args disagree", "virtual_pipeline_model_parallel_size", seen)
+
+
+def _unlike_version(parts: Parts, args: Mapping[str, Any]) -> str | None:
+    """Why code that wrote such names and args wrote another version than the one that is stated."""
+    version = parts.stated_version
+    later = [f"args.{name}" for name in _AFTER_VERSION_1 if name in args]
+    if parts.layout.since_2021:
+        later.append("names from 2021 on")
+    if later and version in (0, 1):
+        return f"{later[-1]} came with rows [heads, 3, head size]: version 2 or 3"
+    late = [f"args.{name}" for name in LATE_ARGS if name in args]
+    if late and version == 0:
+        return f"{late[0]} came after rows [3, heads, head size] had gone"
+    if version and not late and "model_parallel_size" in args and not parts.layout.since_2021:
+        return f"args without {LATE_ARGS[0]} are of before 2020-09-11, which wrote no version"
+    return None
 
 
 def _check_dtype(parts: Parts, stated: Any, tensors: Mapping[str, Shards]) -> None:

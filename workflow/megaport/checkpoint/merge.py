@@ -7,7 +7,12 @@ from typing import Any
 
 from megaport.checkpoint.arguments import unknown_mathematics
 from megaport.checkpoint.copies import alike, collapse_copies, settle_head
-from megaport.checkpoint.evidence import check_copies, check_stages, check_statements
+from megaport.checkpoint.evidence import (
+    check_copies,
+    check_stages,
+    check_statements,
+    constant_weights,
+)
 from megaport.checkpoint.features import refuse_features
 from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.model import Checkpoint, joined_shape
@@ -66,7 +71,13 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
         layers=layers,
         tensors={row.megatron: tensors[row.megatron] for row in rows},
         ignored=(*parts.ignored, *ignored, *copies),
-        decisions=(*unknown_mathematics(table, said), *parts.decisions, order, tied),
+        decisions=(
+            *unknown_mathematics(table, said),
+            *constant_weights(table, tensors, parts.args),
+            *parts.decisions,
+            order,
+            tied,
+        ),
     )
 
 
@@ -134,7 +145,7 @@ def _check_shapes(
         except KeyError:
             expected = ()
         for rank, shard in enumerate(shards):
-            if shard.shape != expected:
+            if shard.shape != expected or not expected or 0 in expected:
                 where = f" on rank {rank}" if len(shards) > 1 else ""
                 seen = f"{list(shard.shape)}{where}, expected {list(expected)}"
                 findings.report("wrong shape", name, seen)

@@ -1,11 +1,11 @@
 """The one way in: a path, and out comes a checked Checkpoint."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from megaport.checkpoint.configuration import read_json
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.evidence import check_iteration
 from megaport.checkpoint.files import open_files
@@ -17,7 +17,7 @@ from megaport.errors import shown_text
 from megaport.table import Decision
 from megaport.tensors import total_bytes
 
-_MOST_NAMED, _MOST_JSON = 20, 1 << 20
+_MOST_NAMED = 20
 
 
 def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) -> Checkpoint:
@@ -61,13 +61,8 @@ def _beside(contents: Contents) -> dict[str, Any]:
     """What DeepSpeed's configuration says of the mathematics: sparse attention, or nothing."""
     said: dict[str, Any] = {}
     for name, region in contents.facts.items():
-        if name.endswith("_config.json"):
-            try:
-                content = json.loads(bytes(region.view[:_MOST_JSON]))
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(content, dict) and content.get("sparse_attention"):
-                said["sparse_attention"] = f"in {name}"
+        if name.endswith("_config.json") and read_json(region).get("sparse_attention"):
+            said["sparse_attention"] = f"in {name}"
     return said
 
 

@@ -18,14 +18,15 @@ OPEN = {
     "num_attention_heads": ("num_attention_heads", "--num-attention-heads"),
     "qkv_order": ("version", "--version"),
 }
-DOUBTFUL = "unknown arguments"  # the decision that people are to look at first
+# The decisions that people are to look at first.
+DOUBTFUL = ("unknown arguments", "constant weights")
 
 Inspection = Mapping[str, Any]
 
 
 def screen(found: Inspection, *, tensors: bool = False) -> str:
     """What the checkpoint is and every decision made; first, what is in doubt or nobody states."""
-    doubtful = [d for d in found["decisions"] if d["subject"] == DOUBTFUL]
+    doubtful = [d for d in found["decisions"] if d["subject"] in DOUBTFUL]
     decided = [d for d in found["decisions"] if not _is_open(d) and d not in doubtful]
     sections = (
         ("Doubtful", [line for decision in doubtful for line in _doubts(decision)]),

@@ -17,7 +17,7 @@ from megaport.tensors import STORAGE, Tensor
 MOST_DIMENSIONS = 8  # Megatron's have at most 4
 MOST_ELEMENTS = 1 << 58
 # torch.<dtype>, its storage class and safetensors' name of it; torch.storage of torch 2.x has them.
-_DTYPES = {
+DTYPES = {
     "torch.float64": "F64",
     "torch.double": "F64",
     "torch.float32": "F32",
@@ -161,10 +161,10 @@ def rebuild_tensor_v3(where: str, args: tuple[Any, ...]) -> Tensor | Unreadable:
     """
     if len(args) < 7 or not isinstance(args[0], Storage) or not isinstance(args[6], Name):
         raise _bad_view(where, "a tensor that is not made from a storage and a dtype")
-    if args[6].name not in _DTYPES:
+    if args[6].name not in DTYPES:
         _, shape, _ = _geometry(where, args[1:4])
         return Unreadable(args[6].name, reason=f"values of {args[6].name}", shape=shape)
-    return _view(where, args[0], _DTYPES[args[6].name], args[1:4], args[7:8])
+    return _view(where, args[0], DTYPES[args[6].name], args[1:4], args[7:8])
 
 
 def _view(

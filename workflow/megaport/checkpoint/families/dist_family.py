@@ -15,7 +15,7 @@ from megaport.checkpoint.chunks import (
     split_rows,
     unstack,
 )
-from megaport.checkpoint.configuration import stated_beside
+from megaport.checkpoint.configuration import read_json, stated_beside
 from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
 from megaport.checkpoint.families.names import is_training_state, resolver, weights_beside
 from megaport.checkpoint.findings import Findings
@@ -112,6 +112,8 @@ def parts_of_keys(
     """
     for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
         findings.report("extra", name, "nobody knows whose it is")
+    if "common_backend" in _metadata(contents) and not one_named(contents, "common.pt"):
+        findings.report("missing", "common.pt", "metadata.json says that it was saved")
     args, decisions = _args(contents, common)
     tensor = size_said(args, "tensor_model_parallel_size")
     table = table_of(keys)
@@ -146,6 +148,12 @@ def _args(
         return args, ()
     name, args = stated
     return args, (Decision("args", name, "the model's own files hold no args"),)
+
+
+def _metadata(contents: Contents) -> Mapping[str, Any]:
+    """What metadata.json says of the save; {} where it is not there or not read."""
+    name = one_named(contents, "metadata.json")
+    return read_json(contents.files[name]) if name else {}
 
 
 def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:

@@ -48,7 +48,8 @@ def read_legacy(contents: Contents, findings: Findings) -> Parts:
     """The tensors of legacy rank files, stage by stage."""
     state = first_state(contents)
     names = _names(state)
-    layout = Layout(since_2021=_stack(names) == "encoder")
+    since = any(part in name for name in names for part in ("encoder.", ".self_attention."))
+    layout = Layout(since_2021=since)
     era = _era(names, state.get("checkpoint_version"))
     return _parts(contents, findings, LEGACY_RANKS, era, layout, _LEGACY)
 
