@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tokenizers import ByteLevelBPETokenizer
 
+from megaport.parity.heads import likeliest_heads
 from megaport.parity.inputs import windows
-from megaport.parity.reading import check_reading, likeliest_heads, permutations
+from megaport.parity.reading import check_reading, permutations
 from megaport.parity.reference import Reference
 from megaport.tensors import Array, Tensor
 from support.bundled import read_bundled

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,30 +26,44 @@ SPREAD = 2.0
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the checks look at, made once: both models in float32, their inputs, the limit, the
-    comparison of every window of each input, and the converted model's greedy continuation."""
+    """Both models in float32 and their inputs; what several checks look at is made once, and is the
+    costly part of parity."""
 
     reference: Reference
     converted: Converted
     inputs: Inputs
-    limit: Limit
-    comparisons: dict[str, list[Comparison]]
-    continuation: Continuation
+
+    @cached_property
+    def limit(self) -> Limit:
+        """How far logits may be apart."""
+        return rounding_limit(self.reference, self.inputs.short)
+
+    @cached_property
+    def comparisons(self) -> dict[str, list[Comparison]]:
+        """The logits of every window of each input."""
+        return {
+            name: compare_model(self.reference, ids, self.converted.logits, self.limit.value)
+            for name, ids in self.inputs.sequences.items()
+        }
+
+    @cached_property
+    def continuation(self) -> Continuation:
+        """What the converted model goes on with greedily."""
+        prompt = self.inputs.prompt
+        room = self.reference.architecture.n_positions - prompt.shape[1]
+        return self.converted.greedy(prompt, min(NEW_TOKENS, room))
+
+    @property
+    def positions(self) -> dict[str, Array]:
+        """Of each input the largest difference of logits at each position [S], as a share of the
+        limit."""
+        return {
+            name: np.max([window.difference for window in seen], axis=0) / self.limit.value
+            for name, seen in self.comparisons.items()
+        }
 
 
 Check = Callable[[Evidence], Verdict]
-
-
-def gather(reference: Reference, converted: Converted, inputs: Inputs) -> Evidence:
-    """Run both sides over all inputs; the costly part of parity."""
-    limit = rounding_limit(reference, inputs.short)
-    comparisons = {
-        name: compare_model(reference, ids, converted.logits, limit.value)
-        for name, ids in inputs.sequences.items()
-    }
-    room = reference.architecture.n_positions - inputs.prompt.shape[1]
-    continuation = converted.greedy(inputs.prompt, min(NEW_TOKENS, room))
-    return Evidence(reference, converted, inputs, limit, comparisons, continuation)
 
 
 def check_logits(evidence: Evidence) -> Verdict:

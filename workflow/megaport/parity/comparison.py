@@ -1,10 +1,12 @@
-"""Two sets of logits against each other, and how far apart rounding alone may put them."""
+"""Logits and the outputs of blocks, both models', and how far apart rounding alone may put them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from megaport.parity.converted import Trace
 from megaport.parity.reference import Reference, watched
 from megaport.tensors import Array
 
@@ -14,6 +16,9 @@ FLOOR = 5e-5
 # Two float32 implementations order their sums differently; each is about as far from the exact
 # value as the reference is from itself in float64. Eight times leaves room for the tail.
 FACTOR = 8.0
+# At the least, what rounding to float32 (2**-24) leaves of a block's output after sums of a few
+# terms, as a share of the largest number in it.
+BLOCK_FLOOR = 1e-6
 # Rows of logits widened to float64 at once.
 ROWS = 64
 
@@ -47,6 +52,19 @@ class Comparison:
     nll: Array
 
 
+@dataclass(frozen=True)
+class BlockDifference:
+    """The largest difference of one block's output, and the largest that rounding explains."""
+
+    name: str
+    difference: float
+    limit: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.difference <= self.limit
+
+
 def rounding_limit(reference: Reference, ids: Array) -> Limit:
     """The limit for this checkpoint, from the reference in both precisions on `ids` [1, S]."""
     single, double = (reference.at(p).logits(ids) for p in ("float32", "float64"))
@@ -71,6 +89,35 @@ def compare_logits(reference: Array, converted: Array, ids: Array, limit: float)
     parts = [_rows(reference[b], converted[b], ids[1:][b], limit) for b in blocks]
     columns = zip(*parts, strict=True)
     return Comparison(*(np.concatenate(column, axis=-1) for column in columns))
+
+
+def compare_blocks(reference: Reference, ids: Array, trace: Trace) -> Iterator[BlockDifference]:
+    """Every block (embedding, each layer, final norm, head) of a traced pass of `ids` [1, S].
+
+    Each is given the converted model's own input to it, so that an error upstream does not spill
+    over: the first block whose output differs is the first that is wrong.
+    """
+    single, double = (_outputs(reference.at(p), ids, trace) for p in ("float32", "float64"))
+    for (name, mine, gave), (_, exact, _) in zip(single, double, strict=True):
+        difference = float(np.abs(mine - gave).max())
+        rounding = float(np.abs(mine - exact).max())
+        limit = max(FACTOR * rounding, BLOCK_FLOOR * float(np.abs(exact).max()))
+        yield BlockDifference(name, difference if np.isfinite(difference) else np.inf, limit)
+
+
+def _outputs(reference: Reference, ids: Array, trace: Trace) -> Iterator[tuple[str, Array, Array]]:
+    """Of each block its name, what the reference gives and what the converted model gave."""
+
+    def given(array: Array) -> Array:
+        return array.astype(reference.precision)
+
+    yield "embedding", reference.embed(ids), trace.states[0]
+    for index, (before, after) in enumerate(pairwise(trace.states)):
+        yield f"layer {index}", reference.layer(index, given(before)), after
+    yield "final norm", reference.final(given(trace.states[-1])), trace.normed
+    # Not the ends of the vocabulary: a head off by one takes these from anywhere.
+    inner = (..., slice(1, -1))
+    yield "head", reference.project(given(trace.normed))[inner], trace.logits[inner]
 
 
 def log_softmax(logits: Array) -> Array:

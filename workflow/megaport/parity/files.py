@@ -24,11 +24,10 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor of the converted file that is wrong: `source` is Megatron's name of it, "" for one
-    that nothing becomes; `cause` is the classic mistake that gives exactly these bytes."""
+    """A tensor of the converted file that is wrong; `cause` is the classic mistake that gives
+    exactly these bytes."""
 
     name: str
-    source: str
     what: str
     cause: Cause | None = None
 
@@ -76,13 +75,13 @@ def find_differences(reference: Reference, model_dir: Path) -> list[Difference]:
             for name, tensor in reference.converted(source, shards):
                 expected.add(name)
                 if name not in files:
-                    found.append(Difference(name, source, "missing"))
+                    found.append(Difference(name, "missing"))
                 elif difference := _compare(
                     reference, source, name, tensor, files[name], explain=len(found) < NAMED
                 ):
                     found.append(difference)
         left_over = sorted(files.keys() - expected)
-    return found + [Difference(name, "", "left over") for name in left_over]
+    return found + [Difference(name, "left over") for name in left_over]
 
 
 def check_tensors(differences: Sequence[Difference]) -> Verdict:
@@ -118,7 +117,7 @@ def _compare(
 ) -> Difference | None:
     stored = file.get_slice(name).get_dtype()
     if stored != expected.dtype:
-        return Difference(name, source, f"stored as {stored}, expected {expected.dtype}")
+        return Difference(name, f"stored as {stored}, expected {expected.dtype}")
     found = _bits(file.get_tensor(name))
     if found.shape != expected.shape:
         what = f"shape {list(found.shape)}, expected {list(expected.shape)}"
@@ -128,7 +127,7 @@ def _compare(
             return None
         what = f"{count} of {found.size} elements"
     cause = find_cause(reference, source, name, expected, found) if explain else None
-    return Difference(name, source, what, cause)
+    return Difference(name, what, cause)
 
 
 def _bits(tensor: torch.Tensor) -> Array:

@@ -58,7 +58,8 @@ class Inputs:
 
 
 def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: int) -> Inputs:
-    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context.
+    """Random ids of the full context from `seed`; `text_ids` cut into windows of full context,
+    where the model has all of them.
 
     Full means 2,048 positions where the model has more.
     """
@@ -67,7 +68,8 @@ def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: in
     random = rng.integers(architecture.vocab_size, size=(1, length))
     # A vocabulary off by one takes the rows at its ends from anywhere: no token of the diagnosis.
     short = rng.integers(1, architecture.vocab_size - 1, size=(1, min(length, SHORT)))
-    return Inputs(random, short, None if text_ids is None else windows(text_ids, length))
+    known = text_ids is not None and max(text_ids) < architecture.vocab_size
+    return Inputs(random, short, windows(text_ids, length) if text_ids and known else None)
 
 
 def windows(ids: list[int], length: int) -> Array:

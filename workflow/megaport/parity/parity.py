@@ -4,15 +4,14 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
 from megaport.generate.engines.base import OutOfMemoryError
-from megaport.parity.blocks import measure_blocks
-from megaport.parity.checks import CHECKS, check_precision, gather
+from megaport.parity.checks import CHECKS, Evidence, check_precision
+from megaport.parity.comparison import compare_blocks
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
 from megaport.parity.files import Difference, check_config, check_tensors, find_differences
 from megaport.parity.golden import check_golden
@@ -22,7 +21,7 @@ from megaport.parity.reading import check_reading
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.parity.report import ParityReport, write_report
-from megaport.parity.tokenizer import check_tokenizer, has_tokenizer, load_tokenizer, no_tokenizer
+from megaport.parity.tokenizer import check_tokenizer, load_tokenizer
 from megaport.parity.verdict import Cause, Verdict, equal, judge
 from megaport.table import Architecture
 
@@ -62,7 +61,7 @@ def run_parity(
     write_report(report, out)
     if report.blocks:
         plot_blocks(report.blocks, out)
-        plot_positions(report.positions, report.limit, out)
+        plot_positions(report.positions, out)
     log.info("parity: %s", report.counts)
     if report.failed:
         raise ParityError(report)
@@ -80,38 +79,25 @@ def examine(
     reference = reference_of(checkpoint, architecture, options.stored)
     device = resolve_device(options.device, "float32").device
     log.info("parity: comparing configuration and bytes")
-    config = check_config(reference, model_dir)
-    differences = find_differences(reference, model_dir)
-    files, inputs = _check_files(reference, model_dir, options)
-    verdicts = (config, check_tensors(differences), *files)
-    report = ParityReport(device, verdicts, cause=_cause(config, differences))
+    config, differences = check_config(reference, model_dir), find_differences(reference, model_dir)
+    tokenizer, text = load_tokenizer(model_dir), options.text.read_text(encoding="utf-8")
+    ids = tokenizer and tokenizer.encode(text, add_special_tokens=False)
+    inputs = make_inputs(architecture, ids, options.seed)
+    log.info("parity: reading the text in other ways")
+    verdicts = (
+        config,
+        check_tensors(differences),
+        check_tokenizer(tokenizer, text, architecture.vocab_size, options.published),
+        check_reading(reference, inputs.text),
+        check_golden(reference, options.golden),
+    )
+    report = ParityReport(device, verdicts, _cause(config, differences))
     if config.measures[0].holds and not any(d.misshapen for d in differences):
         try:
             return _run_both(report, reference, model_dir, inputs, options)
         except torch.OutOfMemoryError as error:
             raise _out_of_memory(device, error) from error
     return report
-
-
-def _check_files(
-    reference: Reference, model_dir: Path, options: ParityOptions
-) -> tuple[list[Verdict], Inputs]:
-    """Tokenizer, reading, published logits: the converted model is not run; and the inputs."""
-    verdicts = []
-    ids = None
-    if has_tokenizer(model_dir):
-        tokenizer = load_tokenizer(model_dir)
-        text = options.text.read_text(encoding="utf-8")
-        vocab_size = reference.architecture.vocab_size
-        verdicts.append(check_tokenizer(tokenizer, text, vocab_size, options.published))
-        ids = tokenizer.encode(text, add_special_tokens=False)
-        ids = ids if max(ids) < vocab_size else None
-    else:
-        verdicts.append(no_tokenizer())
-    inputs = make_inputs(reference.architecture, ids, options.seed)
-    log.info("parity: reading the text in other ways")
-    verdicts += [check_reading(reference, inputs.text), check_golden(reference, options.golden)]
-    return verdicts, inputs
 
 
 def _run_both(
@@ -127,22 +113,16 @@ def _run_both(
     except ModelUnreadableError as error:
         return replace(report, verdicts=(*report.verdicts, _not_loaded(error)))
     log.info("parity: running both models in float32 over %s", _described(inputs))
-    evidence = gather(reference, converted, inputs)
+    evidence = Evidence(reference, converted, inputs)
     verdicts = [*report.verdicts, *(check(evidence) for check in CHECKS)]
-    positions = {
-        name: np.max([window.difference for window in seen], axis=0)
-        for name, seen in evidence.comparisons.items()
-    }
-    limit, trace = evidence.limit.value, converted.trace(inputs.short)
+    positions, trace = evidence.positions, converted.trace(inputs.short)
     del evidence, converted  # the float32 weights, before the others are loaded
     for dtype in options.dtypes:
         log.info("parity: running the converted model in %s", dtype)
         verdicts.append(_half(model_dir, dtype, report.device, inputs, trace))
     log.info("parity: comparing layer by layer")
-    blocks = measure_blocks(reference, inputs.short, trace)
-    return replace(
-        report, verdicts=tuple(verdicts), blocks=blocks, positions=positions, limit=limit
-    )
+    blocks = tuple(compare_blocks(reference, inputs.short, trace))
+    return replace(report, verdicts=tuple(verdicts), blocks=blocks, positions=positions)
 
 
 def _half(model_dir: Path, dtype: str, device: str, inputs: Inputs, full: Trace) -> Verdict:

@@ -9,37 +9,34 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from megaport.figures import INK, draw
-from megaport.parity.blocks import BlockDifference
+from megaport.parity.comparison import BlockDifference
 from megaport.tensors import Array
 
 # A logarithmic axis has no zero: embeddings often agree exactly. Shares below are drawn here.
 SMALLEST = 1e-4
 
 
-def plot_blocks(measured: Sequence[BlockDifference], out: Path) -> None:
+def plot_blocks(blocks: Sequence[BlockDifference], out: Path) -> None:
     """out/layers.svg: every block, given the converted model's own input to it."""
-    shares = [block.difference / block.limit for block in measured]
-    names = [block.name.removeprefix("layer ").removeprefix("final ") for block in measured]
-    title = f"Every layer agrees: the largest difference is {_share(max(shares))}"
-    wrong = [index for index, block in enumerate(measured) if not block.agrees]
-    if wrong:
-        first = measured[wrong[0]].name
-        title = f"The first to differ is {first}: by {_share(shares[wrong[0]])}"
-    draw(out / "layers.svg", title, partial(_paint_blocks, names, shares))
+    shares = {block.name: block.difference / block.limit for block in blocks}
+    title = f"Every layer agrees: the largest difference is {_share(max(shares.values()))}"
+    first = next((block.name for block in blocks if not block.agrees), None)
+    if first:
+        title = f"The first to differ is {first}: by {_share(shares[first])}"
+    draw(out / "layers.svg", title, partial(_paint_blocks, shares))
 
 
-def plot_positions(differences: Mapping[str, Array], limit: float, out: Path) -> None:
+def plot_positions(shares: Mapping[str, Array], out: Path) -> None:
     """out/positions.svg: the largest difference of the logits at each position, by input [S]."""
-    largest = max(float(np.max(values)) for values in differences.values()) / limit
+    largest = max(float(np.max(values)) for values in shares.values())
     verdict = "Logits agree at every position" if largest <= 1 else "Logits differ"
     title = f"{verdict}: the largest difference is {_share(largest)}"
-    shares = {name: values / limit for name, values in differences.items()}
     draw(out / "positions.svg", title, partial(_paint_positions, shares))
 
 
-def _paint_blocks(names: Sequence[str], shares: Sequence[float], axes: Axes) -> None:
-    axes.plot(range(len(shares)), _shown(shares), "o", clip_on=False)
-    axes.set_xticks(*zip(*_labels(names), strict=True))
+def _paint_blocks(shares: Mapping[str, float], axes: Axes) -> None:
+    axes.plot(range(len(shares)), _shown(list(shares.values())), "o", clip_on=False)
+    axes.set_xticks(*zip(*_labels(list(shares)), strict=True))
     axes.set_xlabel("embedding, layers by number, final norm, head")
     _share_axis(axes)
 
@@ -49,7 +46,7 @@ def _labels(names: Sequence[str]) -> Iterator[tuple[int, str]]:
     every = max(1, len(names) // 8)
     yield 0, "in"
     for place in range(1 if every == 1 else 1 + every, len(names) - every, every):
-        yield place, names[place]
+        yield place, names[place].split()[-1]
     yield len(names) - 1, "head"
 
 

@@ -6,20 +6,13 @@ likely, so every other reading is tried on it. A gain counts when it is beyond t
 text, and when the text is then likelier than by chance.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import Checkpoint
-from megaport.errors import MegaportError
 from megaport.parity.comparison import ROWS
-from megaport.parity.gpt2 import divisors
 from megaport.parity.reference import VOCABULARY, Reference
-from megaport.parity.references import reference_of
 from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
 from megaport.tensors import Array, Tensor
 
@@ -92,25 +85,6 @@ def check_reading(reference: Reference, text: Array | None) -> Verdict:
         reason=f"{SIGMAS:g} standard errors of the gain, from this text's own scatter",
         note=f"{advice}others tried, likeliest first, with the nats a token they cost more: {said}",
     )
-
-
-def likeliest_heads(
-    checkpoint: Checkpoint, overrides: Mapping[str, Any], ids: Sequence[int]
-) -> list[tuple[int, float]]:
-    """Every possible number of heads with the nats a token that text `ids` costs, likeliest first.
-
-    For a checkpoint that does not state its heads; `overrides` is the config's `architecture`.
-    """
-    key = "n_head" if "position_embeddings.weight" in checkpoint.tensors else "num_attention_heads"
-    hidden = checkpoint.tensors[VOCABULARY[0]][0].shape[1]
-    found = []
-    for heads in divisors(hidden, checkpoint.tensor_parallel):
-        with suppress(MegaportError):  # shapes that do not allow so many, ids beyond the vocabulary
-            architecture = describe_architecture(checkpoint, {**overrides, key: heads})
-            windows = np.array(ids, np.int64)[None, : architecture.n_positions]
-            likelihoods = nats(reference_of(checkpoint, architecture), windows)
-            found.append((heads, float(likelihoods.mean())))
-    return sorted(found, key=lambda pair: pair[1])
 
 
 def other_readings(reference: Reference) -> Iterator[Reading]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megaport.parity.blocks import BlockDifference
+from megaport.parity.comparison import BlockDifference
 from megaport.parity.verdict import Cause, Verdict, short
 from megaport.tensors import Array
 
@@ -26,16 +26,15 @@ UNTELLABLE = (
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Everything parity found; `blocks` and `positions` (what to draw: the largest difference of
-    logits at each position, by input, and its `limit`) are empty when nothing could be run,
-    `cause` is the classic mistake that explains a failure, None where none does."""
+    """Everything parity found; `cause` is the classic mistake that explains a failure, None where
+    none does. `blocks` and `positions` (the largest difference of logits at each position, as a
+    share of its limit, by input) are empty when nothing could be run."""
 
     device: str
     verdicts: tuple[Verdict, ...]
+    cause: Cause | None = None
     blocks: tuple[BlockDifference, ...] = ()
     positions: Mapping[str, Array] = field(default_factory=dict)
-    limit: float = 0.0
-    cause: Cause | None = None
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
@@ -70,6 +69,7 @@ class ParityReport:
         return {
             "schema": SCHEMA,
             "verdict": self.outcome,
+            "counts": self.counts,
             "cause": self.diagnosis if self.failed else None,
             "mistake": self.cause.name if self.cause else None,
             "first_difference": self.first,

@@ -1,7 +1,6 @@
 """The assembled tokenizer: nothing is lost, and GPT-2's gives the ids that were published."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,13 @@ SAMPLES = (
 CHARACTERS = tuple(map(chr, range(256)))
 
 
-def has_tokenizer(model_dir: Path) -> bool:
-    """Whether the directory has the files of one."""
-    return any((model_dir / name).is_file() for name in FILES)
-
-
 def load_tokenizer(model_dir: Path) -> Any:
-    """AutoTokenizer's choice for the directory, offline; ModelUnreadableError if it has none."""
+    """AutoTokenizer's choice for the directory, offline; None where it has no files of one.
+
+    ModelUnreadableError for files that are damaged.
+    """
+    if not any((model_dir / name).is_file() for name in FILES):
+        return None
     try:
         return AutoTokenizer.from_pretrained(
             model_dir, local_files_only=True, model_max_length=ANY_LENGTH
@@ -56,6 +55,9 @@ def check_tokenizer(
     """The `text` there and back; and of GPT-2's, which loses nothing and whose ids are `published`,
     those, Unicode samples and every character below 256. Others may normalize what they are given.
     """
+    if tokenizer is None:
+        why = "the model has no tokenizer; the other checks use seeded token ids"
+        return not_applicable(NAME, QUESTION, why)
     samples = [text]
     if published is not None:
         samples += [*SAMPLES, *CHARACTERS, "".join(CHARACTERS)]
@@ -78,21 +80,10 @@ def check_tokenizer(
         measures,
         reason="a tokenizer that loses text, or gives ids the model has not, is not the model's; "
         "GPT-2's byte-level BPE is exact: every byte has a token, and its merges leave no choice",
-        note=_first(lost + unlike),
-    )
-
-
-def no_tokenizer() -> Verdict:
-    """The verdict for a model that is used with token ids only."""
-    return not_applicable(
-        NAME, QUESTION, "the model has no tokenizer; the other checks use seeded token ids"
+        note=f"first: {(lost + unlike)[0][:40]!r}" if lost + unlike else "",
     )
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
     return ids
-
-
-def _first(samples: Sequence[str]) -> str:
-    return f"first: {samples[0][:40]!r}" if samples else ""

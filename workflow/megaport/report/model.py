@@ -47,9 +47,7 @@ class ModelFacts:
     @property
     def counts(self) -> str:
         """How many checks had each outcome, in words; nothing where none was made."""
-        outcomes = [check["verdict"] for check in self.checks]
-        known = ("passed", "failed", "not applicable")
-        return ", ".join(f"{outcomes.count(each)} {each}" for each in known if outcomes)
+        return str(self.parity.get("counts", ""))
 
     @property
     def perplexity(self) -> float | None:
