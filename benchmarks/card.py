@@ -21,7 +21,7 @@ import torch
 
 from generate import ROOT, run
 from megaport.benchmark.instruments import clock_for
-from megaport.benchmark.options import BenchmarkOptions
+from megaport.benchmark.measure import BenchmarkOptions
 from megaport.generate.device import Placement, resolve_device
 from megaport.generate.engines import fused
 from megaport.generate.engines.base import Batch

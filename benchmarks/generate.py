@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 from megaport.benchmark.benchmark import run_benchmark  # noqa: E402
-from megaport.benchmark.options import BenchmarkOptions  # noqa: E402
+from megaport.benchmark.measure import BenchmarkOptions  # noqa: E402
 from megaport.benchmark.plots import draw_plots  # noqa: E402
 from megaport.benchmark.summary import decoded, speed  # noqa: E402
 from megaport.generate.device import resolve_device  # noqa: E402
@@ -77,7 +77,7 @@ def write_synthetic(folder: Path) -> Path:
 def markdown(result: dict[str, Any]) -> str:
     """Every measured row, with its ratio to `eager` at the same work and its share of the limit."""
     copy = result["copy_bytes_per_s"]["median"]
-    rows = [row for row in decoded(result) if row["workload"] != "card"]
+    rows = [row for row in decoded(result["rows"]) if row["workload"] != "card"]
     rates = {_work(row): speed(row) for row in rows if row["engine"] == "eager"}
     lines = [
         "| engine | dtype | batch | prompt | tokens/s | times eager | first token, ms | of copy |",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.benchmark import environment
 from megaport.benchmark.instruments import (
     COPY_BYTES,
     COPY_REPEATS,
@@ -16,6 +15,7 @@ from megaport.benchmark.instruments import (
     StreamClock,
     clock_for,
     copy_bandwidth,
+    environment,
     joules,
     peak_bytes,
     read_gpu,
@@ -172,7 +172,7 @@ def test_what_nvml_refuses_is_unknown_and_any_other_error_is_ours(nvml: SimpleNa
 
 
 def test_the_environment_names_what_can_change_a_figure() -> None:
-    found: dict[str, Any] = environment.environment("cpu")
+    found: dict[str, Any] = environment("cpu")
     assert found["gpu"] is None
     assert found["versions"]["torch"] == torch.__version__
     assert {"machine", "threads", "load_average", "cpu_mhz", "temperatures_c"} <= set(found)

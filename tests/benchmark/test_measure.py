@@ -4,16 +4,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from megaport.benchmark.measure import WARM_UPS, measure
-from megaport.benchmark.options import CARD_LENGTH, BenchmarkOptions, Point, points
+from megaport.benchmark.measure import (
+    CARD_LENGTH,
+    WARM_UPS,
+    BenchmarkOptions,
+    Point,
+    interval,
+    measure,
+    percentiles,
+    points,
+)
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, EngineError, OutOfMemoryError
 from megaport.generate.model_files import Shape, read_shape
 
 BF16 = Placement("cpu", "bfloat16", "a test")
-OPTIONS = BenchmarkOptions(repeats=4, new_tokens=5)
+REPEATS = 4
 POINT = Point("batch", 2, 3, 5)
 
 
@@ -43,13 +52,13 @@ def shape(tiny: Path) -> Shape:
 
 
 def _row(shape: Shape, engine: Double) -> dict[str, Any]:
-    return measure(engine, shape, BF16, POINT, OPTIONS)  # type: ignore[arg-type]
+    return measure(engine, shape, BF16, POINT, REPEATS)  # type: ignore[arg-type]
 
 
 def test_a_row_keeps_every_sample_and_says_what_follows(shape: Shape) -> None:
     engine = Double()
     row = _row(shape, engine)
-    assert len(engine.batches) == WARM_UPS + OPTIONS.repeats
+    assert len(engine.batches) == WARM_UPS + REPEATS
     assert all(batch.steps == 5 and batch.stop is None for batch in engine.batches), "fixed length"
     assert [len(sample["token_s"]) for sample in row["samples"]] == [4] * 4
     assert row["status"] == "measured"
@@ -105,3 +114,34 @@ def test_a_step_reads_the_weights_once_and_every_rows_context(shape: Shape) -> N
     context = 14 * shape.kv_bytes(2)
     assert one.bytes_per_step(shape, 2) == shape.weight_bytes(2) + context
     assert four.bytes_per_step(shape, 2) == shape.weight_bytes(2) + 4 * context
+
+
+def test_the_same_samples_give_the_same_interval() -> None:
+    samples = [3.0, 1.0, 2.0, 5.0, 4.0]
+    assert interval(samples) == interval(samples)
+    assert interval(samples)["median"] == 3.0
+
+
+def test_the_interval_holds_the_median_and_stays_within_the_samples() -> None:
+    samples = [10.0, 11.0, 12.0, 30.0]
+    found = interval(samples)
+    assert min(samples) <= found["low"] <= found["median"] <= found["high"] <= max(samples)
+
+
+@pytest.mark.parametrize("samples", [[2.5], [2.5, 2.5, 2.5]])
+def test_samples_that_agree_leave_no_doubt(samples: list[float]) -> None:
+    assert interval(samples) == {"median": 2.5, "low": 2.5, "high": 2.5}
+
+
+def test_the_true_median_is_inside_about_as_often_as_said() -> None:
+    draw = np.random.default_rng(0)
+    inside = 0
+    for _ in range(200):
+        found = interval(draw.normal(5.0, 1.0, 40).tolist())
+        inside += found["low"] <= 5.0 <= found["high"]
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_percentiles_are_interpolated() -> None:
+    found = percentiles([float(n) for n in range(101)])
+    assert found == {"p50": 50.0, "p90": 90.0, "p99": 99.0}

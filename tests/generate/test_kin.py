@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from megaport.benchmark.options import Point
+from megaport.benchmark.measure import Point
 from megaport.config.model import Prompt
 from megaport.generate.engines import open_engine
 from megaport.generate.generate import generate_texts

@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from megaport.report.words import ending
+from megaport.report.model import ending
 
 ARCHITECTURE = "models={{austen-tiny: {{architecture: {{{}}}}}}}"
 

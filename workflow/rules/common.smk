@@ -163,7 +163,7 @@ def facts(names):
 
 def say_what_came_of_it():
     """The end of a run that went well."""
-    from megaport.report.words import ending
+    from megaport.report.model import ending
 
     if workflow.is_main_process:
         told, others = CONFIG.names[:3], CONFIG.names[3:]

@@ -9,7 +9,7 @@ from megaport.store.job import Work
 
 def compute(work: Work, task: Task) -> None:
     from megaport.benchmark.benchmark import run_benchmark
-    from megaport.benchmark.options import BenchmarkOptions
+    from megaport.benchmark.measure import BenchmarkOptions
     from megaport.benchmark.plots import draw_plots
 
     given = {key: value for key, value in work.parameters.items() if key != "machine"}

@@ -6,8 +6,8 @@ in standard deviations of that position's logits. Regret 0 is the FP32 choice.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,42 +23,32 @@ REGRET = {"float32": 0.0, "float16": 0.05, "bfloat16": 0.3}
 PROMPTS, PROMPT_LENGTH, NEW_TOKENS = 3, 8, 24
 
 
-def judged_batches(shape: Outline, seed: int) -> list[Batch]:
+def judged_batches(shape: Outline) -> list[Batch]:
     """What every contender continues for the judge, a prompt at a time."""
     length = min(PROMPT_LENGTH + NEW_TOKENS, shape.positions)
-    ids = prompt_ids(shape, PROMPTS, min(PROMPT_LENGTH, length // 2), seed)
+    ids = prompt_ids(shape, PROMPTS, min(PROMPT_LENGTH, length // 2))
     return [Batch([prompt], length) for prompt in ids]
 
 
-def judged_texts(engine: Engine, shape: Outline, seed: int) -> Iterator[list[int]]:
+def judged_texts(engine: Engine, shape: Outline) -> Iterator[list[int]]:
     """An engine's greedy texts for judged_batches, each generated when it is asked for."""
-    return (engine.generate(batch)[0] for batch in judged_batches(shape, seed))
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """`passed`, the share of tokens equal to FP32 eager's, and the largest regret, per dtype."""
-
-    passed: bool
-    dtype: str
-    equal_tokens: float
-    regret: float
-    reason: str
+    return (engine.generate(batch)[0] for batch in judged_batches(shape))
 
 
 class Judge:
     """FP32 eager on the device: its greedy texts, and its logits for anybody's text."""
 
-    def __init__(self, model_dir: Path, device: str, seed: int) -> None:
+    def __init__(self, model_dir: Path, device: str) -> None:
         from megaport.generate.engines.eager import EagerEngine  # seconds of transformers
 
         self.engine = EagerEngine.load(model_dir, Placement(device, "float32", "the judge"))
         shape = read_outline(model_dir)
-        self.batches = judged_batches(shape, seed)
-        self.texts = list(judged_texts(self.engine, shape, seed))
+        self.batches = judged_batches(shape)
+        self.texts = list(judged_texts(self.engine, shape))
 
-    def agreement(self, dtype: str, texts: list[list[int]]) -> Agreement:
-        """Of the `texts` that a contender gave in `dtype`."""
+    def agreement(self, dtype: str, texts: list[list[int]]) -> dict[str, Any]:
+        """Of the `texts` that a contender gave in `dtype`: whether it `passed`, the share of tokens
+        equal to FP32 eager's, and the largest regret."""
         alike = [
             mine == best
             for batch, text, theirs in zip(self.batches, texts, self.texts, strict=True)
@@ -66,9 +56,13 @@ class Judge:
         ]
         equal = sum(alike) / len(alike)
         regret, bound = max(map(self.regret, self.batches, texts)), REGRET[dtype]
-        passed = equal == 1.0 if dtype == "float32" else regret <= bound
         said = f"{equal:.0%} of tokens equal FP32 eager's, largest regret {regret:.3f}"
-        return Agreement(passed, dtype, equal, regret, f"{said} (bound {bound})")
+        return {
+            "passed": equal == 1.0 if dtype == "float32" else regret <= bound,
+            "equal_tokens": equal,
+            "regret": regret,
+            "reason": f"{said} (bound {bound})",
+        }
 
     @torch.inference_mode()
     def regret(self, batch: Batch, text: list[int]) -> float:

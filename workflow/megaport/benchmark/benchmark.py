@@ -4,19 +4,15 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from megaport.benchmark.environment import environment
-from megaport.benchmark.isolation import ask
-from megaport.benchmark.options import BenchmarkOptions, points
-from megaport.benchmark.statistics import interval
-from megaport.benchmark.summary import summarize, table
+from megaport.benchmark.instruments import environment
+from megaport.benchmark.measure import BenchmarkOptions, interval, points
+from megaport.benchmark.summary import fastest, summarize, table
+from megaport.benchmark.worker import Record, ask
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement, resolve_device
-
-Record = dict[str, Any]
 
 
 class BenchmarkError(MegaportError):
@@ -34,17 +30,26 @@ def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> P
     before = environment(device)
     contenders = _contenders(model_dir, placements, options)
     copy, agreements = _judge(model_dir, device, contenders, options)
+    passed = {(a["engine"], a["dtype"]) for a in agreements if a["passed"]}
+    right = [
+        c
+        for c in contenders
+        if c["rows"] and {(c["engine"], "float32"), (c["engine"], c["dtype"])} <= passed
+    ]
+    rows = [row for c in right for row in c["rows"]]
     result: Record = {
         "device": device,
         "summary": "",
         "placements": [asdict(placement) for placement in placements],
         "environment": before,
+        "load_average_after": list(os.getloadavg()),
         "options": asdict(options),
-        "copy_bytes_per_s": {"samples": copy, **interval(copy, options.seed)},
+        "copy_bytes_per_s": {"samples": copy, **interval(copy)},
         "agreement": agreements,
-        **_measured(contenders, agreements),
+        "loads": [{"engine": c["engine"], "dtype": c["dtype"], **c["load"]} for c in right],
+        "fastest": fastest(rows),
+        "rows": rows,
     }
-    result["load_average_after"] = list(os.getloadavg())
     result["summary"] = summarize(result)
     path = out / "benchmark.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -100,9 +105,9 @@ def _judge(
     model_dir: Path, device: str, contenders: list[Record], options: BenchmarkOptions
 ) -> tuple[list[float], list[Record]]:
     """Samples of copy bandwidth, and an agreement for every contender."""
-    texts = [{key: c[key] for key in ("engine", "dtype", "texts")} for c in contenders]
-    task = {"work": "judge", "model": str(model_dir), "device": device, "seed": options.seed}
-    answers, ended = ask({**task, "texts": [t for t in texts if t["texts"]]}, options.patience_s)
+    shown = [{key: c[key] for key in ("engine", "dtype", "texts", "reason")} for c in contenders]
+    task = {"work": "judge", "model": str(model_dir), "device": device, "contenders": shown}
+    answers, ended = ask(task, options.patience_s)
     said = _last(answers)
     if ended or "refused" in said:
         raise BenchmarkError(
@@ -111,32 +116,9 @@ def _judge(
             expected="its tokens, which every contender must give",
             remedy="Measure on a device that holds the model in float32.",
         )
-    judged = [answer["agreement"] for answer in answers if "agreement" in answer]
-    return said["copy"], [{"status": "checked", **a} for a in judged] + [
-        {
-            "engine": c["engine"],
-            "status": "unavailable",
-            "passed": False,
-            "dtype": c["dtype"],
-            "reason": c["reason"],
-        }
-        for c in contenders
-        if not c["texts"]
-    ]
+    return said["copy"], [answer["agreement"] for answer in answers if "agreement" in answer]
 
 
 def _last(answers: list[Record]) -> Record:
     """The last value given under each key."""
     return {key: value for answer in answers for key, value in answer.items()}
-
-
-def _measured(contenders: list[Record], agreements: list[Record]) -> Record:
-    """Loads and rows of those that agree in float32 and in their dtype."""
-    passed = {(a["engine"], a["dtype"]) for a in agreements if a["passed"]}
-    right = [
-        c
-        for c in contenders
-        if c["rows"] and {(c["engine"], "float32"), (c["engine"], c["dtype"])} <= passed
-    ]
-    loads = [{"engine": c["engine"], "dtype": c["dtype"], **c["load"]} for c in right]
-    return {"loads": loads, "rows": [row for c in right for row in c["rows"]]}

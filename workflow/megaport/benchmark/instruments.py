@@ -1,13 +1,26 @@
-"""What a benchmark measures with: clocks, the memory's speed and peak, the GPU by NVML."""
+"""What a benchmark measures with, clocks, the memory's speed and peak, and where it was made."""
 
+import os
+import platform
 import re
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from megaport.generate.hardware import core_count, cpu_model, machine_key
+
+PACKAGES = (
+    "transformers",
+    "numpy",
+    "triton",
+    "llama-cpp-python",
+    "gguf",
+    "nvidia-ml-py",
+)
 PROCESS = Path("/proc/self")
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 COPY_REPEATS = 10
@@ -96,6 +109,46 @@ def peak_bytes(device: str, process: Path = PROCESS) -> int | None:
     except OSError:
         return None
     return int(match.group(1)) * 1024 if match else None
+
+
+def environment(device: str) -> dict[str, Any]:
+    """All of the place that can change a figure: machine, clocks, load and versions, as JSON."""
+    return {
+        "machine": machine_key(),
+        "cpu": cpu_model(),
+        "cores": core_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_mhz": _cpu_mhz(),
+        "temperatures_c": _temperatures(),
+        "load_average": list(os.getloadavg()),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "huge_pages": os.environ.get("THP_MEM_ALLOC_ENABLE") == "1",
+        "gpu": read_gpu() if device == "cuda" else None,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "versions": {
+            "torch": torch.__version__,  # with its build, which the package may not say
+            **{name: found for name in PACKAGES if (found := _version(name))},
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_mhz(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[float]:
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return [float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
+
+
+def _temperatures(root: Path = Path("/sys/class/thermal")) -> list[float]:
+    zones = sorted(root.glob("thermal_zone*/temp"))
+    return [int(zone.read_text()) / 1000 for zone in zones]
 
 
 def read_gpu() -> dict[str, Any]:

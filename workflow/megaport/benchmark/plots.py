@@ -21,7 +21,7 @@ def draw_plots(result: dict[str, Any], out: Path) -> None:
 
     Raises BenchmarkError where there is no row to show.
     """
-    rows = decoded(result)
+    rows = decoded(result["rows"])
     if not rows:
         raise BenchmarkError(
             "benchmark",

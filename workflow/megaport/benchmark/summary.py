@@ -12,7 +12,7 @@ COLUMNS = (
 def summarize(result: dict[str, Any]) -> str:
     """Device and machine, then the fastest engine at batch 1 and what it leaves unused."""
     where = f"device {result['device']}, {_machine(result)}"
-    best = max((row for row in decoded(result) if row["batch"] == 1), key=speed, default=None)
+    best = result["fastest"]
     if best is None:
         return f"{where}: no engine gave the right tokens and its times."
     share = best["achieved_bytes_per_s"]["median"] / result["copy_bytes_per_s"]["median"]
@@ -23,9 +23,14 @@ def summarize(result: dict[str, Any]) -> str:
     )
 
 
-def decoded(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that have a decode speed."""
-    return [r for r in result["rows"] if r["status"] == "measured" and r["decode_tokens_per_s"]]
+def fastest(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row with most tokens a second at batch 1."""
+    return max((row for row in decoded(rows) if row["batch"] == 1), key=speed, default=None)
+
+
+def decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that have a decode speed."""
+    return [r for r in rows if r["status"] == "measured" and r["decode_tokens_per_s"]]
 
 
 def speed(row: dict[str, Any]) -> float:

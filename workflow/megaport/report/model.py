@@ -1,7 +1,7 @@
-"""What the page says of one model, gathered from the files that its steps have made."""
+"""What people are told of a model, gathered from the files that its steps have made."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ Told = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model: `inspection`, `parity`, `generations`, `benchmarks` as their steps wrote them,
+    """One model: `inspection`, `parity`, `generations`, `benchmark` as their steps wrote them,
     empty where they did not; `sources` and `digests` (file -> SHA-256) of the checkpoint and of
     `folder`; `pictures` (name -> SVG); `receipts` by step; `costs` (step -> what building took)."""
 
@@ -25,7 +25,7 @@ class ModelFacts:
     inspection: Told
     parity: Told
     generations: list[Told]
-    benchmarks: list[Told]
+    benchmark: Told
     pictures: Mapping[str, str]
     receipts: Mapping[str, Receipt]
     costs: Mapping[str, Told]
@@ -36,8 +36,14 @@ class ModelFacts:
         return str(self.parity.get("verdict", "not compared"))
 
     @property
-    def has_tokenizer(self) -> bool:
-        return "tokenizer_config.json" in self.digests
+    def loading(self) -> list[str]:
+        """The lines of Python that load its directory."""
+        loaded = {"model": "AutoModelForCausalLM"}
+        if "tokenizer_config.json" in self.digests:
+            loaded["tokenizer"] = "AutoTokenizer"
+        return [f"from transformers import {', '.join(loaded.values())}"] + [
+            f'{name} = {each}.from_pretrained("{self.folder}")' for name, each in loaded.items()
+        ]
 
     @property
     def checks(self) -> list[Told]:
@@ -59,9 +65,7 @@ class ModelFacts:
     @property
     def fastest(self) -> Told | None:
         """The benchmark's row with most tokens a second at batch 1."""
-        rows = [row for benchmark in self.benchmarks for row in benchmark["rows"]]
-        timed = [row for row in rows if row.get("decode_tokens_per_s") and row["batch"] == 1]
-        return max(timed, key=lambda row: row["decode_tokens_per_s"]["median"], default=None)
+        return self.benchmark.get("fastest")
 
     @property
     def decisions(self) -> list[Told]:
@@ -98,8 +102,8 @@ def gather(
         inspection=_json(files.get("inspection/inspection.json")),
         parity=_json(files.get("parity/parity.json")),
         generations=[json.loads(line) for line in _lines(files.get("generations.jsonl"))],
-        benchmarks=[_json(path) for name, path in _below(files, "benchmark/", ".json")],
-        pictures={name: _text(path) for name, path in _below(files, "", ".svg")},
+        benchmark=_json(files.get("benchmark/benchmark.json")),
+        pictures={name: _text(files[name]) for name in sorted(files) if name.endswith(".svg")},
         receipts=receipts,
         costs=_costs(folder / "run"),
     )
@@ -115,6 +119,20 @@ def found(name: str, folder: Path) -> ModelFacts:
     return gather(name, folder, files | failed, receipts)
 
 
+def ending(models: Sequence[ModelFacts], more: int, page: Path) -> Iterator[str]:
+    """The last lines of a run that went well: `models` that are there, the number of others, and
+    the `page` where there is one."""
+    for model in (model for model in models if model.digests):
+        yield f"model: {model.folder}"
+        yield from (f"    {line}" for line in model.loading)
+        if model.counts:
+            yield f"parity: {model.counts}"
+    if more:
+        yield f"and {more} more"
+    if page.exists():
+        yield f"report: {page}"
+
+
 def _costs(folder: Path) -> dict[str, Any]:
     """By step; nothing vouches for these notes, so one that was harmed tells nothing."""
     costs = {}
@@ -122,11 +140,6 @@ def _costs(folder: Path) -> dict[str, Any]:
         with suppress(ValueError, LookupError, TypeError):
             costs[path.stem] = json.loads(_text(path))["built"]
     return costs
-
-
-def _below(files: Mapping[str, Path], prefix: str, suffix: str) -> list[tuple[str, Path]]:
-    found = sorted(files.items())
-    return [(name, p) for name, p in found if name.startswith(prefix) and name.endswith(suffix)]
 
 
 def _text(path: Path) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from megaport.report.model import ModelFacts, needs_attention
-from megaport.report.words import loading
 
 MARKS = {"passed": "✓", "failed": "✗", "not applicable": "·"}
 
@@ -24,7 +23,7 @@ def render_page(models: Sequence[ModelFacts], template: Path) -> str:
     environment.tests["serious"] = needs_attention
     page = environment.from_string(template.read_text(encoding="utf-8"))
     ordered = sorted(models, key=lambda model: model.outcome != "failed")
-    return page.render(models=ordered, marks=MARKS, loading=loading)
+    return page.render(models=ordered, marks=MARKS)
 
 
 def mebibytes(size: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megaport.benchmark import isolation
+from megaport.benchmark import worker
 
 ONE = "import json, sys; task = json.load(sys.stdin); print(json.dumps(task), flush=True); "
 
@@ -13,8 +13,8 @@ ONE = "import json, sys; task = json.load(sys.stdin); print(json.dumps(task), fl
 def _ask(
     monkeypatch: pytest.MonkeyPatch, program: str, patience_s: float = 60.0
 ) -> tuple[list[dict[str, Any]], str]:
-    monkeypatch.setattr(isolation, "COMMAND", (sys.executable, "-c", program))
-    return isolation.ask({"task": 1}, patience_s)
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", program))
+    return worker.ask({"task": 1}, patience_s)
 
 
 def test_answers_come_one_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
