@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megaport.checkpoint.arena import Arena
-from megaport.checkpoint.chunks import (
+from megaport.checkpoint.families.chunks import (
+    Arena,
     Chunk,
     ChunksError,
     Whole,

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.bits import alike
 from megaport.checkpoint.contents import Contents
-from megaport.checkpoint.copies import alike
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_contents, read_checkpoint
 from megaport.checkpoint.records import Unreadable
@@ -82,7 +82,7 @@ def swap(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
         return None
     one, other = pair
     files = contents.files
-    contents.files = {**files, one: files[other], other: files[one]}
+    files[one], files[other] = files[other], files[one]
     return Edit(f"swap {one} and {other}", "bare files" if BARE.fullmatch(one) else "")
 
 
@@ -91,7 +91,7 @@ def copy(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
     if not pair:
         return None
     one, other = pair
-    contents.files = {**contents.files, other: contents.files[one]}
+    contents.files[other] = contents.files[one]
     return Edit(f"copy {one} over {other}", "a norm's chunk" if NORMS.search(one) else "")
 
 
@@ -99,7 +99,7 @@ def delete(contents: Contents, draw: Callable[..., Any]) -> Edit | None:
     one = draw(st.sampled_from(sorted(contents.files)))
     if len(contents.files) == 1:
         return None
-    contents.files = {name: region for name, region in contents.files.items() if name != one}
+    del contents.files[one]
     bare = one.endswith(("common.pt", "mp_rank_00_model_states.pt"))
     return Edit(f"delete {one}", "the file with the args" if bare else "")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from megaport.checkpoint.features import UnsupportedModelError
-from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.model import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model

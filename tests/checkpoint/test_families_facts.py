@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from megaport.checkpoint.families.rank_files import RankFilesError
 from megaport.checkpoint.model import (
     CORE_RANKS,
     DEEPSPEED_LAYERS,
@@ -14,7 +15,6 @@ from megaport.checkpoint.model import (
     ZARR,
 )
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.ranks import RankFilesError
 from megaport.checkpoint.version import AmbiguousVersionError
 from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, write_checkpoint
 from support.megatron_model import Model

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megaport.checkpoint.finite import BLOCK, non_finite
+from megaport.checkpoint.bits import BLOCK, non_finite
 from megaport.tensors import STORAGE, Tensor
 
 NAN = {"F64": 0x7FF8 << 48, "F32": 0x7FC00001, "F16": 0x7E00, "BF16": 0x7FC0}

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.families.rank_files import RankFilesError
+from megaport.checkpoint.model import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.ranks import RankFilesError
 from support.megatron_files import CORE, LEGACY, write_checkpoint
 from support.megatron_model import Model
 from support.reading import UNSTACKED, refused, without

@@ -11,8 +11,8 @@ import yaml
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
+from megaport.checkpoint.inspect import own_tokenizer
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.own_tokenizer import own_tokenizer
 from support.megatron_model import Model, core_name, legacy_name
 from support.reading import assert_holds
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from megaport.checkpoint.contents import UnknownLayoutError, flatten, plain_args
+from megaport.checkpoint.families.rank_files import RankFilesError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.ranks import RankFilesError
 from megaport.checkpoint.records import Name, Record
 from megaport.errors import MegaportError
 from megaport.tensors import Tensor

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from megaport.checkpoint.chunks import ChunksError
 from megaport.checkpoint.contents import UnknownLayoutError
-from megaport.checkpoint.distcp import DistcpError
-from megaport.checkpoint.findings import CheckpointMismatchError
+from megaport.checkpoint.families.chunks import ChunksError
+from megaport.checkpoint.families.torch_dist import DistcpError
+from megaport.checkpoint.families.zarr import ZarrError
+from megaport.checkpoint.model import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.zarr import ZarrError
 from support.megatron_files import LAYOUTS, write_checkpoint
 from support.megatron_model import Model
 from support.reading import UNSTACKED, changed, refused, without

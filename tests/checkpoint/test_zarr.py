@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from megaport.checkpoint.archive import BadArchiveError
+from megaport.checkpoint.families.zarr import ZarrError
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.zarr import ZarrError
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model

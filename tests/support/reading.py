@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from megaport.checkpoint.findings import CheckpointMismatchError
-from megaport.checkpoint.model import Checkpoint
+from megaport.checkpoint.model import Checkpoint, CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from megaport.gpt2 import QKV

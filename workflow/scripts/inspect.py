@@ -7,8 +7,7 @@ from megaport.store.job import Work
 
 
 def compute(work: Work, task: Task) -> None:
-    from megaport.checkpoint.inspect import inspect
-    from megaport.checkpoint.own_tokenizer import own_tokenizer
+    from megaport.checkpoint.inspect import inspect, own_tokenizer
     from megaport.checkpoint.screen import screen
     from megaport.convert.tokenizer import chosen_tokenizer
     from megaport.generate.fit import check_fit

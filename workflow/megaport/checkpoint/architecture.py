@@ -1,13 +1,14 @@
 """The architecture that a checkpoint is: one of those there is a table for, and its numbers."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from megaport.checkpoint.merge import measured
-from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint
+from megaport.checkpoint.model import CORE_FAMILIES, Checkpoint, Shards, joined_shape
 from megaport.decide import Facts
 from megaport.gpt2 import GPT2
 from megaport.llama import LLAMA
+from megaport.sizes import factor_of
 from megaport.table import HEAD, WORD, Architecture, Table, leaves_of
 from megaport.tensors import TORCH_NAME
 
@@ -44,3 +45,15 @@ def describe_architecture(
         draft=draft,
     )
     return table.describe(facts)
+
+
+def measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
+    """What most tensors say a symbol of the shape laws is, so that the odd one out is named."""
+    votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for name, shards in tensors.items():
+        law = table.row(name).megatron_shape
+        shape = joined_shape(table, name, shards)
+        for symbol, size in zip(law, shape, strict=False) if len(law) == len(shape) else ():
+            factor, letters = factor_of(symbol)
+            votes[letters][size // factor] += 1
+    return {letters: counter.most_common(1)[0][0] for letters, counter in votes.items()}

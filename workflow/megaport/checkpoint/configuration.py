@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+from megaport.checkpoint.records import Record
 from megaport.checkpoint.regions import Region
 from megaport.errors import MegaportError, encodable, shown_text
 
 # NeMo's have 20 kB; PyYAML reads 0.1 MB a second.
 _MOST_BYTES, _MOST_CHARACTERS = 1 << 17, 1 << 20
-_MOST_BITS, _MOST_JSON = 256, 1 << 20
+_MOST_BITS, _MOST_JSON, _MOST_DEPTH = 256, 1 << 20, 8
 # Where NeMo 2.0 and Megatron-Bridge state the model: the file, and the key in it.
 _STATED = (
     ("run_config.yaml", "model"),
@@ -75,12 +76,12 @@ def read_yaml(region: Region) -> dict[str, Any]:
     if region.size > _MOST_BYTES:
         raise _bad(region.name, f"{region.size} bytes")
     try:
-        said = _plain(yaml.safe_load(bytes(region.view).decode("utf-8")), [0])
+        said = yaml.safe_load(bytes(region.view).decode("utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _bad(region.name, shown_text(str(error), 160)) from None
     if not isinstance(said, dict):
         raise _bad(region.name, shown_text(said))
-    return said
+    return dict(plain_configuration(region.name, said))
 
 
 def read_json(region: Region) -> dict[str, Any]:
@@ -92,14 +93,30 @@ def read_json(region: Region) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _plain(value: Any, spent: list[int]) -> Any:
+def plain_configuration(where: str, value: Any) -> Any:
+    """What JSON has of it, OmegaConf's containers as plain ones; None for all else.
+
+    Raises `BadConfigurationError` for more than a configuration needs, said in the name of `where`.
+    """
+    try:
+        return _written_out(value, [0])
+    except (ValueError, RecursionError) as error:
+        raise _bad(where, shown_text(str(error), 160)) from None
+
+
+def _written_out(value: Any, spent: list[int], depth: int = 0) -> Any:
+    """`spent` counts characters, `depth` Records around it: one may contain itself."""
     spent[0] += 8 + (len(value) if isinstance(value, str) else 0)
     if spent[0] > _MOST_CHARACTERS:
         raise ValueError(f"over {_MOST_CHARACTERS} characters, shared parts written out")
+    if isinstance(value, Record):
+        held = value.state if isinstance(value.state, dict) else value.contents
+        inner = held.get("_content", held.get("_val", held)) if isinstance(held, dict) else held
+        return _written_out(inner, spent, depth + 1) if depth < _MOST_DEPTH else None
     if isinstance(value, dict):
-        return {encodable(str(key)): _plain(item, spent) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, spent) for item in value]
+        return {encodable(str(k)): _written_out(v, spent, depth) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written_out(item, spent, depth) for item in value]
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from megaport.checkpoint.archive import DEFLATED, Member, is_zip
+from megaport.checkpoint.configuration import read_json
+from megaport.checkpoint.files import Files
+from megaport.checkpoint.model import Findings
 from megaport.checkpoint.records import Name, Record, too_large
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import check_budget, inflate
@@ -24,20 +27,18 @@ class UnknownLayoutError(MegaportError):
 
 @dataclass
 class Contents:
-    """`files` by POSIX name relative to the checkpoint; `spool` is a folder for scratch files.
-
-    `facts` are files beside the model that say what it is, such as `deepspeed_config.json`;
-    `folders` are called after the iteration, `ignored` the other files.
-    """
+    """`files` of the checkpoint at the path `source`; `spool` is a folder for scratch files."""
 
     source: str
-    files: Mapping[str, Region]
+    files: Files
     spool: Path
-    facts: Mapping[str, Region] = field(default_factory=dict)
-    folders: tuple[str, ...] = ()
-    ignored: tuple[str, ...] = ()
     _trees: dict[str, Any] = field(default_factory=dict)
     _inflated: int = 0
+
+    @cached_property
+    def findings(self) -> Findings:
+        """All that is found wrong with the checkpoint."""
+        return Findings(self.source)
 
     def inflated(self, region: Region, size: int, wbits: int) -> Region:
         """The `size` bytes that a compressed file inflates to (see `spool`), under one budget."""
@@ -77,6 +78,14 @@ class Contents:
             )
         return tree
 
+    def beside(self) -> dict[str, Any]:
+        """What DeepSpeed's configuration says of the mathematics: sparse attention, or nothing."""
+        said: dict[str, Any] = {}
+        for name, region in self.files.facts.items():
+            if name.endswith("_config.json") and read_json(region).get("sparse_attention"):
+                said["sparse_attention"] = f"in {name}"
+        return said
+
     def serialization(self, name: str) -> str:
         """`zip` (torch 1.6 on) or `legacy` (a pickle stream), by the file's first bytes."""
         return "zip" if is_zip(self.files[name]) else "legacy"
@@ -104,6 +113,12 @@ def plain_args(value: Any) -> dict[str, Any] | None:
     if not isinstance(attributes, dict):
         return None
     return {encodable(str(key)): _plain(item) for key, item in attributes.items()}
+
+
+def size_said(args: Mapping[str, Any] | None, argument: str, default: int = 1) -> int:
+    """The number of ranks that an argument states, `default` where none is stated."""
+    said = (args or {}).get(argument)
+    return said if isinstance(said, int) and said > 0 else default
 
 
 def _scalar(value: Any) -> str:

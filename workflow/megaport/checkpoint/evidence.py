@@ -4,15 +4,14 @@ Nothing here is needed to read a checkpoint of which every file is in its place:
 which one is not, and reports it. What no file can tell stands in docs/formats.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from megaport.checkpoint.arguments import FLAGS, mathematical
-from megaport.checkpoint.contents import plain_args
-from megaport.checkpoint.copies import is_constant, same_bits
-from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.model import TORCH_DCP
-from megaport.checkpoint.stages import Parts, Shards
+from megaport.checkpoint.bits import is_constant, same_bits
+from megaport.checkpoint.contents import Contents, plain_args
+from megaport.checkpoint.model import TORCH_DCP, Findings, Parts, Shards
 from megaport.checkpoint.version import LATE_ARGS
 from megaport.decide import ZERO_CENTRED
 from megaport.errors import shown_text
@@ -25,33 +24,24 @@ _DTYPES = {f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()}
 _AFTER_VERSION_1 = ("tensor_model_parallel_size", "pipeline_model_parallel_size")
 
 
-def check_ranks(
-    files: Mapping[Place, str],
-    state: Callable[[str], Mapping[str, Any]],
-    table: Table,
-    findings: Findings,
-) -> None:
+def check_ranks(contents: Contents, files: Mapping[Place, str], table: Table) -> None:
     """Report what ranks of one save say differently, and files that another rank wrote."""
-    check_agreement(files.values(), state, table, findings)
-    args = {place: plain_args(state(name).get("args")) or {} for place, name in files.items()}
-    _check_order({place: said.get("rank") for place, said in args.items()}, files, findings)
+    check_agreement(contents, files.values(), table)
+    args = {place: plain_args(contents.state(f).get("args")) or {} for place, f in files.items()}
+    stated = {place: said.get("rank") for place, said in args.items()}
+    _check_order(stated, files, contents.findings)
 
 
-def check_agreement(
-    files: Iterable[str],
-    state: Callable[[str], Mapping[str, Any]],
-    table: Table,
-    findings: Findings,
-) -> None:
+def check_agreement(contents: Contents, files: Iterable[str], table: Table) -> None:
     """Report what files of one save say of the model or its training that the first does not."""
     first, *others = files
-    ours = _facts(state(first), table)
+    ours = _facts(contents.state(first), table)
     for name in others:
-        theirs = _facts(state(name), table)
+        theirs = _facts(contents.state(name), table)
         for key in sorted({*ours, *theirs}):
             if ours.get(key) != theirs.get(key):
                 seen = f"{theirs.get(key)}, but {ours.get(key)} in {first}"
-                findings.report("ranks disagree", key, f"in {name}: {seen}")
+                contents.findings.report("ranks disagree", key, f"in {name}: {seen}")
 
 
 def _facts(state: Mapping[str, Any], table: Table) -> dict[str, Any]:
@@ -79,9 +69,9 @@ def _check_order(
             findings.report("another rank's file", name, f"{said}, unlike its place {place}")
 
 
-def check_stages(parts: Parts) -> None:
+def check_stages(parts: Parts, findings: Findings) -> None:
     """Report tensors of the first pipeline stage in a later one, and of the last in an earlier."""
-    stages, table, findings = parts.stages, parts.table, parts.findings
+    stages, table = parts.stages, parts.table
     first = {row.megatron for row in table.first}
     last = {row.megatron for row in (*table.last, table.head)} | {HEAD_COPY}
     for stage in stages:
@@ -131,9 +121,11 @@ def constant_weights(
     return [Decision("constant weights", found, f"{reason}: taken as they are")] if found else []
 
 
-def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden: bool) -> None:
+def check_statements(
+    parts: Parts, tensors: Mapping[str, Shards], findings: Findings, *, overridden: bool
+) -> None:
     """Report what args and names say of the tensors that is not so."""
-    args, findings = parts.args or {}, parts.findings
+    args = parts.args or {}
     if not overridden and (seen := _unlike_version(parts, args)):
         findings.report("checkpoint_version disagrees", shown_text(parts.stated_version), seen)
     for name in FLAGS:
@@ -142,7 +134,7 @@ def check_statements(parts: Parts, tensors: Mapping[str, Shards], *, overridden:
     norm, layernorm = args.get("norm_epsilon"), args.get("layernorm_epsilon")
     if norm != layernorm and None not in (norm, layernorm):
         findings.report("args disagree", "norm_epsilon", f"{norm}, layernorm_epsilon {layernorm}")
-    _check_dtype(parts, args.get("params_dtype"), tensors)
+    _check_dtype(parts, tensors, findings)
     virtual = args.get("virtual_pipeline_model_parallel_size") or 1
     if parts.virtual_pipeline != virtual and type(virtual) is int:
         seen = f"{virtual}, but files hold {parts.virtual_pipeline}"
@@ -165,11 +157,12 @@ def _unlike_version(parts: Parts, args: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _check_dtype(parts: Parts, stated: Any, tensors: Mapping[str, Shards]) -> None:
+def _check_dtype(parts: Parts, tensors: Mapping[str, Shards], findings: Findings) -> None:
     """Of the layers' matrices, in two bytes: float16 and bfloat16 are taken for one another.
 
     That people rounded to BF16 or widened afterwards is seen; FSDP keeps the optimizer's copy.
     """
+    stated = (parts.args or {}).get("params_dtype")
     dtype = _DTYPES.get(str(stated))
     held = {
         shard.dtype
@@ -177,17 +170,18 @@ def _check_dtype(parts: Parts, stated: Any, tensors: Mapping[str, Shards]) -> No
         if split_layer(name) and len(parts.table.row(name).megatron_shape) > 1
         for shard in shards
     }
-    if dtype is None or parts.family == TORCH_DCP:
+    if dtype is None or parts.family.value == TORCH_DCP:
         return
     if ("F16" in held and dtype != "F16") or ("BF16" in held and dtype == "F16"):
         seen = f"{stated}, but matrices of the layers are {', '.join(sorted(held))}"
-        parts.findings.report("args disagree", "params_dtype", seen)
+        findings.report("args disagree", "params_dtype", seen)
 
 
-def check_iteration(names: Iterable[str], parts: Parts) -> None:
+def check_iteration(contents: Contents, parts: Parts) -> None:
     """Report a folder that is called after another iteration than the file's."""
-    for name in names:
+    for name in (PurePath(contents.source).name, PurePath(contents.files.folder).name):
         digits = name.removeprefix("iter_").removeprefix("global_step")
         named = digits.isascii() and digits.isdigit() and digits != name
         if named and parts.iteration is not None and int(digits[:12]) != parts.iteration:
-            parts.findings.report("folder disagrees", name, f"iteration {parts.iteration} inside")
+            seen = f"iteration {parts.iteration} inside"
+            contents.findings.report("folder disagrees", name, seen)

@@ -1,12 +1,14 @@
 """Stages and ranks become one state dict: every tensor accounted for, or one error."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from megaport.checkpoint.architecture import measured
 from megaport.checkpoint.arguments import unknown_mathematics
-from megaport.checkpoint.copies import alike, collapse_copies, settle_head
+from megaport.checkpoint.bits import alike, same_bits
+from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.evidence import (
     check_copies,
     check_stages,
@@ -14,51 +16,63 @@ from megaport.checkpoint.evidence import (
     constant_weights,
 )
 from megaport.checkpoint.features import refuse_features
-from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.model import Checkpoint, joined_shape
-from megaport.checkpoint.stages import Parts, Shards, Stage
+from megaport.checkpoint.model import Checkpoint, Findings, Parts, Shards, Stage, joined_shape
 from megaport.checkpoint.version import decide_version
-from megaport.sizes import cut, factor_of, numbers_of
-from megaport.table import Row, Table, layer_name, leaves_of, split_layer
+from megaport.errors import shown_text
+from megaport.sizes import cut, numbers_of
+from megaport.table import (
+    HEAD,
+    HEAD_COPY,
+    WORD,
+    Decision,
+    Row,
+    Table,
+    layer_name,
+    leaves_of,
+    split_layer,
+)
 from megaport.tensors import FLOATS
 
+_MOST_NAMED = 20
 
-def merge(parts: Parts, *, version: float | None) -> Checkpoint:
-    """Check the parts against each other and their table; `version` is the config's override.
+
+def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpoint:
+    """Check the parts of `contents` against each other and their table; `version` is the config's.
 
     Raises `UnsupportedModelError` naming features, `CheckpointMismatchError` listing every tensor
     that is missing, extra, of a wrong shape or dtype or unlike its copies, and `decide_version`'s
     errors.
     """
-    table, findings, copies = parts.table, parts.findings, list[str]()
-    check_stages(parts)
+    table, findings, copies = parts.table, contents.findings, list[str]()
+    check_stages(parts, findings)
     tensors, layers = _numbered_through(parts.stages, findings, copies)
     if not layers:
         findings.report("missing", "layers", "no stage has any")
     unknown = {name: stage.source for stage in parts.stages for name in stage.unknown}
     shapes = {name: joined_shape(table, name, shards) for name, shards in tensors.items()}
-    said = {**(parts.args or {}), **parts.beside}
-    refuse_features(parts.source, table, said, shapes, unknown)
+    said = {**(parts.args or {}), **contents.beside()}
+    refuse_features(contents.source, table, said, shapes, unknown)
     for name, source in unknown.items():
         findings.report("extra", name, f"in {source}")
     check_copies(table, tensors, findings)
-    check_statements(parts, tensors, overridden=version is not None)
-    collapse_copies(table, tensors, findings)
-    tied = settle_head(tensors, parts.args, findings, copies)
+    check_statements(parts, tensors, findings, overridden=version is not None)
+    _collapse_copies(table, tensors, findings)
+    tied = _settle_head(tensors, parts.args, findings, copies)
     rows = list(table.rows(layers, tied=tied.value, leaves=leaves_of(tensors)))
     _check_names(rows, tensors, findings)
     sizes = measured(table, tensors)
     _check_shapes(table, tensors, sizes, findings)
     _check_dtypes(tensors, findings)
-    _check_args(parts, sizes, layers)
+    _check_args(parts, sizes, layers, findings)
     findings.settle()
     number, order = decide_version(
-        parts.source, parts.stated_version, version, parts.args, parts.layout
+        contents.source, parts.stated_version, version, parts.args, parts.layout
     )
-    ignored = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)
+    beside = (*_shortened(contents.files.ignored), *parts.ignored)
+    inside = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)
     return Checkpoint(
         table=table,
-        family=parts.family,
+        family=parts.family.value,
         era=parts.era,
         serialization=parts.serialization,
         tensor_parallel=parts.tensor_parallel,
@@ -70,15 +84,23 @@ def merge(parts: Parts, *, version: float | None) -> Checkpoint:
         iteration=parts.iteration,
         layers=layers,
         tensors={row.megatron: tensors[row.megatron] for row in rows},
-        ignored=(*parts.ignored, *ignored, *copies),
+        ignored=(*(shown_text(name, 200) for name in beside), *inside, *copies),
         decisions=(
             *unknown_mathematics(table, said),
             *constant_weights(table, tensors, parts.args),
+            parts.family,
             *parts.decisions,
             order,
             tied,
         ),
     )
+
+
+def _shortened(names: Sequence[str]) -> Iterator[str]:
+    """File names, and only the number of those beyond the first: optimizers have thousands."""
+    yield from names[:_MOST_NAMED]
+    if len(names) > _MOST_NAMED:
+        yield f"and {len(names) - _MOST_NAMED} more files"
 
 
 def _numbered_through(
@@ -113,6 +135,42 @@ def _numbered_through(
     return tensors, before
 
 
+def _collapse_copies(table: Table, tensors: dict[str, Shards], findings: Findings) -> None:
+    """Keep one shard of each tensor that parallel ranks hold alike; report those unlike."""
+    for name, shards in tensors.items():
+        if len(shards) == 1 or table.row(name).axis is not None:
+            continue
+        for rank, shard in enumerate(shards):
+            if not same_bits(shards[0], shard):
+                ranks = f"tensor-parallel ranks 0 and {rank}"
+                findings.report("unlike between ranks", name, ranks)
+        tensors[name] = shards[:1]
+
+
+def _settle_head(
+    tensors: dict[str, Shards],
+    args: Mapping[str, Any] | None,
+    findings: Findings,
+    ignored: list[str],
+) -> Decision:
+    """Tied or untied; copies of the word embedding are checked, dropped and noted in `ignored`."""
+    untie = (args or {}).get("untie_embeddings_and_output_weights")
+    if untie is None and (args or {}).get("tie_word_embeddings") is False:
+        untie = True
+    word, head = tensors.get(WORD, ()), tensors.get(HEAD, ())
+    own = bool(untie or (untie is None and head and not alike(word, head)))
+    for name in (HEAD_COPY,) if own else (HEAD_COPY, HEAD):
+        copy = tensors.pop(name, ())
+        if copy and word and alike(word, copy):
+            ignored.append(f"{name}: a copy of the word embedding, bit-equal")
+        elif copy and word:
+            findings.report("unlike the word embedding it is tied to", name)
+    if not own:
+        return Decision("tie_word_embeddings", True, "no head of its own is stored")
+    said = "untie_embeddings_and_output_weights"
+    return Decision("tie_word_embeddings", False, said if untie else "a head of its own is stored")
+
+
 def _check_names(rows: Iterable[Row], tensors: Mapping[str, Shards], findings: Findings) -> None:
     """Report every tensor that is not there, but for whole layers, which are reported as such."""
     there = {place[0] for place in map(split_layer, tensors) if place}
@@ -120,18 +178,6 @@ def _check_names(rows: Iterable[Row], tensors: Mapping[str, Shards], findings: F
         place = split_layer(row.megatron)
         if row.megatron not in tensors and (not place or place[0] in there):
             findings.report("missing", row.megatron)
-
-
-def measured(table: Table, tensors: Mapping[str, Shards]) -> dict[str, int]:
-    """What most tensors say a symbol of the shape laws is, so that the odd one out is named."""
-    votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for name, shards in tensors.items():
-        law = table.row(name).megatron_shape
-        shape = joined_shape(table, name, shards)
-        for symbol, size in zip(law, shape, strict=False) if len(law) == len(shape) else ():
-            factor, letters = factor_of(symbol)
-            votes[letters][size // factor] += 1
-    return {letters: counter.most_common(1)[0][0] for letters, counter in votes.items()}
 
 
 def _check_shapes(
@@ -169,7 +215,7 @@ def _check_dtypes(tensors: Mapping[str, Shards], findings: Findings) -> None:
             findings.report("wrong dtype", name, f"{', '.join(dtypes)}, expected one float type")
 
 
-def _check_args(parts: Parts, sizes: Mapping[str, int], layers: int) -> None:
+def _check_args(parts: Parts, sizes: Mapping[str, int], layers: int, findings: Findings) -> None:
     counts = " + ".join(str(len(stage.layers())) for stage in parts.stages)
     args: Mapping[str, Any] = parts.args or {}
     for argument, found, detail in (
@@ -181,4 +227,4 @@ def _check_args(parts: Parts, sizes: Mapping[str, int], layers: int) -> None:
     ):
         said = args.get(argument)
         if said is not None and found is not None and said != found:
-            parts.findings.report("args disagree", argument, f"{said}, but {found}: {detail}")
+            findings.report("args disagree", argument, f"{said}, but {found}: {detail}")

@@ -1,20 +1,92 @@
-"""What a checkpoint is once read, whatever family it came from."""
+"""What a checkpoint is: as a family hands it over, and once every part of it was checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from megaport.table import HEAD, Decision, Row, Table, leaves_of
+from megaport.checkpoint.version import Layout
+from megaport.errors import MegaportError
+from megaport.table import HEAD, Decision, Row, Table, leaves_of, split_layer
 from megaport.tensors import Tensor
 
 # Families whose model is Megatron core's: their names, MLP and args mean what core's mean.
 CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP = "core_ranks", "torch_dist", "zarr", "torch_dcp"
 LEGACY_RANKS, DEEPSPEED_LAYERS, NEMO = "legacy_ranks", "deepspeed_layers", "nemo"
+FAMILIES = (DEEPSPEED_LAYERS, ZARR, TORCH_DIST, TORCH_DCP, NEMO, CORE_RANKS, LEGACY_RANKS)
 CORE_FAMILIES = frozenset({CORE_RANKS, TORCH_DIST, ZARR, TORCH_DCP})
 
 # The orders in which query, key and value rows of one rank were ever stored (formats.md):
 # np is the rank's heads, hn the size of a head.
 QKV_ORDERS = ("3,np,hn", "np,hn,3", "np,3,hn")
+Shards = tuple[Tensor, ...]
+
+
+class CheckpointMismatchError(MegaportError):
+    """Tensors missing, extra, of a wrong shape or dtype, or unlike between ranks: all of them."""
+
+
+@dataclass
+class Findings:
+    """Collects findings about the checkpoint called `source`, then raises them together."""
+
+    source: str
+    found: list[str] = field(default_factory=list)
+
+    def report(self, kind: str, name: str, detail: str = "") -> None:
+        """Note that `name` is `kind` (missing, extra, wrong shape, ...) with what was seen."""
+        self.found.append(f"{kind}: {name}" + (f" ({detail})" if detail else ""))
+
+    def settle(self) -> None:
+        """Raise `CheckpointMismatchError` with every finding in order, if there is any."""
+        if self.found:
+            raise CheckpointMismatchError(
+                self.source,
+                seen="\n  " + "\n  ".join(self.found) + "\n",
+                expected="the files of one save of one model, each in its place",
+                remedy="Get the whole checkpoint again, or use one that was saved complete.",
+            )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pipeline stage, called `source`: canonical names, layers counted from its own 0.
+
+    `unknown` holds the names that the table does not know; neither is checked.
+    """
+
+    source: str
+    tensors: Mapping[str, Shards]
+    unknown: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    def layers(self) -> set[int]:
+        places = (split_layer(name) for name in self.tensors)
+        return {place[0] for place in places if place}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A whole checkpoint as a family read it: `stages` in the order the layers run."""
+
+    family: Decision
+    era: str
+    serialization: str
+    table: Table
+    stages: tuple[Stage, ...]
+    tensor_parallel: int
+    pipeline_parallel: int
+    args: Mapping[str, Any] | None
+    stated_version: Any
+    stated_iteration: Any
+    layout: Layout = field(default_factory=Layout)
+    virtual_pipeline: int = 1
+    ignored: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def iteration(self) -> int | None:
+        """The iteration, where what is stated of it is a number."""
+        return self.stated_iteration if type(self.stated_iteration) is int else None
 
 
 @dataclass(frozen=True)
@@ -40,7 +112,7 @@ class Checkpoint:
     args: Mapping[str, Any] | None
     iteration: int | None
     layers: int
-    tensors: Mapping[str, tuple[Tensor, ...]]
+    tensors: Mapping[str, Shards]
     ignored: tuple[str, ...]
     decisions: tuple[Decision, ...]
 
@@ -51,7 +123,7 @@ class Checkpoint:
         return tuple(self.table.rows(self.layers, tied=tied, leaves=leaves))
 
 
-def joined_shape(table: Table, name: str, shards: tuple[Tensor, ...]) -> tuple[int, ...]:
+def joined_shape(table: Table, name: str, shards: Shards) -> tuple[int, ...]:
     """The shape of the shards put together along the axis that tensor parallelism cuts."""
     axis = table.row(name).axis
     shape = list(shards[0].shape)

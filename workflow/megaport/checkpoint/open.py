@@ -1,23 +1,37 @@
-"""The one way in: a path, and out comes a checked Checkpoint."""
+"""The one way in: a path, and out comes a checked Checkpoint, whatever family it is of."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Any
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
 
-from megaport.checkpoint.configuration import read_json
-from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.contents import Contents, UnknownLayoutError
 from megaport.checkpoint.evidence import check_iteration
 from megaport.checkpoint.files import open_files
-from megaport.checkpoint.findings import Findings
 from megaport.checkpoint.merge import merge
-from megaport.checkpoint.model import Checkpoint
-from megaport.checkpoint.registry import recognise
-from megaport.errors import shown_text
+from megaport.checkpoint.model import FAMILIES, Checkpoint, Parts
 from megaport.table import Decision
 from megaport.tensors import total_bytes
 
-_MOST_NAMED = 20
+# The modules of families, in the order they are asked, and a file that what they read has. By what
+# is cheapest to tell and most particular: rank_files would know the names of NeMo's tensors.
+_READERS = (
+    ("deepspeed_layers", r"layer_\d+-model_\d+-model_states\.pt"),
+    ("zarr", r"\.zarray"),
+    ("torch_dist", r"\.metadata"),
+    ("nemo", r".*"),
+    ("rank_files", r".*"),
+)
+
+
+class Reader(Protocol):
+    """What a module of families offers."""
+
+    def recognise(self, contents: Contents) -> Decision | None:
+        """The family that the files are of, and why; None where it is none of the module's."""
+
+    def read(self, contents: Contents, family: Decision) -> Parts:
+        """The parts of what was recognised."""
 
 
 def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) -> Checkpoint:
@@ -35,39 +49,30 @@ def open_checkpoint(path: Path, *, version: float | None = None, spool: Path) ->
 
 def open_contents(path: Path, *, spool: Path) -> Contents:
     """The files at `path` that carry the model, mapped and not read yet, as `open_checkpoint`."""
-    files = open_files(path, spool=spool)
-    folders = (path.name, PurePath(files.folder).name)
-    ignored = tuple(_shortened(files.ignored))
-    return Contents(str(path), files, spool, files.facts, folders, ignored)
+    return Contents(str(path), open_files(path, spool=spool), spool)
 
 
 def read_checkpoint(contents: Contents, *, version: float | None = None) -> Checkpoint:
     """The checkpoint that opened files are, as `open_checkpoint`."""
-    family, reason = recognise(contents)
-    parts = family.read(contents, Findings(contents.source))
+    parts = _read(contents)
     every = (tensor for stage in parts.stages for s in stage.tensors.values() for tensor in s)
     contents.check_volume(total_bytes(every))
-    check_iteration(contents.folders, parts)
-    decided = replace(
-        parts,
-        decisions=(Decision("family", family.name, reason), *parts.decisions),
-        ignored=tuple(shown_text(name, 200) for name in (*contents.ignored, *parts.ignored)),
-        beside=_beside(contents),
+    check_iteration(contents, parts)
+    return merge(contents, parts, version=version)
+
+
+def _read(contents: Contents) -> Parts:
+    """As the first family that knows these files reads them; only modules it needs are loaded."""
+    for module, file in _READERS:
+        if any(re.fullmatch(file, name.rsplit("/", 1)[-1]) for name in contents.files):
+            reader = cast(Reader, import_module(f"megaport.checkpoint.families.{module}"))
+            if family := reader.recognise(contents):
+                return reader.read(contents, family)
+    names = sorted(contents.files)
+    raise UnknownLayoutError(
+        contents.source,
+        seen=f"{len(names)} files, such as {', '.join(names[:5]) or 'none'}, without tensors "
+        "under any name that Megatron gave them",
+        expected=f"a checkpoint of one of {', '.join(FAMILIES)}",
+        remedy="Point at a Megatron checkpoint: its folder, its zip or its rank file.",
     )
-    return merge(decided, version=version)
-
-
-def _beside(contents: Contents) -> dict[str, Any]:
-    """What DeepSpeed's configuration says of the mathematics: sparse attention, or nothing."""
-    said: dict[str, Any] = {}
-    for name, region in contents.facts.items():
-        if name.endswith("_config.json") and read_json(region).get("sparse_attention"):
-            said["sparse_attention"] = f"in {name}"
-    return said
-
-
-def _shortened(names: Sequence[str]) -> Iterator[str]:
-    """File names, and only the number of those beyond the first: optimizers have thousands."""
-    yield from names[:_MOST_NAMED]
-    if len(names) > _MOST_NAMED:
-        yield f"and {len(names) - _MOST_NAMED} more files"

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from megaport.checkpoint.names import refer
-from megaport.checkpoint.pickle_bounds import check_key
 from megaport.checkpoint.pickle_values import call
 from megaport.checkpoint.records import Name, Record, Unreadable, damaged, forbidden, too_large
+from megaport.errors import shown_text
 
 PersistentLoader = Callable[[Any], Any]
 
@@ -18,6 +18,7 @@ _MOST_TUPLE_KEYS = 8192
 # torch's magic number has 80 bits, a seed 64, the largest state of a random generator 128.
 _MOST_BITS = 256
 _INERT = (Record, Unreadable)
+PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class Machine:
@@ -50,7 +51,7 @@ class Machine:
 
     def set_key(self, target: dict[Any, Any], key: Any, value: Any) -> None:
         """`target[key] = value`, for keys that hash quickly."""
-        self._tuple_keys += check_key(self.where, key)
+        self._tuple_keys += _check_key(self.where, key)
         if self._tuple_keys > _MOST_TUPLE_KEYS:
             raise too_large(self.where, "too many tuples as keys", f"at most {_MOST_TUPLE_KEYS}")
         target[key] = value
@@ -213,3 +214,19 @@ class Machine:
                 return target.contents
         seen = f"elements for a {type(target).__name__}"
         raise damaged(self.where, seen, f"elements for a {kind.__name__}")
+
+
+def _check_key(where: str, key: Any) -> int:
+    """Refuse keys whose hashing could be slow; the number of tuples in the key (0 as a rule)."""
+    # Within 60 bits an int is its own hash; larger ones can be chosen to collide.
+    if type(key) is int and key.bit_length() > 60:
+        raise damaged(where, "a huge integer as a key", "a key of at most 60 bits")
+    if type(key) in PLAIN or isinstance(key, Record):
+        return 0
+    if type(key) is tuple and len(key) <= 64:
+        for part in key:
+            if type(part) is tuple:
+                raise damaged(where, "a tuple within a tuple as a key", "plain keys")
+            _check_key(where, part)
+        return 1
+    raise damaged(where, f"a key that is {shown_text(key)}", "text or a number as a key")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megaport.checkpoint.finite import non_finite
+from megaport.checkpoint.bits import non_finite
 from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor, widen
 
 BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}

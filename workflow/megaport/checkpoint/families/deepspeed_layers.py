@@ -10,15 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.contents import Contents, flatten, plain_args
+from megaport.checkpoint.contents import Contents, flatten, plain_args, size_said
 from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, unwrapped, weights_beside
-from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.model import DEEPSPEED_LAYERS
-from megaport.checkpoint.ranks import wrong_file
-from megaport.checkpoint.stages import Parts, size_said
+from megaport.checkpoint.families.rank_files import wrong_file
+from megaport.checkpoint.model import DEEPSPEED_LAYERS, Parts
 from megaport.checkpoint.version import Layout
-from megaport.table import FINAL_NORM, HEAD, Table
+from megaport.table import FINAL_NORM, HEAD, Decision, Table
 from megaport.tensors import Tensor
 
 _LAYER = re.compile(r"(?:|.*/)layer_(?P<layer>\d+)-model_(?P<tp>\d+)-model_states\.pt")
@@ -26,13 +24,14 @@ _STATES = re.compile(r"(?:|.*/)mp_rank_\d+_model_states\.pt")
 Grid = Mapping[tuple[int, int], str]  # (file index, tensor rank)
 
 
-def recognise(contents: Contents) -> str | None:
-    """Why these are DeepSpeed's layer files, or None."""
+def recognise(contents: Contents) -> Decision | None:
+    """That these are DeepSpeed's layer files, or None."""
     count = sum(1 for name in contents.files if _LAYER.fullmatch(name))
-    return f"{count} files are named layer_II-model_TT-model_states.pt" if count else None
+    reason = f"{count} files are named layer_II-model_TT-model_states.pt"
+    return Decision("family", DEEPSPEED_LAYERS, reason) if count else None
 
 
-def read(contents: Contents, findings: Findings) -> Parts:
+def read(contents: Contents, family: Decision) -> Parts:
     """The layer files as one stage, in file order; args from mp_rank_00_model_states.pt."""
     grid = _grid(contents)
     states = sorted(name for name in contents.files if _STATES.fullmatch(name))
@@ -43,28 +42,26 @@ def read(contents: Contents, findings: Findings) -> Parts:
     names = {n: list(dict(_leaves(contents.state(grid[n, 0])))) for n, tp in grid if tp == 0}
     table = table_of(leaf for leaves in names.values() for leaf in leaves)
     if states:
-        check_agreement(states, contents.state, table, findings)
+        check_agreement(contents, states, table)
     for name in weights_beside(common, ()):
-        findings.report("extra", name, f"beside the layers in {states[0]}")
+        contents.findings.report("extra", name, f"beside the layers in {states[0]}")
     layers = [n for n in sorted(names) if any(map(table.leaf, names[n]))]
     _refuse_gaps(grid, layers, args)
-    trees = [_tree(contents, grid, layers, tp, table, findings) for tp in ranks]
+    trees = [_tree(contents, grid, layers, tp, table) for tp in ranks]
     labels = [re.sub(r"layer_\d+", "layer_*", grid[min(grid)[0], tp]) for tp in ranks]
     new_names = any(".self_attention." in name for name in trees[0])
     return Parts(
-        source=contents.source,
-        family=DEEPSPEED_LAYERS,
+        family=family,
         era="2021 on: Megatron-DeepSpeed, pipeline layer files",
         serialization=contents.serialization(grid[min(grid)]),
         table=table,
         layout=Layout(since_2021=new_names, deepspeed=True),
-        stages=(stage_of(labels, trees, table, ("transformer",), findings),),
+        stages=(stage_of(contents, labels, trees, table, ("transformer",)),),
         tensor_parallel=len(ranks),
         pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),
         args=args,
         stated_version=common.get("checkpoint_version"),
         stated_iteration=common.get("iteration"),
-        findings=findings,
     )
 
 
@@ -134,7 +131,7 @@ def _gap(files: list[int], layers: list[int], stated: Any) -> int | None:
 
 
 def _tree(
-    contents: Contents, grid: Grid, layers: list[int], tp: int, table: Table, findings: Findings
+    contents: Contents, grid: Grid, layers: list[int], tp: int, table: Table
 ) -> dict[str, Any]:
     """All tensors of a rank by the name they would have in a rank file, for one set of names."""
     tree: dict[str, Any] = {}
@@ -144,7 +141,7 @@ def _tree(
             number = layers.index(index) if index in layers else None
             name = _name(table, leaf, tensor, number)
             if name in tree:
-                findings.report("twice", name, f"again in {file}")
+                contents.findings.report("twice", name, f"again in {file}")
             tree[name] = tensor
     return tree
 

@@ -1,13 +1,15 @@
 """What torch_dist, zarr and torch_dcp share: keys of Megatron core, stacked or one a layer."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import filterfalse, zip_longest
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.arena import Arena
-from megaport.checkpoint.chunks import (
+from megaport.checkpoint.configuration import read_json, stated_beside
+from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args, size_said
+from megaport.checkpoint.families.chunks import (
+    Arena,
     Whole,
     check_cover,
     room_for,
@@ -15,18 +17,19 @@ from megaport.checkpoint.chunks import (
     split_rows,
     unstack,
 )
-from megaport.checkpoint.configuration import read_json, stated_beside
-from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args
-from megaport.checkpoint.families.names import is_training_state, resolver, weights_beside
-from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.stages import Parts, Shards, Stage, size_said
+from megaport.checkpoint.families.names import (
+    is_training_state,
+    resolver,
+    unwrapped,
+    weights_beside,
+)
+from megaport.checkpoint.model import Parts, Shards, Stage
 from megaport.table import Decision, Table, layer_name
 from megaport.tensors import Tensor
 
 _STACK = "decoder.layers."
 # What core adds to the key of each part that it stores as a tensor of its own.
 _PARTS = ("_w", "_v")
-Load = Callable[[str], Whole]
 
 
 @dataclass(frozen=True)
@@ -53,28 +56,67 @@ def place_of(table: Table, key: str) -> Place | None:
     return None
 
 
-def stage_of_keys(
-    source: str,
-    table: Table,
-    keys: Iterable[str],
-    load: Load,
-    tensor_parallel: int,
+def parts_of_keys(
     contents: Contents,
-    findings: Findings,
-) -> Stage:
-    """The whole model as one stage; `keys` are native, without prefix, `load` gives the chunks."""
-    known = {key: place_of(table, key) for key in keys}
-    wholes = {key: check_cover(load(key)) for key, place in known.items() if place}
-    arena = Arena(contents.spool, room_for(wholes.values()))
+    *,
+    family: Decision,
+    era: str,
+    serialization: str,
+    common: Mapping[str, Any],
+    described: str,
+    loads: Mapping[str, Callable[[], Whole]],
+    objects: Collection[str] = (),
+) -> Parts:
+    """Parts from `common` (args, checkpoint_version, iteration; any may be absent) and one stage.
+
+    `loads` gives the chunks of the tensors by key, those of training's state too; `described` is
+    the file that lists them; `objects` are the keys of all that is no tensor.
+    """
+    for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
+        contents.findings.report("extra", name, "nobody knows whose it is")
+    if "common_backend" in _metadata(contents) and not one_named(contents, "common.pt"):
+        seen = "metadata.json says that it was saved"
+        contents.findings.report("missing", "common.pt", seen)
+    args, decisions = _args(contents, common)
+    tensor = size_said(args, "tensor_model_parallel_size")
+    keys = [key for key in loads if not is_training_state(key)]
+    table = table_of(keys)
+    places = {key: place_of(table, unwrapped(key)) for key in keys}
+    unknown = tuple(unwrapped(key) for key, place in places.items() if place is None)
+    known = {key: (place, check_cover(loads[key]())) for key, place in places.items() if place}
+    tensors = _tensors(contents, table, known, tensor if _divides(args, tensor) else 1)
+    return Parts(
+        family=family,
+        era=era,
+        serialization=serialization,
+        table=table,
+        stages=(Stage(described, tensors, unknown),),
+        tensor_parallel=tensor,
+        pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),
+        virtual_pipeline=size_said(args, "virtual_pipeline_model_parallel_size"),
+        args=args,
+        stated_version=common.get("checkpoint_version"),
+        stated_iteration=common.get("iteration"),
+        ignored=tuple(sorted({*filter(is_training_state, loads), *objects})),
+        decisions=decisions,
+    )
+
+
+def _tensors(
+    contents: Contents, table: Table, known: Mapping[str, tuple[Place, Whole]], ranks: int
+) -> dict[str, Shards]:
+    """Canonical name -> shards of all that the keys hold."""
+    arena = Arena(contents.spool, room_for(whole for _, whole in known.values()))
     parts: dict[str, dict[int, Shards]] = {}
-    for key, place in known.items():
-        for name, part, whole in _named(wholes[key], place, table) if place else ():
-            held = parts.setdefault(name, {})
-            if part in held:
-                findings.report("twice under different names", name, f"again as {key}")
-            held[part] = shards_of(whole, table.row(name).axis, tensor_parallel, arena)
-    tensors = {name: tuple(_by_rank(held)) for name, held in parts.items()}
-    return Stage(source, tensors, tuple(key for key, place in known.items() if place is None))
+    keys: dict[tuple[str, int], str] = {}
+    for key, (place, whole) in known.items():
+        for name, part, held in _named(whole, place, table):
+            first = keys.setdefault((name, part), key)
+            if first != key:
+                seen = f"{first} and {key}"
+                contents.findings.report("twice under different names", name, seen)
+            parts.setdefault(name, {})[part] = shards_of(held, table.row(name).axis, ranks, arena)
+    return {name: tuple(_by_rank(held)) for name, held in parts.items()}
 
 
 def _named(whole: Whole, place: Place, table: Table) -> Iterator[tuple[str, int, Whole]]:
@@ -92,58 +134,12 @@ def _by_rank(parts: Mapping[int, Shards]) -> Iterator[Tensor]:
         yield from (shard for shard in held if shard is not None)
 
 
-def parts_of_keys(
-    contents: Contents,
-    findings: Findings,
-    family: str,
-    era: str,
-    serialization: str,
-    common: Mapping[str, Any],
-    described: str,
-    keys: Collection[str],
-    load: Load,
-    ignored: Iterable[str],
-    objects: Collection[str] = (),
-) -> Parts:
-    """Parts from `common` (args, checkpoint_version, iteration; any may be absent) and one stage.
-
-    `keys` are those of the model, without prefix; `load` gives one's chunks; `described` is the
-    file that lists them; `objects` are all that is no tensor.
-    """
-    for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
-        findings.report("extra", name, "nobody knows whose it is")
-    if "common_backend" in _metadata(contents) and not one_named(contents, "common.pt"):
-        findings.report("missing", "common.pt", "metadata.json says that it was saved")
-    args, decisions = _args(contents, common)
-    tensor = size_said(args, "tensor_model_parallel_size")
-    table = table_of(keys)
-    cuts = tensor if _divides(args, tensor) else 1
-    stage = stage_of_keys(described, table, keys, load, cuts, contents, findings)
-    return Parts(
-        source=contents.source,
-        family=family,
-        era=era,
-        serialization=serialization,
-        table=table,
-        stages=(stage,),
-        tensor_parallel=tensor,
-        pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),
-        virtual_pipeline=size_said(args, "virtual_pipeline_model_parallel_size"),
-        args=args,
-        stated_version=common.get("checkpoint_version"),
-        stated_iteration=common.get("iteration"),
-        findings=findings,
-        ignored=tuple(sorted({*ignored, *objects})),
-        decisions=decisions,
-    )
-
-
 def _args(
     contents: Contents, common: Mapping[str, Any]
 ) -> tuple[dict[str, Any] | None, tuple[Decision, ...]]:
     """The args among what is common, else those that a file beside the model states."""
     args = plain_args(common.get("args"))
-    stated = stated_beside(contents.facts) if args is None else None
+    stated = stated_beside(contents.files.facts) if args is None else None
     if stated is None:
         return args, ()
     name, args = stated

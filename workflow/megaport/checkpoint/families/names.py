@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from megaport.checkpoint.contents import flatten
-from megaport.checkpoint.findings import Findings
+from megaport.checkpoint.contents import Contents, flatten
+from megaport.checkpoint.model import Findings, Shards, Stage
 from megaport.checkpoint.records import Unreadable
-from megaport.checkpoint.stages import Shards, Stage
 from megaport.table import Table
 from megaport.tensors import Tensor
 
@@ -68,17 +67,18 @@ def weights_beside(state: Mapping[str, Any], used: Collection[str]) -> Iterator[
 
 
 def stage_of(
+    contents: Contents,
     files: Sequence[str],
     trees: Sequence[Mapping[str, Any]],
     table: Table,
     stacks: Sequence[str],
-    findings: Findings,
 ) -> Stage:
     """One stage from what its tensor-parallel ranks hold, `trees[r]` being that of `files[r]`.
 
     Layers lie under one of `stacks`. Reports a tensor that a rank lacks, naming its file, and two
     names for one tensor.
     """
+    findings = contents.findings
     unknown: dict[str, None] = {}
     ignored: dict[str, None] = {}
     ranks = []

@@ -1,57 +1,172 @@
-"""Rank files of Megatron-LM's own model class, 2019 to 2024, and of core's format `torch`.
+"""Rank files, mp_rank_TT[_PPP]/model_optim_rng.pt and their kin, found and checked for gaps.
 
-The first have a transformer or encoder, the others a flat dictionary below `decoder`.
+Those of Megatron-LM's own model class, 2019 to 2024, have a transformer or encoder; those of core's
+format `torch` a flat dictionary below `decoder`. NeMo's lie alike.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.contents import Contents, flatten
+from megaport.checkpoint.contents import Contents, flatten, plain_args, size_said
 from megaport.checkpoint.evidence import check_ranks
 from megaport.checkpoint.families.names import resolver, stage_of, unwrapped, weights_beside
-from megaport.checkpoint.findings import Findings
-from megaport.checkpoint.model import CORE_RANKS, LEGACY_RANKS
-from megaport.checkpoint.ranks import Ranks, first_state, load_ranks, wrong_file
-from megaport.checkpoint.stages import Parts, Stage
+from megaport.checkpoint.features import refuse_features
+from megaport.checkpoint.model import CORE_RANKS, LEGACY_RANKS, Parts, Stage
 from megaport.checkpoint.version import Layout
-from megaport.table import Table
+from megaport.errors import MegaportError
+from megaport.table import Decision, Table
 
 _MODEL = re.compile(r"model\d*|module")
-_LEGACY, _CORE = ("transformer", "encoder"), ("decoder",)
+_RANK = re.compile(
+    r"(?P<folder>|.*/)(?:tp_rank_(?P<nemo_tp>[0-9]+)_pp_rank_(?P<nemo_pp>[0-9]+)/[^/]+\.ckpt"
+    r"|mp_rank_(?P<tp>[0-9]+)(?:_(?P<pp>[0-9]+))?(?P<ep>_[0-9]+)?"
+    r"(?:/(?:model_optim_rng|model_rng)\.pt|_model_states\.pt|/[^/]+\.ckpt))"
+)
+_MOST_NAMED = 8
+_LEGACY, _CORE = ("transformer", "encoder"), ("decoder",)  # what layers lie under
 
 
-def recognise_core(contents: Contents) -> str | None:
-    """Why these are Megatron core's rank files, or None."""
-    names = map(unwrapped, _names(first_state(contents)))
-    if not any(name.startswith(("decoder.", "embedding.")) for name in names):
-        return None
-    return "rank files hold decoder.layers and embedding keys, as Megatron core names them"
+class RankFilesError(MegaportError):
+    """Rank files that are missing, too many, of experts, or not of one and the same iteration."""
 
 
-def recognise_legacy(contents: Contents) -> str | None:
-    """Why these are legacy rank files, or None."""
+wrong_file = partial(
+    RankFilesError, remedy="Point at the folder of one save, with all of its files."
+)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """`files[tensor rank, pipeline rank]` is a complete grid of file names."""
+
+    files: Mapping[tuple[int, int], str]
+    tensor: int
+    pipeline: int
+    args: Mapping[str, Any] | None
+
+
+def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
+    """The files that hold the model, by (tensor, pipeline) rank; `{}` where there are none.
+
+    A lone file of any name is rank (0, 0). Folders of a distributed optimizer that are named
+    like pipeline ranks hold no such file, so they do not count.
+    """
+    matches = {name: _RANK.fullmatch(name) for name in contents.files}
+    found = {name: match for name, match in matches.items() if match}
+    if not found and len(contents.files) == 1:
+        return dict.fromkeys([(0, 0)], next(iter(contents.files)))
+    grid: dict[tuple[int, int], str] = {}
+    for name in sorted(found):
+        match = found[name]
+        if match["ep"]:
+            raise wrong_file(
+                name, "a third number, an expert's rank", "no mixture of experts (MoE)"
+            )
+        place = (int(match["tp"] or match["nemo_tp"]), int(match["pp"] or match["nemo_pp"] or 0))
+        if place in grid:
+            raise wrong_file(contents.source, f"{grid[place]} and {name}", "one file a rank")
+        grid[place] = name
+    return grid
+
+
+def first_state(contents: Contents) -> dict[str, Any]:
+    """What the first of the rank files holds; nothing where there are none."""
+    names = rank_names(contents)
+    return contents.state(names[min(names)]) if names else {}
+
+
+def load_ranks(contents: Contents, table: Table, args: Mapping[str, Any] | None = None) -> Ranks:
+    """The grid of rank files, which `args`, the file's own or the names say the size of.
+
+    `RankFilesError` names the file that is missing, one too many or of another run; a mixture of
+    experts is refused as `UnsupportedModelError`.
+    """
+    grid = rank_names(contents)
+    first = grid[min(grid)]
+    args = args or plain_args(contents.state(first).get("args"))
+    if args:
+        refuse_features(contents.source, table, args, {}, ())
+    names = ("tensor_model_parallel_size", "model_parallel_size")
+    stated = names[0] if names[0] in (args or {}) else names[1]
+    tensor = size_said(args, stated, max(tp for tp, _ in grid) + 1)
+    pipeline = size_said(args, "pipeline_model_parallel_size", max(pp for _, pp in grid) + 1)
+    _refuse_gaps(contents, grid, tensor, pipeline)
+    return Ranks(grid, tensor, pipeline, args)
+
+
+def _refuse_gaps(
+    contents: Contents, grid: Mapping[tuple[int, int], str], tensor: int, pipeline: int
+) -> None:
+    size = f"{tensor} tensor-parallel x {pipeline} pipeline ranks"
+    # Lazily: a hostile name or argument may claim any number of ranks.
+    places = ((tp, pp) for tp in range(tensor) for pp in range(pipeline))
+    absent = islice((place for place in places if place not in grid), _MOST_NAMED)
+    missing = [_name_of(place, grid, pipeline) for place in absent]
+    if missing:
+        raise wrong_file(contents.source, f"no {', '.join(missing)}", f"the files of {size}")
+    for place in sorted(p for p in grid if p[0] >= tensor or p[1] >= pipeline):
+        raise wrong_file(grid[place], "a rank too many", f"the files of {size}")
+
+
+def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeline: int) -> str:
+    like = grid[min(grid)]
+    staged = pipeline > 1 or re.search(r"mp_rank_\d+_\d+/", like)
+    number = f"mp_rank_{place[0]:02d}" + (f"_{place[1]:03d}" if staged else "")
+    if "mp_rank_" not in like:
+        return f"{number} (there is only {like})"
+    return re.sub(r"mp_rank_\d+(_\d+)?", number, like, count=1)
+
+
+def recognise(contents: Contents) -> Decision | None:
+    """That these are rank files of Megatron core's or of Megatron-LM's own model, or None."""
     names = _names(first_state(contents))
-    if not any(map(resolver(table_of(names), *_LEGACY), names)):
-        return None
-    return f"rank files hold tensors under {_stack(names)}.layers, as Megatron-LM names them"
+    if any(unwrapped(name).startswith(("decoder.", "embedding.")) for name in names):
+        reason = "rank files hold decoder.layers and embedding keys, as Megatron core names them"
+        return Decision("family", CORE_RANKS, reason)
+    if any(map(resolver(table_of(names), *_LEGACY), names)):
+        reason = f"rank files hold tensors under {_stack(names)}.layers, as Megatron-LM names them"
+        return Decision("family", LEGACY_RANKS, reason)
+    return None
 
 
-def read_core(contents: Contents, findings: Findings) -> Parts:
-    """The tensors of core's rank files, stage by stage."""
-    era = "2023 on: Megatron core, torch format"
-    return _parts(contents, findings, CORE_RANKS, era, Layout(), _CORE)
-
-
-def read_legacy(contents: Contents, findings: Findings) -> Parts:
-    """The tensors of legacy rank files, stage by stage."""
+def read(contents: Contents, family: Decision) -> Parts:
+    """All stages in running order, virtual stage outer."""
     state = first_state(contents)
-    names = _names(state)
-    since = any(part in name for name in names for part in ("encoder.", ".self_attention."))
-    layout = Layout(since_2021=since)
-    era = _era(names, state.get("checkpoint_version"))
-    return _parts(contents, findings, LEGACY_RANKS, era, layout, _LEGACY)
+    keys, names = _model_keys(state), _names(state)
+    table = table_of(names)
+    ranks = load_ranks(contents, table)
+    check_ranks(contents, ranks.files, table)
+    _refuse_uneven_chunks(contents, ranks, keys)
+    legacy = family.value == LEGACY_RANKS
+    new = any(part in name for name in names for part in ("encoder.", ".self_attention."))
+    stages = tuple(_stages(contents, ranks, keys, table, _LEGACY if legacy else _CORE))
+    for name in ranks.files.values():
+        for beside in weights_beside(contents.state(name), keys):
+            contents.findings.report("extra", beside, f"beside the model in {name}")
+    used = set(ranks.files.values())
+    others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
+    return Parts(
+        family=family,
+        era=_era(names, state.get("checkpoint_version"))
+        if legacy
+        else "2023 on: Megatron core, torch format",
+        serialization=contents.serialization(ranks.files[0, 0]),
+        layout=Layout(since_2021=new or not legacy),
+        table=table,
+        stages=stages,
+        tensor_parallel=ranks.tensor,
+        pipeline_parallel=ranks.pipeline,
+        virtual_pipeline=len(keys),
+        args=ranks.args,
+        stated_version=state.get("checkpoint_version"),
+        stated_iteration=state.get("iteration"),
+        ignored=(*sorted(map(str, others)), *(n for n in contents.files if n not in used)),
+    )
 
 
 def _model_keys(state: Mapping[str, Any]) -> list[str]:
@@ -79,46 +194,6 @@ def _era(names: list[str], version: Any) -> str:
     return "January 2021 (v2.5) to September 2023: language_model.encoder"
 
 
-def _parts(
-    contents: Contents,
-    findings: Findings,
-    family: str,
-    era: str,
-    layout: Layout,
-    stacks: Sequence[str],
-) -> Parts:
-    """All stages in running order, virtual stage outer; layers lie under one of `stacks`."""
-    state = first_state(contents)
-    keys = _model_keys(state)
-    table = table_of(_names(state))
-    ranks = load_ranks(contents, table)
-    check_ranks(ranks.files, contents.state, table, findings)
-    _refuse_uneven_chunks(contents, ranks, keys)
-    stages = tuple(_stages(contents, ranks, keys, table, stacks, findings))
-    for name in ranks.files.values():
-        for beside in weights_beside(contents.state(name), keys):
-            findings.report("extra", beside, f"beside the model in {name}")
-    used = set(ranks.files.values())
-    others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
-    return Parts(
-        source=contents.source,
-        family=family,
-        era=era,
-        serialization=contents.serialization(ranks.files[0, 0]),
-        layout=layout,
-        table=table,
-        stages=stages,
-        tensor_parallel=ranks.tensor,
-        pipeline_parallel=ranks.pipeline,
-        virtual_pipeline=len(keys),
-        args=ranks.args,
-        stated_version=state.get("checkpoint_version"),
-        stated_iteration=state.get("iteration"),
-        findings=findings,
-        ignored=(*sorted(map(str, others)), *(n for n in contents.files if n not in used)),
-    )
-
-
 def _refuse_uneven_chunks(contents: Contents, ranks: Ranks, keys: list[str]) -> None:
     wanted = ["model"] if len(keys) == 1 else [f"model{n}" for n in range(len(keys))]
     wanted = ["module"] if keys == ["module"] else wanted
@@ -136,11 +211,10 @@ def _stages(
     keys: list[str],
     table: Table,
     stacks: Sequence[str],
-    findings: Findings,
 ) -> Iterator[Stage]:
     for key in sorted(keys, key=lambda key: (len(key), key)):
         for pipeline in range(ranks.pipeline):
             files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
             trees = [contents.state(file)[key] for file in files]
             labels = [f"{file}:{key}" if len(keys) > 1 else file for file in files]
-            yield stage_of(labels, trees, table, stacks, findings)
+            yield stage_of(contents, labels, trees, table, stacks)

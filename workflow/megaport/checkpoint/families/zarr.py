@@ -1,4 +1,4 @@
-"""Zarr v2 arrays as Megatron core 0.4 to 0.8 wrote them: a folder a key, .zarray and chunks."""
+"""Megatron core's `zarr` format: a folder a key with .zarray and chunks (version 2), common.pt."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from megaport.checkpoint.chunks import Chunk, Whole
 from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.families.chunks import Chunk, Whole
+from megaport.checkpoint.families.dist_family import one_named, parts_of_keys
+from megaport.checkpoint.model import ZARR, Parts
 from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import GZIP, ZLIB
 from megaport.checkpoint.storages import MOST_DIMENSIONS, shape_of
 from megaport.errors import MegaportError, shown_text
+from megaport.table import Decision
 from megaport.tensors import STORAGE, Tensor
 
 # Megatron core 0.8 (strategies/zarr.py) writes "bfloat16" where zarr has "<V2".
@@ -24,6 +27,34 @@ _DTYPES = {
 }
 _WBITS = {"zlib": ZLIB, "gzip": GZIP}
 _LARGEST = 1 << 20  # bytes a .zarray may have; real ones have 300
+
+
+def recognise(contents: Contents) -> Decision | None:
+    """That this is zarr, or None."""
+    count = len(_described(contents))
+    return Decision("family", ZARR, f"{count} folders hold a .zarray") if count else None
+
+
+def read(contents: Contents, family: Decision) -> Parts:
+    """All keys of the model, with their chunks."""
+
+    def load(name: str) -> Whole:
+        return read_array(contents, name).load(contents)
+
+    common = one_named(contents, "common.pt")
+    return parts_of_keys(
+        contents,
+        family=family,
+        era="2023 to 2024 (core 0.3 to 0.8): Megatron core, zarr",
+        serialization="zarr",
+        common=contents.state(common) if common else {},
+        described=contents.source,
+        loads={name.split("/")[-2]: partial(load, name) for name in _described(contents)},
+    )
+
+
+def _described(contents: Contents) -> list[str]:
+    return sorted(name for name in contents.files if name.endswith("/.zarray"))
 
 
 class ZarrError(MegaportError):
@@ -82,12 +113,9 @@ class ZarrArray:
         return region.view
 
 
-def read_array(name: str, files: Mapping[str, Region]) -> ZarrArray:
-    """The array that the `.zarray` file `name` describes; `ZarrError` for what is not readable.
-
-    Its key is the name of its folder, as Megatron names it.
-    """
-    said = _metadata(files[name])
+def read_array(contents: Contents, name: str) -> ZarrArray:
+    """The array that the `.zarray` file `name` describes; `ZarrError` for what is not readable."""
+    said = _metadata(contents.files[name])
     folder = name[: -len(".zarray")]
     _one_of(name, "dimension_separator", said.get("dimension_separator", "."), {".": "."})
     shape, chunks = _sizes(name, said.get("shape"), 0), _sizes(name, said.get("chunks"), 1)
