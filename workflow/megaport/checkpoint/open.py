@@ -14,13 +14,13 @@ from megaport.table import Decision
 from megaport.tensors import total_bytes
 
 # The modules of families, in the order they are asked, and a file that what they read has. By what
-# is cheapest to tell and most particular: rank_files would know the names of NeMo's tensors.
+# is cheapest to tell and most particular: each of NeMo's files looks like a rank file by its name.
 _READERS = (
     ("deepspeed_layers", r"layer_\d+-model_\d+-model_states\.pt"),
     ("zarr", r"\.zarray"),
     ("torch_dist", r"\.metadata"),
-    ("nemo", r".*"),
     ("rank_files", r".*"),
+    ("nemo", r".*"),
 )
 
 
