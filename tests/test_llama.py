@@ -1,6 +1,7 @@
 """Llama, Qwen2 and Qwen3 from Megatron core: the logits of the code that wrote them."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,7 @@ def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
     [
         ({"num_attention_heads": 8}, "num_key_value_heads"),
         ({"num_query_groups": 4}, "num_key_value_heads"),
+        ({"group_query_attention": False, "num_query_groups": 1}, "num_key_value_heads"),
         ({"kv_channels": 8}, "head_dim"),
         ({"rotary_base": -1}, "rope_theta"),
         ({"use_rope_scaling": True, "rope_scaling_factor": 0}, "rope_scaling"),
@@ -185,12 +187,26 @@ def test_args_that_the_tensors_contradict_are_refused(
         converted(path, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["q", "k"])
+def test_one_norm_of_queries_and_keys_is_refused(name: str, tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "c", Llama(norm=True), "torch")
+    file = path / "iter_0000007" / "mp_rank_00" / "model_optim_rng.pt"
+    with torch.serialization.safe_globals([Namespace]):
+        state = torch.load(file, weights_only=True)
+    kept = {key: t for key, t in state["model"].items() if f"{name}_layernorm" not in key}
+    torch.save(state | {"model": kept}, file)
+    with pytest.raises(ArchitectureError, match="model_type"):
+        converted(path, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("args", "feature"),
     [
         ({"rotary_interleaved": True}, "interleaved rotary"),
         ({"rotary_percent": 0.5}, "partial rotary"),
         ({"position_embedding_type": "none"}, "positions that are not rotary"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "another rotary scaling"),
+        ({"rope_scaling_type": "yarn"}, "another rotary scaling"),
         ({"num_experts": 8}, "MoE"),
         ({"multi_latent_attention": True}, "multi-latent"),
         ({"squared_relu": True}, "squared ReLU"),

@@ -7,7 +7,7 @@ value, keys and values shared by groups of heads. Checked against Megatron core 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from megaport.llama_numbers import FC2, PROJ, QKV, QUERY_NORM, describe
+from megaport.llama_numbers import FC2, KEY_NORM, PROJ, QKV, QUERY_NORM, describe
 from megaport.sizes import Shape
 from megaport.table import (
     FINAL_NORM,
@@ -23,7 +23,7 @@ from megaport.table import (
 
 COPY, CUT = Transform.COPY, Transform.CUT
 ATTENDED = (("q", "A", Transform.QUERY), ("k", "K", Transform.KEY), ("v", "K", Transform.VALUE))
-KEY_NORM, FC1 = "self_attention.k_layernorm", "mlp.linear_fc1"
+FC1 = "mlp.linear_fc1"
 INPUT_NORM, POST_NORM = "input_layernorm", "pre_mlp_layernorm"
 UNGATED = "an MLP without a gate"
 M, G = LAYER, "model.layers.{n}."
@@ -152,6 +152,7 @@ LLAMA = Table(
         "bias": ((False,), "biases in linear layers"),
         "rotary_percent": ((1, 1.0), "partial rotary positions"),
         "rotary_percentage": ((1, 1.0), "partial rotary positions"),
+        "rope_scaling": ((False, True), "another rotary scaling"),
         "rope_scaling_type": ((), "another rotary scaling"),
     },
     features=features_of,

@@ -17,7 +17,8 @@ from megaport.table import Architecture, Decision
 
 # Names of modules that decide something.
 QKV, PROJ = "self_attention.linear_qkv", "self_attention.linear_proj"
-QUERY_NORM, FC2 = "self_attention.q_layernorm", "mlp.linear_fc2"
+QUERY_NORM, KEY_NORM = "self_attention.q_layernorm", "self_attention.k_layernorm"
+FC2 = "mlp.linear_fc2"
 MOST_POSITIONS = 1 << 31
 # Megatron's defaults of rotary_base and of use_rope_scaling's numbers, by the arguments that change
 # them: Megatron has the first alone, NeMo and Megatron-Bridge all
@@ -95,7 +96,9 @@ def _groups(facts: Facts, n_head: int, width: int) -> Decision:
         expected = "a whole number of groups that share a key and a value"
         raise conflict("num_attention_heads", seen, expected, "Set the right number of heads")
     found = Decision(key, groups, f"rows of {QKV} beside those of {n_head} heads")
-    said = facts.said("num_query_groups") if facts.said("group_query_attention") else None
+    said, grouped = facts.said("num_query_groups"), facts.said("group_query_attention")
+    if not grouped:  # the number alone, which has a default, asks for nothing
+        said = n_head if grouped is False and said != groups else None
     _refuse_others(facts, found, "num_query_groups", said)
     return found
 
@@ -116,6 +119,9 @@ def _class(facts: Facts, *, windowed: bool) -> Decision:
         if facts.said(argument) and not there:
             expected = "their tensors in every layer"
             raise conflict("model_type", f"args.{argument}", expected, "Get the whole checkpoint")
+    if norm != (f"{KEY_NORM}.weight" in facts.leaves):
+        one = f"one of {QUERY_NORM} and {KEY_NORM}"
+        raise conflict("model_type", one, "both or none", "Get the whole checkpoint")
     if bias and norm:
         raise conflict("model_type", "biases and norms of queries and keys", "one of them", "Stop")
     if norm:
