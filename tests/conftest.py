@@ -45,7 +45,10 @@ def pytest_report_header() -> list[str]:
     return [
         _oracles(),
         _package(
-            "megatron-core", "megatron", "it writes a checkpoint", "tests/**/test_*megatron_core.py"
+            "megatron-core",
+            "megatron",
+            "it writes and loads checkpoints",
+            "tests/convert/test_megatron_core.py",
         ),
         _package(
             "triton",
