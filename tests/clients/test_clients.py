@@ -17,8 +17,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from support.bundled import bundled_model, lines_of_text
-from support.llama_models import Shape, assembled_llama
+from support.llama_models import random_llama
+from support.subjects import assembled, lines_of_text, read_bundled
 
 pytestmark = pytest.mark.slow
 TEXT = "It is a truth universally acknowledged"
@@ -27,7 +27,8 @@ LLAMA_CPP = Path(__file__).resolve().parents[2] / "build" / "clients" / "llama.c
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundled_model(tmp_path_factory.mktemp("bundled"))
+    folder = tmp_path_factory.mktemp("bundled")
+    return assembled(read_bundled(folder), folder)
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +149,7 @@ def test_llama_cpps_converter_takes_every_tensor(model: Path, tmp_path: Path) ->
 # none that llama.cpp knows.
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "mistral"])
 def test_llama_cpps_converter_takes_a_llama(kind: str, tmp_path: Path) -> None:
-    model = assembled_llama(Shape(model_type=kind, vocab=50257, padded=50304), tmp_path)
+    model = assembled(random_llama(kind, vocab=50257, padded=50304), tmp_path)
     reader = gguf_of(model, tmp_path / "model.gguf")
     tensors = {tensor.name for tensor in reader.tensors}
     assert {f"blk.1.attn_{part}.weight" for part in "qkv"} <= tensors
@@ -157,7 +158,7 @@ def test_llama_cpps_converter_takes_a_llama(kind: str, tmp_path: Path) -> None:
 
 
 def test_trainer_with_its_defaults_trains_a_llama(tmp_path: Path) -> None:
-    model = assembled_llama(Shape(vocab=50257, padded=50304, untied=True), tmp_path)
+    model = assembled(random_llama(vocab=50257, padded=50304, untied=True), tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(model)
     trainer = Trainer(
         model=AutoModelForCausalLM.from_pretrained(model),

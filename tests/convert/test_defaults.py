@@ -15,14 +15,15 @@ from transformers import (
     pipeline,
 )
 
-from support.bundled import bundled_model, lines_of_text
+from support.subjects import assembled, lines_of_text, read_bundled
 
 STEPS = 20
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundled_model(tmp_path_factory.mktemp("bundled"))
+    folder = tmp_path_factory.mktemp("bundled")
+    return assembled(read_bundled(folder), folder)
 
 
 def test_it_is_loaded_in_float32_and_in_what_is_asked_for(model: Path) -> None:

@@ -1,6 +1,6 @@
 """Rounding against torch's, exhaustively where a dtype is small; refusals with tensor and count."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +13,19 @@ from safetensors.torch import load_file
 from megaport.checkpoint.model import Decision
 from megaport.convert.convert import ConversionError, convert_checkpoint
 from megaport.convert.dtype import add_one, cast
+from megaport.parity.reference import Reference
 from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor
-from support.conversions import convert, small, with_tensors
+from support.megatron_model import DTYPES, as_tensor, as_torch
+from support.subjects import convert, small
 
-TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 BITS = {"F16": np.uint16, "BF16": np.uint16, "F32": np.uint32, "F64": np.uint64}
 NORM = "layers.1.input_layernorm.bias"
 
 
-def as_torch(array: Array, dtype: str) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array).view(f"i{array.itemsize}")).view(
-        TORCH[dtype]
-    )
-
-
-def bits(tensor: torch.Tensor, dtype: str) -> Array:
-    size = STORAGE[dtype].itemsize
-    return (
-        tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
-        .numpy()
-        .view(BITS[dtype])
-    )
+def holding(changed: Mapping[str, Array]) -> Reference:
+    """A random GPT-2 in FP32 with these values in some tensors."""
+    tensors = {name: (Tensor("F32", array.astype("f4")),) for name, array in changed.items()}
+    return small(dtype="F32").with_tensors(tensors)
 
 
 def finite_values(dtype: str) -> Array:
@@ -49,7 +41,7 @@ def finite_values(dtype: str) -> Array:
                 0, 3, 200_000
             ).astype(BITS[dtype])
         every = np.concatenate([every, between]).view(STORAGE[dtype])
-    return every[torch.isfinite(as_torch(every, dtype)).numpy()]
+    return every[torch.isfinite(as_torch(Tensor(dtype, every))).numpy()]
 
 
 @pytest.mark.parametrize("source", ["F16", "BF16", "F32", "F64"])
@@ -60,8 +52,8 @@ def test_each_value_is_rounded_as_torch_rounds_it(source: str, target: str) -> N
     assert seen.dtype == STORAGE[target]
     if (source, target) == ("F64", "BF16"):
         return  # torch rounds twice here: test_float64_to_bfloat16_is_rounded_once
-    expected = bits(as_torch(values, source).to(TORCH[target]), target)
-    np.testing.assert_array_equal(seen.view(BITS[target]), expected)
+    expected = as_tensor(as_torch(Tensor(source, values)).to(DTYPES[target])).array
+    np.testing.assert_array_equal(seen.view(BITS[target]), expected.view(BITS[target]))
 
 
 @given(st.floats(min_value=-1e38, max_value=1e38).filter(lambda value: abs(value) > 1e-30))
@@ -84,9 +76,9 @@ def test_float64_between_two_bfloat16_is_not_rounded_twice() -> None:
 
 
 def test_layernorm_1p_adds_one(tmp_path: Path) -> None:
-    checkpoint, architecture = small(dtype="F32")
-    convert(checkpoint, replace(architecture, layernorm_1p=True), tmp_path / "one")
-    convert(checkpoint, architecture, tmp_path / "plain")
+    subject = small(dtype="F32")
+    convert(subject.with_architecture(layernorm_1p=True), tmp_path / "one")
+    convert(subject, tmp_path / "plain")
     one = load_file(tmp_path / "one" / "model.safetensors")
     plain = load_file(tmp_path / "plain" / "model.safetensors")
     for name, tensor in plain.items():
@@ -98,73 +90,59 @@ def test_adding_one_works_on_every_dtype() -> None:
     quarter = {"F16": 0x3400, "BF16": 0x3E80}
     for dtype, pattern in quarter.items():
         array = np.array([pattern], np.uint16).view(STORAGE[dtype])
-        assert as_torch(add_one(array, dtype, dtype), dtype).item() == 1.25
+        assert as_torch(Tensor(dtype, add_one(array, dtype, dtype))).item() == 1.25
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_the_dtype_asked_for_is_the_dtype_written(tmp_path: Path, dtype: str) -> None:
-    checkpoint, architecture = small(dtype="F32")
-    convert(checkpoint, architecture, tmp_path, dtype=dtype)
+    subject = small(dtype="F32")
+    convert(subject, tmp_path, dtype=dtype)
     tensors = load_file(tmp_path / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {getattr(torch, dtype)}
-    source = torch.from_numpy(checkpoint.tensors["word_embeddings.weight"][0].array)
-    assert torch.equal(
-        tensors["transformer.wte.weight"],
-        source[: architecture.vocab_size].to(getattr(torch, dtype)),
-    )
+    source = as_torch(subject.checkpoint.tensors["final_layernorm.weight"][0])
+    assert torch.equal(tensors["transformer.ln_f.weight"], source.to(getattr(torch, dtype)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [None, "bfloat16"])
 def test_hazard_nan_or_inf(tmp_path: Path, bad: float, dtype: str | None) -> None:
-    checkpoint, architecture = small(dtype="F32")
     broken = np.zeros(16, np.float32)
     broken[[1, 5, 9]] = bad
-    changed = with_tensors(checkpoint, layers__1__input_layernorm__bias=(Tensor("F32", broken),))
     with pytest.raises(ConversionError, match=rf"{NORM}: 3 values are NaN or Inf") as refused:
-        convert(changed, architecture, tmp_path, dtype=dtype)
+        convert(holding({NORM: broken}), tmp_path, dtype=dtype)
     assert "overflow" not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_hazard_nan_or_inf_in_several_tensors_names_each(tmp_path: Path) -> None:
-    checkpoint, architecture = small(dtype="F32")
-    nan = (Tensor("F32", np.full(16, np.nan, np.float32)),)
-    changed = with_tensors(
-        checkpoint, layers__0__attention__dense__bias=nan, final_layernorm__weight=nan
-    )
+    names = ("layers.0.attention.dense.bias", "final_layernorm.weight")
     with pytest.raises(ConversionError) as refused:
-        convert(changed, architecture, tmp_path)
-    for name in ("layers.0.attention.dense.bias", "final_layernorm.weight"):
+        convert(holding(dict.fromkeys(names, np.full(16, np.nan))), tmp_path)
+    for name in names:
         assert f"{name}: 16 values are NaN or Inf" in str(refused.value)
 
 
 def test_padding_rows_may_hold_anything(tmp_path: Path) -> None:
-    checkpoint, architecture = small(dtype="F32")
-    words = checkpoint.tensors["word_embeddings.weight"][0].array.copy()
-    words[architecture.vocab_size :] = np.nan
-    changed = with_tensors(checkpoint, word_embeddings__weight=(Tensor("F32", words),))
-    convert(changed, architecture, tmp_path)
+    words = np.zeros((128, 16))
+    words[101:] = np.nan
+    convert(holding({"word_embeddings.weight": words}), tmp_path)
 
 
 @pytest.mark.parametrize("largest", [65519.0, 65520.0, -65520.0, 3e38])
 def test_hazard_fp32_values_that_overflow_fp16(tmp_path: Path, largest: float) -> None:
-    checkpoint, architecture = small(dtype="F32")
-    values = np.zeros(16, np.float32)
+    values = np.zeros(16)
     values[[2, 3]] = largest
-    changed = with_tensors(checkpoint, layers__1__input_layernorm__bias=(Tensor("F32", values),))
     if abs(largest) < 65520:  # rounds to 65504, float16's largest
-        convert(changed, architecture, tmp_path, dtype="float16")
+        convert(holding({NORM: values}), tmp_path, dtype="float16")
         return
     with pytest.raises(ConversionError, match=rf"{NORM}: 2 values overflow float16"):
-        convert(changed, architecture, tmp_path, dtype="float16")
+        convert(holding({NORM: values}), tmp_path, dtype="float16")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
-    checkpoint, architecture = small()
     with pytest.raises(ConversionError, match="int8"):
-        convert(checkpoint, architecture, tmp_path, dtype="int8")
+        convert(small(), tmp_path, dtype="int8")
     assert set(TORCH_NAME.values()) == {"float64", "float32", "float16", "bfloat16"}
 
 
@@ -172,15 +150,9 @@ SMALLEST = 2.0**-24  # of float16's numbers beside zero; half of it is rounded t
 
 
 def lost(tmp_path: Path, values: Array, dtype: str = "float16") -> tuple[Decision, ...]:
-    checkpoint, architecture = small(dtype="F32")
-    name = "layers.0.attention.dense.weight"
-    tensors = {**checkpoint.tensors, name: (Tensor("F32", values.astype(np.float32)),)}
+    subject = holding({"layers.0.attention.dense.weight": values})
     return convert_checkpoint(
-        replace(checkpoint, tensors=tensors),
-        architecture,
-        tmp_path,
-        dtype=dtype,
-        max_shard_size=None,
+        subject.checkpoint, subject.architecture, tmp_path, dtype=dtype, max_shard_size=None
     ).decisions
 
 

@@ -1,7 +1,6 @@
 """GPT-2 to Megatron and back, for every form, split and oracle; what a form cannot say."""
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.export import export_checkpoint
 from megaport.convert.export_trees import ExportError
 from megaport.convert.weights import UnreadableModelError
-from support.conversions import convert, small
+from support.subjects import convert, read, small
 
 WEIGHTS = "model.safetensors"
 FORMS = [("ngc", 1, 1)] + [
@@ -26,23 +23,12 @@ FORMS = [("ngc", 1, 1)] + [
 ]
 
 
+# What NGC's form cannot say.
+UNSAID = {"n_head": 4, "vocab_size": 101}
+
+
 def gpt2(folder: Path, **changed: Any) -> Path:
-    activation = changed.get("activation", "gelu_new")
-    checkpoint, architecture = small(**changed)
-    convert(checkpoint, replace(architecture, activation_function=activation), folder)
-    return folder
-
-
-def read(path: Path, spool: Path) -> Checkpoint:
-    return open_checkpoint(path, spool=spool)
-
-
-def back(path: Path, out: Path, spool: Path) -> Path:
-    """The exported checkpoint, converted; only what NGC's form cannot say is told."""
-    checkpoint = read(path, spool)
-    told = {} if checkpoint.args else {"n_head": 4, "vocab_size": 101}
-    convert(checkpoint, describe_architecture(checkpoint, told), out)
-    return out
+    return convert(small(**changed), folder)
 
 
 @pytest.mark.parametrize(("form", "tensors", "stages"), FORMS)
@@ -56,7 +42,8 @@ def test_there_and_back_gives_the_same_files(
     model = gpt2(tmp_path / "model", untied=untied, activation=activation)
     out = tmp_path / "megatron"
     export_checkpoint(model, out, form=form, tensor_parallel=tensors, pipeline_parallel=stages)
-    again = back(out, tmp_path / "again", tmp_path)
+    told = UNSAID if form == "ngc" else {}
+    again = convert(read(out, tmp_path, told), tmp_path / "again")
     for name in ("config.json", WEIGHTS):
         assert (again / name).read_bytes() == (model / name).read_bytes(), name
 
@@ -73,7 +60,7 @@ def test_what_is_written_says_how_it_is_split(
         tensor_parallel=tensors,
         pipeline_parallel=stages,
     )
-    found = read(out, tmp_path)
+    found = open_checkpoint(out, spool=tmp_path)
     assert (found.tensor_parallel, found.pipeline_parallel) == (tensors, stages)
     assert found.qkv_order == ("3,np,hn" if form == "ngc" else "np,3,hn")
     assert found.version == (None if form == "ngc" else 3.0)
@@ -207,7 +194,7 @@ def test_hazard_a_damaged_model_directory(
     tmp_path: Path, name: str, content: str | None, expected: str
 ) -> None:
     model = tmp_path / "model"
-    convert(*small(), model, max_shard_size=4000 if name.startswith("model") else None)
+    convert(small(), model, max_shard_size=4000 if name.startswith("model") else None)
     if content is None:
         (model / name).unlink()
     else:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.model import Checkpoint
 from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.export import export_checkpoint
-from support.conversions import convert
 from support.oracles import Oracle, oracle_cases
+from support.subjects import convert, read
 
 WEIGHTS = "model.safetensors"
 
@@ -26,8 +25,9 @@ def whole_rows(oracle: Oracle) -> dict[str, Any]:
 @pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
 def test_megatron_to_gpt2_to_megatron_is_bit_identical(oracle: Oracle, tmp_path: Path) -> None:
     """Canonical tensors before and after, through the form the oracle's era is nearest to."""
-    source = open_checkpoint(oracle.path, version=oracle.version, spool=tmp_path)
-    convert(source, describe_architecture(source, whole_rows(oracle)), tmp_path / "model")
+    subject = read(oracle.path, tmp_path, whole_rows(oracle), oracle.version)
+    convert(subject, tmp_path / "model")
+    source = subject.checkpoint
     stages = source.pipeline_parallel * source.virtual_pipeline
     form: Any = "core" if oracle.name.startswith("mc_core") else "v3"
     ranks = {len(shards) for shards in source.tensors.values()}
@@ -44,7 +44,7 @@ def test_megatron_to_gpt2_to_megatron_is_bit_identical(oracle: Oracle, tmp_path:
     if source.qkv_order == again.qkv_order:
         assert_same_tensors(source, again)
     else:
-        convert(again, describe_architecture(again, whole_rows(oracle)), tmp_path / "twice")
+        convert(read(tmp_path / "back", tmp_path, whole_rows(oracle)), tmp_path / "twice")
         assert (tmp_path / "twice" / WEIGHTS).read_bytes() == (
             tmp_path / "model" / WEIGHTS
         ).read_bytes()
@@ -66,9 +66,9 @@ def assert_same_tensors(one: Checkpoint, two: Checkpoint) -> None:
 )
 def test_version_0_to_gpt2_to_ngcs_form_is_bit_identical(oracle: Oracle, tmp_path: Path) -> None:
     """The two that hold [3, np, hn] rows and the tanh GELU, as NGC's file does."""
-    source = open_checkpoint(oracle.path, spool=tmp_path)
-    convert(source, describe_architecture(source, whole_rows(oracle)), tmp_path / "model")
+    subject = read(oracle.path, tmp_path, whole_rows(oracle))
+    convert(subject, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["activation_function"] == "gelu_new"
     export_checkpoint(tmp_path / "model", tmp_path / "zip", form="ngc")
-    assert_same_tensors(source, open_checkpoint(tmp_path / "zip", spool=tmp_path))
+    assert_same_tensors(subject.checkpoint, open_checkpoint(tmp_path / "zip", spool=tmp_path))

@@ -16,7 +16,8 @@ from transformers import (
 
 from megaport.convert.pytorch_bin import write_pytorch_bin
 from megaport.convert.tokenizer import files_in
-from support.llama_models import Shape, assembled_llama
+from support.llama_models import random_llama
+from support.subjects import assembled
 from support.tokenizers import TEXT, trained
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
@@ -25,8 +26,8 @@ CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 @pytest.fixture(params=["llama", "qwen2", "qwen3", "mistral"], scope="module")
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp(request.param)
-    shape = Shape(model_type=request.param, vocab=320, padded=384)
-    return assembled_llama(shape, work, tokenizer=_tokenizer(work / "own"), dtype="bfloat16")
+    subject = random_llama(request.param, vocab=320, padded=384)
+    return assembled(subject, work, tokenizer=_tokenizer(work / "own"), dtype="bfloat16")
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -83,8 +84,7 @@ def test_hazard_transformers_splits_text_as_qwen_does_for_every_qwen2(tmp_path: 
     text = "123"
     for kind, same in (("qwen2", False), ("llama", True)):
         (tmp_path / kind).mkdir()
-        shape = Shape(model_type=kind, vocab=50257, padded=50304)
-        folder = assembled_llama(shape, tmp_path / kind)
+        folder = assembled(random_llama(kind, vocab=50257, padded=50304), tmp_path / kind)
         ours = PreTrainedTokenizerFast.from_pretrained(folder)(text)["input_ids"]
         assert ours == [10163]
         assert (AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == ours) is same

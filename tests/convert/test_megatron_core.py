@@ -7,7 +7,6 @@ else needs. It wants a GPU in three places that a CPU does without; the fixture 
 import contextlib
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import TORCH_DIST, Checkpoint
-from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.model import TORCH_DIST
 from megaport.convert.export import export_checkpoint
-from megaport.table import Architecture
-from support.conversions import convert, small
-from support.megatron_model import core_name
-from support.reading import as_torch
+from megaport.parity.reference import Reference
+from support.megatron_model import as_torch, core_name
+from support.subjects import convert, read, small
 
 HEADS, HIDDEN, LAYERS, POSITIONS, VOCABULARY = 4, 48, 3, 16, 64
 SIZES = {"num_layers": LAYERS, "hidden_size": HIDDEN, "num_attention_heads": HEADS}
@@ -78,7 +74,7 @@ def gpt(config: dict[str, Any], spec: dict[str, Any] | None = None, **model: Any
     return made
 
 
-def read(model: Any, args: dict[str, Any], folder: Path) -> tuple[Checkpoint, Architecture]:
+def written(model: Any, args: dict[str, Any], folder: Path) -> Reference:
     """What is read of the torch_dist that megatron-core writes of `model`."""
     from megatron.core import dist_checkpointing
 
@@ -86,8 +82,7 @@ def read(model: Any, args: dict[str, Any], folder: Path) -> tuple[Checkpoint, Ar
     state = model.sharded_state_dict()
     state |= {"args": Namespace(**args), "checkpoint_version": 3.0, "iteration": 1}
     dist_checkpointing.save(state, str(folder / "saved"))
-    checkpoint = open_checkpoint(folder / "saved", spool=folder)
-    return checkpoint, describe_architecture(checkpoint, {})
+    return read(folder / "saved", folder, {})
 
 
 def assert_computes_the_same(megatron: Any, out: Path, window: int = POSITIONS) -> None:
@@ -107,13 +102,13 @@ def assert_computes_the_same(megatron: Any, out: Path, window: int = POSITIONS) 
 def test_torch_dist_of_megatron_core_is_read_and_computes_the_same(tmp_path: Path) -> None:
     model = gpt(SIZES)
     args = SIZES | SAID | {"bias_gelu_fusion": False}
-    checkpoint, architecture = read(model, args, tmp_path)
-    assert checkpoint.family == TORCH_DIST
-    assert architecture.activation_function == "gelu"
+    subject = written(model, args, tmp_path)
+    assert subject.checkpoint.family == TORCH_DIST
+    assert subject.architecture.activation_function == "gelu"
     state = model.state_dict()
-    for name, (tensor,) in checkpoint.tensors.items():
+    for name, (tensor,) in subject.checkpoint.tensors.items():
         assert torch.equal(as_torch(tensor), state[_native(name)]), name
-    convert(checkpoint, architecture, tmp_path / "out")
+    convert(subject, tmp_path / "out")
     assert_computes_the_same(model, tmp_path / "out")
 
 
@@ -156,9 +151,9 @@ def test_llamas_of_megatron_core_are_read_and_compute_the_same(
         torch, "ones", lambda *a, **k: ones(*a, **{n: v for n, v in k.items() if n != "device"})
     )
     model, args = llama(kind)
-    checkpoint, architecture = read(model, args, tmp_path)
-    assert architecture.model_type == kind
-    convert(checkpoint, architecture, tmp_path / "out")
+    subject = written(model, args, tmp_path)
+    assert subject.architecture.model_type == kind
+    convert(subject, tmp_path / "out")
     window = KINDS[kind].get("window_size", (POSITIONS, 0))[0]
     assert_computes_the_same(model, tmp_path / "out", window)
 
@@ -169,9 +164,8 @@ def test_megatron_core_loads_an_export_strictly_and_computes_the_same(
     tmp_path: Path, untied: bool, activation: str
 ) -> None:
     """Of the form `core`; the model is built from the exported args alone."""
-    checkpoint, architecture = small(dtype="F32", untied=untied)
-    out = tmp_path / "model"
-    convert(checkpoint, replace(architecture, activation_function=activation), out)
+    subject = small(dtype="F32", untied=untied, activation=activation)
+    out = convert(subject, tmp_path / "model")
     export_checkpoint(out, tmp_path / "core", form="core")
     file = tmp_path / "core" / "release" / "mp_rank_00" / "model_optim_rng.pt"
     with torch.serialization.safe_globals([Namespace]):

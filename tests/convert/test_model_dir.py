@@ -1,11 +1,9 @@
 """The model directory is taken as it is, offline, by everything that takes a GPT-2."""
 
-import hashlib
 import json
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from megaport.checkpoint.inspect import inspection
 from megaport.convert.model_card import model_card
-from megaport.convert.model_dir import assemble_model
 from megaport.convert.tokenizer import PUBLISHED, TokenizerError, TokenizerFiles
-from support.conversions import SMALL, convert, small
+from support.subjects import GPT2, assembled, digest, small
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources" / "gpt2"
-GPT2 = TokenizerFiles(RESOURCES, PUBLISHED)
 CONTRACT = [
     "README.md",
     "SHA256SUMS",
@@ -42,34 +36,14 @@ TEXTS = {
 }
 
 
-def assembled(
-    folder: Path,
-    *,
-    tokenizer: TokenizerFiles | None = GPT2,
-    max_shard_size: int | None = None,
-    **size: int,
-) -> tuple[Path, dict[str, str]]:
-    sizes = {"vocab": 50257, "padded": 50304, "positions": 64} | size
-    checkpoint, architecture = small(size=replace(SMALL, **sizes))
-    convert(checkpoint, architecture, folder / "converted", max_shard_size=max_shard_size)
-    provenance: dict[str, Any] = {
-        "name": "austen|tiny",
-        "content": "c0ffee" * 10,
-        "inspection": inspection(checkpoint, architecture),
-        "software": {"numpy": "2.4.6"},
-    }
-    digests = assemble_model(
-        folder / "converted",
-        folder / "model",
-        tokenizer=tokenizer,
-        provenance=provenance,
-    )
-    return folder / "model", digests
+def built(folder: Path, *, positions: int = 64, vocab: int = 50257, **options: Any) -> Path:
+    subject = small(positions=positions, vocab=vocab, padded=-(-vocab // 128) * 128)
+    return assembled(subject, folder, name="austen|tiny", **options)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return assembled(tmp_path_factory.mktemp("assembled"))[0]
+    return built(tmp_path_factory.mktemp("assembled"))
 
 
 @pytest.fixture(autouse=True)
@@ -91,18 +65,15 @@ def test_the_directory_holds_the_files_of_the_contract(model: Path) -> None:
 
 def test_sha256sums_lists_every_other_file(model: Path) -> None:
     lines = (model / "SHA256SUMS").read_text().splitlines()
-    listed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    listed = dict(reversed(line.split("  ")) for line in lines)
     assert sorted(listed) == [name for name in CONTRACT if name != "SHA256SUMS"]
-    for name, digest in listed.items():
-        assert hashlib.sha256((model / name).read_bytes()).hexdigest() == digest
+    assert all(digest(model / name) == said for name, said in listed.items())
 
 
 def test_the_same_checkpoint_gives_the_same_directory(model: Path, tmp_path: Path) -> None:
-    again, digests = assembled(tmp_path)
+    again = built(tmp_path)
     for name in CONTRACT:
-        data = (again / name).read_bytes()
-        assert data == (model / name).read_bytes(), name
-        assert digests[name] == hashlib.sha256(data).hexdigest()
+        assert (again / name).read_bytes() == (model / name).read_bytes(), name
 
 
 def test_auto_tokenizer_gives_gpt2s_ids(model: Path) -> None:
@@ -168,15 +139,18 @@ def test_what_a_file_says_can_neither_mark_up_nor_fill_the_card(model: Path) -> 
 
 
 def test_shards_are_assembled_with_their_index(tmp_path: Path) -> None:
-    folder, digests = assembled(tmp_path, max_shard_size=1_000_000)
-    assert "model.safetensors" not in digests
-    assert "model-00001-of-00002.safetensors" in digests
-    assert "model.safetensors.index.json" in digests
+    folder = built(tmp_path, max_shard_size=1_000_000)
+    weights = sorted(path.name for path in folder.glob("model*"))
+    assert weights == [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+    ]
     AutoModelForCausalLM.from_pretrained(folder)
 
 
 def test_no_tokenizer_means_no_tokenizer_files(tmp_path: Path) -> None:
-    folder, _ = assembled(tmp_path, tokenizer=None, vocab=300, padded=384)
+    folder = built(tmp_path, tokenizer=None, vocab=300)
     assert sorted(path.name for path in folder.iterdir()) == [
         name for name in CONTRACT if name not in PUBLISHED and not name.startswith("tokenizer")
     ]
@@ -190,23 +164,23 @@ def test_no_tokenizer_means_no_tokenizer_files(tmp_path: Path) -> None:
 
 def test_hazard_a_tokenizer_larger_than_the_model(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"50257 tokens for a model of vocab_size 300"):
-        assembled(tmp_path, vocab=300, padded=384)
+        built(tmp_path, vocab=300)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_hazard_a_vocabulary_that_is_not_the_published_one(tmp_path: Path, name: str) -> None:
     resources = tmp_path / "gpt2"
-    shutil.copytree(RESOURCES, resources)
-    (resources / name).write_bytes((RESOURCES / name).read_bytes() + b"\n")
+    shutil.copytree(GPT2, resources)
+    (resources / name).write_bytes((GPT2 / name).read_bytes() + b"\n")
     with pytest.raises(TokenizerError, match=PUBLISHED[name]):
-        assembled(tmp_path / "one", tokenizer=TokenizerFiles(resources, PUBLISHED))
+        built(tmp_path / "one", tokenizer=TokenizerFiles(resources, PUBLISHED))
     (resources / name).unlink()
     with pytest.raises(TokenizerError, match="No such file"):
-        assembled(tmp_path / "two", tokenizer=TokenizerFiles(resources, PUBLISHED))
+        built(tmp_path / "two", tokenizer=TokenizerFiles(resources, PUBLISHED))
 
 
 def test_the_resources_are_as_their_digests_say() -> None:
-    for line in (RESOURCES / "SHA256SUMS").read_text().splitlines():
-        digest, name = line.split("  ")
-        assert hashlib.sha256((RESOURCES / name).read_bytes()).hexdigest() == digest
-        assert PUBLISHED.get(name, digest) == digest
+    for line in (GPT2 / "SHA256SUMS").read_text().splitlines():
+        said, name = line.split("  ")
+        assert digest(GPT2 / name) == said
+        assert PUBLISHED.get(name, said) == said

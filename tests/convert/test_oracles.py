@@ -7,10 +7,8 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.open import open_checkpoint
-from megaport.convert.convert import convert_checkpoint
 from support.oracles import Oracle, oracle_cases
+from support.subjects import convert, read_oracle
 
 TOLERANCE = 5e-5  # separates right from wrong: a wrong GELU costs 2e-3
 
@@ -18,10 +16,7 @@ TOLERANCE = 5e-5  # separates right from wrong: a wrong GELU costs 2e-3
 @pytest.mark.oracle
 @pytest.mark.parametrize("oracle", oracle_cases(), ids=lambda oracle: oracle.name)
 def test_converted_logits_are_megatrons(oracle: Oracle, tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(oracle.path, version=oracle.version, spool=tmp_path)
-    architecture = describe_architecture(checkpoint, oracle.architecture)
-    out = tmp_path / "converted"
-    convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
+    out = convert(read_oracle(oracle, tmp_path), tmp_path / "converted")
     model = GPT2LMHeadModel.from_pretrained(out, dtype=torch.float32).eval()
     with torch.no_grad():
         logits = model(torch.from_numpy(oracle.input_ids())).logits.numpy()

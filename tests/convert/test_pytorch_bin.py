@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
 from megaport.convert.pytorch_bin import write_pytorch_bin
-from support.conversions import convert, small
+from support.subjects import convert, small
 
 NAME = "pytorch_model.bin"
 
@@ -21,7 +21,7 @@ def test_torch_reads_the_state_dict(
     tmp_path: Path, dtype: str, untied: bool, limit: int | None
 ) -> None:
     converted = tmp_path / "converted"
-    convert(*small(untied=untied, dtype="F32"), converted, dtype=dtype, max_shard_size=limit)
+    convert(small(untied=untied, dtype="F32"), converted, dtype=dtype, max_shard_size=limit)
     expected = GPT2LMHeadModel.from_pretrained(converted).state_dict()
     digest = write_pytorch_bin(converted, tmp_path / NAME)
     assert digest == hashlib.sha256((tmp_path / NAME).read_bytes()).hexdigest()
@@ -36,7 +36,7 @@ def test_torch_reads_the_state_dict(
 
 
 def test_transformers_loads_it_where_there_is_no_safetensors(tmp_path: Path) -> None:
-    convert(*small(), tmp_path)
+    convert(small(), tmp_path)
     expected = load_file(tmp_path / "model.safetensors")
     write_pytorch_bin(tmp_path, tmp_path / NAME)
     (tmp_path / "model.safetensors").unlink()
@@ -45,8 +45,8 @@ def test_transformers_loads_it_where_there_is_no_safetensors(tmp_path: Path) -> 
 
 
 def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
-    convert(*small(), tmp_path / "one")
-    convert(*small(), tmp_path / "two", max_shard_size=2000)
+    convert(small(), tmp_path / "one")
+    convert(small(), tmp_path / "two", max_shard_size=2000)
     (tmp_path / "elsewhere").mkdir()
     first = write_pytorch_bin(tmp_path / "one", tmp_path / NAME)
     assert write_pytorch_bin(tmp_path / "two", tmp_path / "elsewhere" / NAME) == first

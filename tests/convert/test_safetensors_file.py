@@ -21,7 +21,7 @@ from megaport.convert.weights import (
     read_safetensors,
     write_safetensors,
 )
-from support.conversions import convert, small
+from support.subjects import convert, small
 
 
 def parts(path: Path) -> tuple[bytes, dict[str, dict[str, object]]]:
@@ -71,7 +71,7 @@ def test_hazard_a_disk_that_fails_once_while_tensors_are_still_written(
 
 
 def test_hazard_metadata_is_exactly_format_pt(tmp_path: Path) -> None:
-    convert(*small(), tmp_path)
+    convert(small(), tmp_path)
     raw, content = parts(tmp_path / "model.safetensors")
     assert raw.startswith(b'{"__metadata__":{"format":"pt"},"transformer.h.0.attn.c_attn.bias":')
     assert content["__metadata__"] == {"format": "pt"}
@@ -79,7 +79,7 @@ def test_hazard_metadata_is_exactly_format_pt(tmp_path: Path) -> None:
 
 
 def test_tensors_are_in_name_order_and_tied_heads_and_masks_are_not_there(tmp_path: Path) -> None:
-    convert(*small(), tmp_path)
+    convert(small(), tmp_path)
     _, content = parts(tmp_path / "model.safetensors")
     names = [name for name in content if name != "__metadata__"]
     assert names == sorted(names)
@@ -91,13 +91,13 @@ def test_tensors_are_in_name_order_and_tied_heads_and_masks_are_not_there(tmp_pa
 
 
 def test_an_untied_head_is_there(tmp_path: Path) -> None:
-    convert(*small(untied=True), tmp_path)
+    convert(small(untied=True), tmp_path)
     _, content = parts(tmp_path / "model.safetensors")
     assert content["lm_head.weight"]["shape"] == [101, 16]
 
 
 def test_our_reader_sees_what_the_library_sees(tmp_path: Path) -> None:
-    convert(*small(dtype="F32"), tmp_path)
+    convert(small(dtype="F32"), tmp_path)
     ours = read_safetensors(tmp_path / "model.safetensors")
     with safe_open(tmp_path / "model.safetensors", "np") as file:
         assert sorted(file.keys()) == list(ours)
@@ -107,7 +107,7 @@ def test_our_reader_sees_what_the_library_sees(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [0, 4, 100, -1])
 def test_a_damaged_file_is_refused_by_our_reader(tmp_path: Path, cut: int) -> None:
-    convert(*small(), tmp_path)
+    convert(small(), tmp_path)
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "cut").write_bytes(whole[:cut])
     with pytest.raises(UnreadableModelError, match="cut"):

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from support.bundled import bundled_model, read_bundled
 from support.parity_mistakes import examined, named
-from support.parity_models import TEXT
+from support.subjects import TEXT, assembled, read_bundled
 
 
 def test_the_bundled_model_passes_every_check_that_applies(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text(TEXT.read_text(encoding="utf-8")[:2400], encoding="utf-8")
-    model = bundled_model(tmp_path)
-    report = examined(read_bundled(tmp_path), model, text=text, dtypes=("bfloat16",))
+    subject = read_bundled(tmp_path)
+    report = examined(subject, assembled(subject, tmp_path), text=text, dtypes=("bfloat16",))
     found = {verdict.name: verdict.outcome for verdict in report.verdicts}
     assert found.pop("published logits") == "not applicable"
     assert set(found.values()) == {"passed"} and len(found) == 10

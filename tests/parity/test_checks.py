@@ -16,9 +16,9 @@ from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
 from megaport.parity.verdict import Verdict
 from support.parity_mistakes import edit_config, edit_weights, examined, named
-from support.parity_models import PUBLISHED, TEXT, Size, convert, random_gpt2, with_tokenizer
+from support.subjects import PUBLISHED_IDS, TEXT, convert, random_gpt2, with_tokenizer
 
-READS_TEXT = Size(layers=2, hidden=8, vocab=50257, padded=50304, positions=64)
+READS_TEXT = {"layers": 2, "hidden": 8, "vocab": 50257, "padded": 50304, "positions": 64}
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(
 
 
 def test_a_model_that_reads_text_is_given_the_bundled_text(tmp_path: Path) -> None:
-    subject = random_gpt2(size=READS_TEXT, dtype="F16")
+    subject = random_gpt2(**READS_TEXT, dtype="F16")
     text = tmp_path / "text.txt"
     text.write_text(TEXT.read_text(encoding="utf-8")[:1500], encoding="utf-8")
     model = with_tokenizer(convert(subject, tmp_path / "model"))
-    report = examined(subject, model, text=text, published=PUBLISHED)
+    report = examined(subject, model, text=text, published=PUBLISHED_IDS)
     assert report.outcome == "passed"
     assert outcomes(report)["perplexity"] == outcomes(report)["tokenizer"] == "passed"
     assert named(report, "perplexity").note == "320 tokens of the text"

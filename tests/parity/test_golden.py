@@ -9,7 +9,7 @@ import pytest
 
 from megaport.parity.golden import Golden, GoldenError, check_golden, read_golden
 from megaport.parity.reference import Reference
-from support.parity_models import ROOT, random_gpt2
+from support.subjects import RESOURCES, random_gpt2
 
 
 def golden_of(subject: Reference, error: float = 0.0) -> Golden:
@@ -44,7 +44,7 @@ def test_published_logits_too_coarse_to_settle_the_activation_say_so() -> None:
 
 def test_the_345ms_published_logits_are_where_the_source_says() -> None:
     """Row 8i//17 and column 2792i for i in 0..18 (transformers' MegatronGPT2 test)."""
-    golden = read_golden(ROOT / "resources" / "golden" / "megatron-gpt2-345m.json")
+    golden = read_golden(RESOURCES / "golden" / "megatron-gpt2-345m.json")
     assert golden.rows == tuple(8 * i // 17 for i in range(19))
     assert golden.columns == tuple(2792 * i for i in range(19))
     assert len(golden.input_ids) == 9 and golden.logits[-1] == 4.3867

@@ -16,7 +16,7 @@ from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import Array
-from support.llama_models import LLAMA3, Shape, random_llama, trained_llama
+from support.llama_models import random_llama, trained_llama
 from support.oracles import LLAMAS, folders_of
 from support.parity_mistakes import (
     Plant,
@@ -30,16 +30,23 @@ from support.parity_mistakes import (
     head_tied,
     swap,
 )
-from support.parity_models import convert
+from support.subjects import convert
 
 CASES = [pytest.param(path, id=path.name) for path in folders_of(LLAMAS)]
-KINDS = {
-    "grouped": Shape(),
-    "own head, two ranks": Shape(ranks=2, untied=True),
-    "one group for all": Shape(groups=1),
-    "a key for each query": Shape(groups=4, ranks=2),
-    "biases": Shape("qwen2", ranks=2),
-    "norms of queries and keys": Shape("qwen3", head_size=10),
+KINDS: dict[str, dict[str, Any]] = {
+    "grouped": {},
+    "own head, two ranks": {"ranks": 2, "untied": True},
+    "one group for all": {"groups": 1},
+    "a key for each query": {"groups": 4, "ranks": 2},
+    "biases": {"kind": "qwen2", "ranks": 2},
+    "norms of queries and keys": {"kind": "qwen3", "size": 10},
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
 }
 
 
@@ -62,9 +69,9 @@ def test_the_reference_gives_megatron_cores_logits_and_the_converted_model_passe
     assert (report.failed, report.first) == ((), None)
 
 
-@pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
-def test_every_kind_passes_as_converted(shape: Shape, tmp_path: Path) -> None:
-    subject = random_llama(shape)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_kind_passes_as_converted(kind: dict[str, Any], tmp_path: Path) -> None:
+    subject = random_llama(**kind)
     report = examined(subject, convert(subject, tmp_path))
     assert (report.failed, report.first) == ((), None)
 
@@ -75,12 +82,12 @@ def test_every_kind_passes_as_converted(shape: Shape, tmp_path: Path) -> None:
     ids=["Llama 3.1's scaling", "linear scaling"],
 )
 def test_scaled_rotary_positions_are_transformers(fields: dict[str, Any], tmp_path: Path) -> None:
-    subject = random_llama(**fields)
+    subject = random_llama().with_architecture(**fields)
     assert examined(subject, convert(subject, tmp_path)).failed == ()
 
 
 def test_a_window_hides_what_is_before_it(tmp_path: Path) -> None:
-    subject = random_llama(Shape("mistral"), sliding_window=5)
+    subject = random_llama("mistral").with_architecture(sliding_window=5)
     assert examined(subject, convert(subject, tmp_path)).failed == ()
     wider = Planted("config", configured(sliding_window=6))
     assert_caught(subject, wider, tmp_path)
@@ -95,7 +102,7 @@ def test_rotary_positions_depend_on_distances_alone() -> None:
 
 
 def test_ranks_give_what_one_rank_gives() -> None:
-    one, several = (random_llama(Shape("qwen2", ranks=ranks), seed=3) for ranks in (1, 2))
+    one, several = (random_llama("qwen2", ranks=ranks, seed=3) for ranks in (1, 2))
     ids = np.arange(24).reshape(2, 12)
     expected = one.at("float64").logits(ids)
     found = several.at("float64").logits(ids)
@@ -194,11 +201,11 @@ MISTAKES = {
 
 @pytest.mark.parametrize("planted", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_caught_and_named(planted: Planted, tmp_path: Path) -> None:
-    assert_caught(random_llama(Shape(ranks=2)), planted, tmp_path)
+    assert_caught(random_llama(ranks=2), planted, tmp_path)
 
 
 def test_an_own_head_that_was_tied_is_caught(tmp_path: Path) -> None:
-    assert_caught(random_llama(Shape(untied=True)), Planted("config", head_tied, "head"), tmp_path)
+    assert_caught(random_llama(untied=True), Planted("config", head_tied, "head"), tmp_path)
 
 
 def test_another_class_is_said_and_not_run(tmp_path: Path) -> None:
@@ -212,7 +219,7 @@ def test_other_readings_are_sizes_of_a_head_and_rotary_bases() -> None:
     names = [name for name, _ in other_readings(random_llama())]
     assert "heads of size 4" in names and "rotary base 500,000" in names
     assert "heads of size 8" not in names and "rotary base 10,000" not in names
-    normed = random_llama(Shape("qwen3", ranks=2))
+    normed = random_llama("qwen3", ranks=2)
     said = [name for name, _ in other_readings(normed)]
     assert not any("size" in name for name in said)
     assert "tensor-parallel ranks 0 and 1 swapped" in said
@@ -230,9 +237,11 @@ def repeating(count: int) -> Array:
 
 @pytest.mark.slow
 def test_a_size_of_heads_wrong_on_both_sides_is_caught_by_the_text() -> None:
-    shape = Shape(hidden=64, inner=96, head_size=16, vocab=40, padded=64, positions=64)
+    sizes = {"hidden": 64, "inner": 96, "size": 16, "vocab": 40, "padded": 64}
     seeds = iter(range(100, 400))
-    right = trained_llama(shape, lambda n: repeating(n + next(seeds))[:n], steps=150)
+    right = trained_llama(
+        lambda n: repeating(n + next(seeds))[:n], steps=150, positions=64, **sizes
+    )
     text = repeating(8)
     assert check_reading(right, text).outcome == "passed"
     for fields, says in (

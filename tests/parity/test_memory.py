@@ -7,7 +7,7 @@ import torch
 
 from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.parity import run_parity
-from support.parity_models import OPTIONS, convert, random_gpt2
+from support.subjects import OPTIONS, convert, random_gpt2
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nand a table")
 

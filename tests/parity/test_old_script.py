@@ -17,9 +17,8 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from megaport.parity.reference import Reference
-from support.bundled import BUNDLED, SAID, read_bundled
 from support.oracles import Oracle, oracle_cases
-from support.parity_models import convert, random_gpt2, read_oracle
+from support.subjects import BUNDLED, SAID, convert, random_gpt2, read_bundled, read_oracle
 
 pytestmark = pytest.mark.slow
 OLD_PYTHON = os.environ.get("MEGAPORT_OLD_TRANSFORMERS")

@@ -9,7 +9,7 @@ from megaport.parity.arithmetic import ACTIVATIONS
 from megaport.parity.reference import Precision
 from support.oracles import Oracle, oracle_cases
 from support.parity_mistakes import examined
-from support.parity_models import convert, read_oracle
+from support.subjects import convert, read_oracle
 
 # The reference is within 2e-5 of Megatron on all of them; a wrong GELU costs 4.8e-4 or more.
 CLOSE = 5e-5

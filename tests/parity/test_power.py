@@ -24,7 +24,7 @@ from support.parity_mistakes import (
     untransposed,
     vocabulary_of,
 )
-from support.parity_models import convert, random_gpt2
+from support.subjects import convert, random_gpt2
 
 ORDERS = {"version absent": "3,np,hn", "version 1": "np,hn,3", "version 3": "np,3,hn"}
 WRONG_ORDERS = [

@@ -11,8 +11,7 @@ from megaport.parity.inputs import windows
 from megaport.parity.reading import check_reading, permutations
 from megaport.parity.reference import Reference
 from megaport.tensors import Array, Tensor
-from support.bundled import read_bundled
-from support.parity_models import GPT2, TEXT, Size, random_gpt2
+from support.subjects import GPT2, TEXT, random_gpt2, read_bundled
 
 WORD = "word_embeddings.weight"
 SAID = {"vocab_size": 50257, "activation_function": "gelu_new"}
@@ -100,8 +99,8 @@ def test_heads_that_nobody_states_are_told_by_the_text(bundled: Reference, ids: 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_model_that_knows_nothing_is_not_called_wrong(seed: int) -> None:
-    size = Size(layers=2, heads=2, hidden=16, vocab=60, padded=64, positions=48)
-    subject = random_gpt2(size=size, seed=seed, ranks=2)
+    sizes = {"layers": 2, "heads": 2, "hidden": 16, "vocab": 60, "padded": 64, "positions": 48}
+    subject = random_gpt2(**sizes, seed=seed, ranks=2)
     subject = replace(subject, checkpoint=replace(subject.checkpoint, pipeline_parallel=2))
     # Zipf's law over the vocabulary, as in a text.
     ids = np.random.default_rng(seed).zipf(1.5, 4000)

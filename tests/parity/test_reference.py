@@ -10,7 +10,7 @@ import torch
 from megaport.parity.arithmetic import add_one, cast, erf, gelu_erf, gelu_tanh
 from megaport.parity.reference import Reference, TokenIdError
 from megaport.tensors import Tensor
-from support.parity_models import random_gpt2
+from support.subjects import random_gpt2
 
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [100, 0, 50, 99, 7, 7, 8, 31]])
 

@@ -9,7 +9,7 @@ import pytest
 from megaport.parity.parity import ParityError, run_parity
 from megaport.parity.reference import Reference
 from support.parity_mistakes import swap
-from support.parity_models import OPTIONS, convert, random_gpt2
+from support.subjects import OPTIONS, convert, random_gpt2
 
 FILES = {"parity.json", "parity.txt", "layers.svg", "positions.svg"}
 

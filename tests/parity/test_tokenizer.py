@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from megaport.parity.tokenizer import check_tokenizer, load_tokenizer
-from support.parity_models import (
+from support.subjects import (
     GPT2,
-    PUBLISHED,
+    PUBLISHED_IDS,
     TEXT,
-    Size,
     convert,
     random_gpt2,
     with_tokenizer,
@@ -20,18 +19,18 @@ from support.parity_models import (
 
 @pytest.fixture(scope="module")
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    subject = random_gpt2(size=Size(layers=1, hidden=8, vocab=50257, padded=50257))
+    subject = random_gpt2(layers=1, hidden=8, vocab=50257, padded=50257)
     return with_tokenizer(convert(subject, tmp_path_factory.mktemp("tokenizer")))
 
 
 def test_gpt2s_tokenizer_gives_the_published_ids(tokenizer_dir: Path) -> None:
     text = TEXT.read_text(encoding="utf-8")
-    verdict = check_tokenizer(load_tokenizer(tokenizer_dir), text, 50257, PUBLISHED)
+    verdict = check_tokenizer(load_tokenizer(tokenizer_dir), text, 50257, PUBLISHED_IDS)
     assert verdict.outcome == "passed" and len(verdict.measures) == 3
 
 
 def test_published_ids_name_their_source() -> None:
-    cases = json.loads(PUBLISHED.read_text(encoding="utf-8"))["texts"]
+    cases = json.loads(PUBLISHED_IDS.read_text(encoding="utf-8"))["texts"]
     assert len(cases) > 30 and all(case["source"] for case in cases)
 
 
@@ -41,7 +40,7 @@ def test_a_tokenizer_with_two_ids_exchanged_is_caught(tokenizer_dir: Path, tmp_p
     vocabulary["Hello"], vocabulary["!"] = vocabulary["!"], vocabulary["Hello"]
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     text = TEXT.read_text(encoding="utf-8")
-    verdict = check_tokenizer(load_tokenizer(tmp_path), text, 50257, PUBLISHED)
+    verdict = check_tokenizer(load_tokenizer(tmp_path), text, 50257, PUBLISHED_IDS)
     assert [measure.holds for measure in verdict.measures] == [True, True, False]
     assert "Hello" in verdict.note
 

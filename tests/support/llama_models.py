@@ -1,120 +1,77 @@
-"""Random and trained Llamas as checkpoints read from Megatron core, of any groups and ranks."""
+"""Random and trained Llamas as read from Megatron core, of any groups and ranks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from megaport.convert.model_dir import assemble_model
-from megaport.convert.tokenizer import PUBLISHED, TokenizerFiles
 from megaport.llama import LLAMA
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
-from support.checkout import ROOT
 from support.llama_files import Llama, axis_of, slices
-from support.parity_models import as_read, convert
+from support.megatron_model import as_tensor
+from support.subjects import as_read
 
-GPT2 = TokenizerFiles(ROOT / "resources" / "gpt2", PUBLISHED)
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
+# Small, and no two equal.
+SIZES = {"size": 8, "hidden": 24, "inner": 40, "vocab": 101, "padded": 128}
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What is varied; the rest is small and no two sizes are equal."""
-
-    model_type: str = "llama"
-    groups: int = 2
-    head_size: int = 8
-    ranks: int = 1
-    untied: bool = False
-    layers: int = 2
-    heads: int = 4
-    hidden: int = 24
-    inner: int = 40
-    vocab: int = 101
-    padded: int = 128
-    positions: int = 48
-
-
-def random_llama(shape: Shape = Shape(), *, seed: int = 0, **architecture: object) -> Reference:
-    return _read(shape, {}, seed, **architecture)
-
-
-def _read(
-    shape: Shape, target: dict[str, torch.Tensor], seed: int = 0, **architecture: object
+def random_llama(
+    kind: str = "llama", *, ranks: int = 1, positions: int = 48, **fields: Any
 ) -> Reference:
-    """The model of these tensors, or of random ones, as the reader gives it."""
-    model = Llama(
-        layers=shape.layers,
-        heads=shape.heads,
-        groups=shape.groups,
-        size=shape.head_size,
-        hidden=shape.hidden,
-        inner=shape.inner,
-        padded=shape.padded,
-        vocab=shape.vocab,
-        bias=shape.model_type == "qwen2",
-        norm=shape.model_type == "qwen3",
-        untied=shape.untied,
-        seed=seed,
-        target=target,
-    )
+    """A model of `Llama`'s `fields`, as `ranks` hold it and the reader gives it."""
+    classes = {"bias": kind == "qwen2", "norm": kind == "qwen3"}
+    model = Llama(**{**SIZES, **classes, **fields})
     checkpoint = as_read(
         LLAMA,
-        {name: _shards(name, parts, shape.ranks) for name, parts in _canonical(model)},
-        layers=shape.layers,
-        ranks=shape.ranks,
+        {name: _shards(name, parts, ranks) for name, parts in _canonical(model)},
+        layers=model.layers,
+        ranks=ranks,
         family="core_ranks",
         serialization="zip",
         version=3.0,
         qkv_order="np,3,hn",
     )
-    said = {"rope_theta": 10_000.0, "rope_scaling": None, "layernorm_1p": False, **architecture}
-    return reference_of(
-        checkpoint,
-        Architecture(
-            model_type=shape.model_type,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            n_group=shape.groups,
-            head_size=shape.head_size,
-            n_embd=shape.hidden,
-            n_inner=shape.inner,
-            n_positions=shape.positions,
-            vocab_size=shape.vocab,
-            padded_vocab_size=shape.padded,
-            activation_function="silu",
-            layer_norm_epsilon=1e-5,
-            tie_word_embeddings=not shape.untied,
-            dtype="float32",
-            decisions=(),
-            **said,
-        ),
+    architecture = Architecture(
+        model_type=kind,
+        n_layer=model.layers,
+        n_head=model.heads,
+        n_group=model.groups,
+        head_size=model.size,
+        n_embd=model.hidden,
+        n_inner=model.inner,
+        n_positions=positions,
+        vocab_size=model.vocab,
+        padded_vocab_size=model.padded,
+        activation_function="silu",
+        layer_norm_epsilon=1e-5,
+        tie_word_embeddings=not model.untied,
+        layernorm_1p=False,
+        dtype="float32",
+        decisions=(),
+        rope_theta=10_000.0,
     )
+    return reference_of(checkpoint, architecture)
 
 
-def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Reference:
+def trained_llama(
+    ids: Callable[[int], Array], steps: int, *, positions: int, **fields: Any
+) -> Reference:
     """A LlamaForCausalLM after `steps` on batches `ids(n)` [n, S], as Megatron would hold it."""
     torch.manual_seed(0)
+    sizes = Llama(**{**SIZES, **fields})
     config = LlamaConfig(
-        vocab_size=shape.vocab,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.inner,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.groups,
-        head_dim=shape.head_size,
-        max_position_embeddings=shape.positions,
+        vocab_size=sizes.vocab,
+        hidden_size=sizes.hidden,
+        intermediate_size=sizes.inner,
+        num_hidden_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        num_key_value_heads=sizes.groups,
+        head_dim=sizes.size,
+        max_position_embeddings=positions,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
     )
@@ -126,9 +83,10 @@ def trained_llama(shape: Shape, ids: Callable[[int], Array], steps: int) -> Refe
         optimizer.step()
         optimizer.zero_grad()
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    embedding = weights["model.embed_tokens.weight"]
-    padding = torch.zeros(shape.padded - shape.vocab, shape.hidden)
-    return _read(shape, {**weights, "model.embed_tokens.weight": torch.cat([embedding, padding])})
+    padding = torch.zeros(sizes.padded - sizes.vocab, sizes.hidden)
+    words = "model.embed_tokens.weight"
+    target = {**weights, words: torch.cat([weights[words], padding])}
+    return random_llama(positions=positions, target=target, **fields)
 
 
 def _canonical(model: Llama) -> Iterator[tuple[str, list[torch.Tensor]]]:
@@ -147,16 +105,4 @@ def _shards(name: str, parts: list[torch.Tensor], ranks: int) -> tuple[Tensor, .
         if axis_of(name) is None
         else [piece for rank in range(ranks) for piece in slices(name, parts, rank, ranks)]
     )
-    return tuple(Tensor("F32", piece.numpy()) for piece in held)
-
-
-def assembled_llama(
-    shape: Shape, work: Path, *, tokenizer: TokenizerFiles = GPT2, dtype: str | None = None
-) -> Path:
-    """The model directory of a random Llama, in folder `work`."""
-    subject = random_llama(shape)
-    convert(subject, work / "c", dtype=dtype)
-    inspection = {"parameters": 1, "architecture": {}, "checkpoint": {}, "decisions": []}
-    provenance = {"name": "tiny", "content": "c", "inspection": inspection}
-    assemble_model(work / "c", work / "model", tokenizer=tokenizer, provenance=provenance)
-    return work / "model"
+    return tuple(map(as_tensor, held))

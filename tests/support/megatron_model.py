@@ -4,14 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from megaport.gpt2 import GPT2, QKV
 from megaport.sizes import numbers_of
-from megaport.table import split_layer
+from megaport.table import Row, split_layer
+from megaport.tensors import STORAGE, Tensor
 
 ORDERS = {0: "3,np,hn", 1: "np,hn,3", 2: "np,3,hn", 3: "np,3,hn"}
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 _CORE = {
     "attention.query_key_value": "self_attention.linear_qkv",
@@ -25,6 +39,22 @@ _FUSED = {
     "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
     "post_attention_layernorm.": "mlp.linear_fc1.layer_norm_",
 }
+
+
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(_BITS[tensor.element_size()])
+
+
+def as_torch(tensor: Tensor) -> torch.Tensor:
+    """A copy, bit for bit, in torch's dtype."""
+    whole = np.array(tensor.array, order="C").view(f"i{STORAGE[tensor.dtype].itemsize}")
+    return torch.from_numpy(whole).view(DTYPES[tensor.dtype])
+
+
+def as_tensor(tensor: torch.Tensor) -> Tensor:
+    """The same bits as the reader gives them."""
+    dtype = next(name for name, theirs in DTYPES.items() if theirs == tensor.dtype)
+    return Tensor(dtype, bits(tensor).numpy().view(STORAGE[dtype]))
 
 
 @dataclass(frozen=True)
@@ -41,25 +71,28 @@ class Model:
     positions: int = 8
     padded: int = 32
     vocab: int = 30
-    inner: int = 64
+    inner: int = 0  # 4 x hidden
     dtype: str = "F32"
     untied: bool = False
     seed: int = 0
     tensors: Mapping[str, torch.Tensor] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Every part matters: norms and biases are as random as the matrices."""
         random = torch.Generator().manual_seed(self.seed)
+        object.__setattr__(self, "inner", self.inner or 4 * self.hidden)
         sizes = {"H": self.hidden, "F": self.inner, "P": self.positions, "V": self.padded}
-        object.__setattr__(
-            self,
-            "tensors",
-            {
-                row.megatron: (
-                    torch.randn(numbers_of(row.megatron_shape, sizes), generator=random) * 0.1
-                ).to(DTYPES[self.dtype])
-                for row in GPT2.rows(self.layers, tied=not self.untied)
-            },
-        )
+
+        def draw(row: Row) -> torch.Tensor:
+            shape = numbers_of(row.megatron_shape, sizes)
+            if row.is_norm_scale:
+                return torch.rand(shape, generator=random) * 1.2 + 0.4
+            width = 0.1 if len(shape) == 1 else 0.2 / (shape[-1] / 32) ** 0.5
+            return torch.randn(shape, generator=random) * width
+
+        rows = GPT2.rows(self.layers, tied=not self.untied)
+        tensors = {row.megatron: draw(row).to(DTYPES[self.dtype]) for row in rows}
+        object.__setattr__(self, "tensors", tensors)
 
     def shard(self, name: str, rank: int, ranks: int, version: int) -> torch.Tensor:
         """What tensor-parallel `rank` of `ranks` stores under the canonical `name`."""

@@ -18,7 +18,7 @@ from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
 from megaport.parity.verdict import Verdict
 from megaport.tensors import Array
-from support.parity_models import OPTIONS, convert
+from support.subjects import OPTIONS, convert
 
 Weights = dict[str, Array]
 Plant = Callable[[Reference, Path], None]

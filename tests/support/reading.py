@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,39 +12,17 @@ from megaport.errors import MegaportError
 from megaport.gpt2 import QKV
 from megaport.tensors import Tensor
 from support.megatron_files import LAYOUTS, write_checkpoint
-from support.megatron_model import Model
+from support.megatron_model import Model, as_torch, bits
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 # Layouts whose layers are stacked hold a tensor of all layers or of none.
 UNSTACKED = [name for name in LAYOUTS if name not in ("torch_dist", "zarr")]
 
 
 def same(ours: Any, theirs: torch.Tensor) -> bool:
     """Equal shape, dtype and bits."""
-    if not isinstance(ours, Tensor) or DTYPES[ours.dtype] != theirs.dtype:
-        return False
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(theirs.element_size(), torch.uint8)
-    raw = theirs.contiguous().view(bits).numpy()
-    mine = np.ascontiguousarray(ours.array).reshape(ours.shape)
-    return ours.shape == tuple(theirs.shape) and mine.tobytes() == raw.tobytes()
-
-
-def as_torch(tensor: Tensor) -> torch.Tensor:
-    """A copy, bit for bit, in torch's dtype."""
-    array = np.ascontiguousarray(tensor.array)
-    dtype = DTYPES[tensor.dtype]
-    return torch.frombuffer(bytearray(array.tobytes()), dtype=dtype).reshape(array.shape)
+    return isinstance(ours, Tensor) and (
+        as_torch(ours).dtype == theirs.dtype and torch.equal(bits(as_torch(ours)), bits(theirs))
+    )
 
 
 def whole(checkpoint: Checkpoint, name: str, heads: int) -> torch.Tensor:
