@@ -26,7 +26,7 @@ from store_costs import Contender, Cost, Rounds, measure, race, table, verdict  
 from store_growth import growth  # noqa: E402
 from store_peers import STEPS, lay_out, lay_out_scripts  # noqa: E402
 
-from megaport.store.stat_cache import sha256_file  # noqa: E402
+from megaport.store.content import sha256_file  # noqa: E402
 from support.checkout import SNAKEMAKE, checkout  # noqa: E402
 
 MODEL = "austen-tiny"

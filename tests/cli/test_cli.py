@@ -113,7 +113,7 @@ def test_a_store_that_cannot_be_read_is_said_so(tmp_path, monkeypatch, capsys):
     def refuse(store):
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr("megaport.store.tool.Store", refuse)
+    monkeypatch.setattr("megaport.store.upkeep.Store", refuse)
     assert main(["store", "du", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: [Errno 13] Permission denied: '{tmp_path}'\n"
 

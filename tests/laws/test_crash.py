@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.checkout import checkout, content
 from support.samples import point, samples
 

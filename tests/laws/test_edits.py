@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.checkout import content
 
 MODEL = Path("results/austen-tiny/model")

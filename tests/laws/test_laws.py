@@ -90,7 +90,7 @@ def test_a_parameter_changed_and_back(snakemake, built):
     [
         ("workflow/megaport/convert/model_card.py", "# {", "#  {", {"convert", "assemble"}),
         ("workflow/scripts/inspect.py", "indent=1", "indent=2", {"inspect", "assemble"}),
-        ("workflow/megaport/store/blobs.py", "class Blobs:", "class Blobs:  # ...", set()),
+        ("workflow/megaport/store/store.py", "class Blobs:", "class Blobs:  # ...", set()),
         ("workflow/rules/convert.smk", "# Megatron", "# All Megatron", set()),
     ],
     ids=["a step's package", "a script", "the store", "a rule's comment"],

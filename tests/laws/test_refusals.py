@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.archives import GOOD, TRACKER
 from support.checkout import content
 from support.megatron_files import write_checkpoint

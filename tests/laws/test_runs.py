@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.checkout import ENVIRONMENT, SNAKEMAKE, Ran, checkout, content
 from support.samples import slow
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.checkout import checkout, content
 from support.samples import samples
 from support.soak import HEEDS, MODEL, Soaked, configuration

@@ -9,9 +9,8 @@ from megaport.figures import draw
 from megaport.parity.report import ParityReport
 from megaport.parity.verdict import at_most, equal, judge, told
 from megaport.report.model import found
-from megaport.store.actions import Action, Result
-from megaport.store.blobs import Content
-from megaport.store.receipts import Receipt
+from megaport.store.actions import Action, Receipt
+from megaport.store.content import Content
 from support.checkout import ROOT
 from support.places import can_judge_pages
 
@@ -80,7 +79,7 @@ class Folder:
             self.write(name, text)
         action = Action(step, {}, {"seed": 11}, "code", {"torch": "2.13.0"})
         contents = {name: Content("ab" * 32, len(text)) for name, text in files.items()}
-        Receipt.of(action, Result(contents, facts or {})).write(self.folder / f"{step}.json")
+        Receipt(action, contents, facts or {}).write(self.folder / f"{step}.json")
         cost = {"wall_seconds": 1.5, "peak_rss_bytes": 2**21, "started": "2026-11-27T12:00:00Z"}
         self.write(f"run/{step}.json", json.dumps({"built": cost}))
 

@@ -1,12 +1,11 @@
-"""Action entries: written once, read with suspicion; and the one spelling of a JSON value."""
+"""Action entries: written once, read with suspicion."""
 
 import json
 
 import pytest
 
 from megaport.store.actions import Result
-from megaport.store.blobs import Content
-from megaport.store.canonical import canonical_json
+from megaport.store.content import Content
 from support.stores import ACTION, build
 
 CONTENT = Content("a" * 64, 1)
@@ -38,9 +37,3 @@ def test_what_a_writer_left_half_done_is_no_entry_and_no_blob(store):
         (folder / ".half.1.00000000.tmp").touch()
     assert list(store.actions) == [ACTION.key]
     assert list(store.blobs) == [store.blobs.path(content.sha256)]
-
-
-def test_equal_values_have_one_spelling():
-    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'.encode()
-    with pytest.raises(ValueError, match="JSON compliant"):
-        canonical_json(float("nan"))

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from megaport.cli import main
+from megaport.store.actions import Action, read_receipt
 from megaport.store.code import Code
 from megaport.store.job import Job, run_job
-from megaport.store.receipts import read_receipt
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 
 
 def job(folder: Path, number: int, before: Job | None) -> Job:
@@ -18,7 +18,8 @@ def job(folder: Path, number: int, before: Job | None) -> Job:
     made = read_receipt(before.receipt).outputs if before else {}
     store = Store(folder / "store")
     source = Code(script, ("errors.py",))
-    return Job("build", receipt, store, {"before": made}, {"n": number}, source, source.digest())
+    action = Action("build", {"before": made}, {"n": number}, source.digest(), {})
+    return Job(action, receipt, store, source)
 
 
 def collect(folder: Path) -> None:

@@ -13,7 +13,7 @@ from megaport.store.actions import Action
 from megaport.store.code import Code
 from megaport.store.job import Job, run_job
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 
 PROCESSES = 16
 
@@ -36,16 +36,9 @@ def one_process(folder: Path, number: int, kinds: int, locks: str) -> None:
         (work.out / "out").write_text(f"result {number % kinds}\n" * 1000)
 
     source = Code(script, ("errors.py",))
-    job = Job(
-        step="build",
-        receipt=folder / f"results-{number}" / "build.json",
-        store=Store(folder / "store"),
-        inputs={},
-        parameters={"kind": number % kinds},
-        source=source,
-        code=source.digest(),
-    )
-    run_job(job, compute)
+    action = Action("build", {}, {"kind": number % kinds}, source.digest(), {})
+    receipt = folder / f"results-{number}" / "build.json"
+    run_job(Job(action, receipt, Store(folder / "store"), source), compute)
 
 
 @pytest.mark.parametrize("locks", LOCKS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from megaport.store.job import run_job
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.stores import OUTPUTS, compute, job_in, state
 
 CHANGES = ("fsync", "chmod", "rename", "replace", "symlink", "unlink", "mkdir", "link")

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from megaport.cli import main
+from megaport.store.content import sha256_file
 from megaport.store.job import run_job
-from megaport.store.stat_cache import sha256_file
 from support.stores import compute, job_in, never, state
 
 HARMS = {
@@ -50,6 +50,6 @@ def test_a_blob_that_the_disk_does_not_give_is_reported_by_verify(tmp_path, caps
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
         return sha256_file(path)
 
-    monkeypatch.setattr("megaport.store.verify.sha256_file", read)
+    monkeypatch.setattr("megaport.store.upkeep.sha256_file", read)
     assert main(["store", "verify", str(job.store.root)]) == 1
     assert f"damaged blob {blob.name}" in capsys.readouterr().out

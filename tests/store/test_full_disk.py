@@ -7,10 +7,9 @@ import errno
 
 import pytest
 
-from megaport.store.errors import StoreError
 from megaport.store.job import run_job
-from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.store import Store, StoreError
+from megaport.store.upkeep import verify
 from support.places import make_read_only, make_writable, small_disk
 from support.stores import compute, job_in, never, state
 

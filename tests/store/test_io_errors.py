@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from megaport.store.errors import StoreError
 from megaport.store.job import run_job
-from megaport.store.verify import verify
+from megaport.store.store import StoreError
+from megaport.store.upkeep import verify
 from support.stores import OUTPUTS, compute, job_in, state
 
 CHANGES = ("fsync", "chmod", "rename", "replace", "symlink", "unlink", "mkdir", "link")

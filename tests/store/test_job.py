@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from megaport.errors import MegaportError
-from megaport.store.errors import OutputError
-from megaport.store.job import run_job
-from megaport.store.receipts import read_receipt
+from megaport.store.actions import read_receipt
+from megaport.store.job import OutputError, run_job
 from megaport.store.store import Made, Store
 from support.stores import OUTPUTS, compute, job_in, never, state
 
@@ -36,7 +35,7 @@ def test_each_run_says_in_one_line_whether_it_computed(tmp_path, caplog):
         receipt = run_job(job_in(tmp_path), body)
         note = json.loads((tmp_path / "results/m/run/build.json").read_text())
         said.append((caplog.messages[-1], note["this_run"]))
-    short = receipt.key[:12]
+    short = receipt.action.key[:12]
     assert caplog.messages[0] == "build: m" and len(caplog.messages) == 3
     assert re.fullmatch(rf"build: computed in \d+\.\d s \(action {short}, 2 files\)", said[0][0])
     assert said[1][0] == f"build: cache hit, nothing computed (action {short}, 2 files)"
@@ -119,9 +118,9 @@ def test_a_mark_outlives_a_job_that_fails(tmp_path):
 def test_a_job_sees_its_inputs_as_a_folder_of_verified_blobs(tmp_path):
     run_job(job_in(tmp_path), compute)
     first = read_receipt(tmp_path / "results/m/build.json")
-    second = replace(
-        job_in(tmp_path, parameters={"n": 2}), inputs={"all": first.outputs, "some": first.outputs}
-    )
+    inputs = {"all": first.outputs, "some": first.outputs}
+    second = job_in(tmp_path)
+    second = replace(second, action=replace(second.action, inputs=inputs, parameters={"n": 2}))
     seen = {}
 
     def look(work):

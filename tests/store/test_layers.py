@@ -11,7 +11,7 @@ from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
 from megaport.store.job import run_job
 from megaport.store.store import Store, open_store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.stores import OUTPUTS, compute, job_in, never, state
 
 

@@ -10,11 +10,11 @@ from fsspec.core import url_to_fs
 from moto.server import ThreadedMotoServer
 
 from megaport.store.actions import Result
-from megaport.store.blobs import Content
+from megaport.store.content import Content
 from megaport.store.job import run_job
 from megaport.store.remote import Remote
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.stores import OUTPUTS, compute, job_in, never, state
 
 
@@ -103,7 +103,7 @@ def test_a_colleagues_result_is_my_hit(tmp_path, far):
 
 def test_what_arrives_is_hashed_once_as_it_comes(tmp_path, far, monkeypatch):
     run_job(person(tmp_path, "colleague", far.url), compute)
-    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("again"))
+    monkeypatch.setattr("megaport.store.content.sha256_file", lambda path: pytest.fail("again"))
     run_job(person(tmp_path, "me", far.url, upload=False), never)
 
 

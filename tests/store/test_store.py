@@ -2,15 +2,15 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from megaport.store.actions import Action
-from megaport.store.blobs import Content
-from megaport.store.errors import StoreError
+from megaport.store.content import Content
 from megaport.store.names import publish
-from megaport.store.store import Made, Store
+from megaport.store.store import Made, Store, StoreError
 from support.stores import ACTION, build, rot
 
 
@@ -41,7 +41,7 @@ def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
 
 
 def test_the_digest_a_writer_took_is_not_taken_again(store, monkeypatch):
-    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("megaport.store.content.sha256_file", lambda path: pytest.fail("read"))
     digest = hashlib.sha256(b"hello").hexdigest()
     with store.workspace() as folder:
         (folder / "out").write_bytes(b"hello")
@@ -70,7 +70,7 @@ def test_removed_blob_and_damaged_action_are_misses(store):
     ],
 )
 def test_action_key_covers_everything_that_may_matter(change):
-    assert Action(**{**ACTION.__dict__, **change}).key != ACTION.key
+    assert replace(ACTION, **change).key != ACTION.key
 
 
 def test_action_key_ignores_order(store):
@@ -168,7 +168,7 @@ def test_a_link_to_something_else_is_made_anew(store, tmp_path):
 def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):
     content = build(store).outputs["out.txt"]
     blob = store.blobs.path(content.sha256)
-    monkeypatch.setattr("megaport.store.stat_cache.sha256_file", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("megaport.store.content.sha256_file", lambda path: pytest.fail("read"))
     assert store.blobs.holds(content)
     os.utime(blob)
     with pytest.raises(pytest.fail.Exception):

@@ -6,10 +6,10 @@ import pytest
 
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
+from megaport.store.disk import exclusive, is_held
 from megaport.store.job import run_job
-from megaport.store.locks import exclusive, is_held
 from megaport.store.store import Store
-from megaport.store.verify import verify
+from megaport.store.upkeep import verify
 from support.places import NOBODY, as_nobody
 from support.stores import compute, job_in, never
 

@@ -9,9 +9,9 @@ from random import Random
 
 import yaml
 
-from megaport.store.collect import find_garbage, remove
-from megaport.store.errors import ReceiptError
+from megaport.store.actions import ReceiptError
 from megaport.store.store import Store
+from megaport.store.upkeep import find_garbage, remove
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from megaport.store.actions import Action, Result
-from megaport.store.blobs import Content
 from megaport.store.code import Code
+from megaport.store.content import Content
 from megaport.store.job import Job
 from megaport.store.store import Made, Store
 
@@ -17,15 +17,9 @@ def job_in(folder: Path, store: Store | None = None, parameters=None) -> Job:
     if not script.exists():
         script.write_text("pass\n")
     source = Code(script, ("errors.py",))
-    return Job(
-        step="build",
-        receipt=folder / "results" / "m" / "build.json",
-        store=store or Store(folder / "store"),
-        inputs={},
-        parameters=parameters or {},
-        source=source,
-        code=source.digest(),
-    )
+    action = Action("build", {}, parameters or {}, source.digest(), {})
+    receipt = folder / "results" / "m" / "build.json"
+    return Job(action, receipt, store or Store(folder / "store"), source)
 
 
 def compute(work) -> None:

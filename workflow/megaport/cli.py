@@ -12,7 +12,7 @@ from megaport.config.load import load_config
 from megaport.config.model import ArchitectureKeys, expanded
 from megaport.config.paste import to_paste
 from megaport.errors import MegaportError
-from megaport.store.tool import add_commands
+from megaport.store.upkeep import add_commands
 
 SAID = ("version", *ArchitectureKeys.model_fields)  # config.yaml's keys that are flags here
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from megaport.config.model import Config, Model
 from megaport.convert.tokenizer import AUTO, FILES, GPT2
 from megaport.fetch.sources import shown
+
+if TYPE_CHECKING:  # pydantic, which jobs do without
+    from megaport.config.model import Config, Model
 
 Parameters = dict[str, Any]
 PARITY_TEXT = "resources/parity/text.txt"
@@ -18,13 +20,13 @@ class Given:
     """What the parameters of a step come from: the configuration, one model of it, and `digest`
     and `contents`, which know a file (None: unreadable) and a local checkpoint by their bytes."""
 
-    config: Config
+    config: "Config"
     name: str
     digest: Callable[[str], str | None]
     contents: Callable[[str], dict[str, Any] | None]
 
     @property
-    def model(self) -> Model:
+    def model(self) -> "Model":
         return self.config.models[self.name]
 
 

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megaport.checkpoint.files import source_files
-from megaport.config.model import Config, Model
 from megaport.errors import MegaportError
 from megaport.parameters import Given
 from megaport.steps import REPORT, ROWS, SHOWN, STEPS, Step, find
-from megaport.store.canonical import canonical_json
+from megaport.store.actions import Action, Receipt
 from megaport.store.code import Code, versions
+from megaport.store.content import Files, StatCache, canonical_json, sha256_file
 from megaport.store.job import Job
-from megaport.store.receipts import Files, Receipt
-from megaport.store.stat_cache import StatCache, sha256_file
 from megaport.store.store import Store, open_store
+
+if TYPE_CHECKING:  # jobs come without it: they take their parameters from the fingerprint
+    from megaport.config.model import Config, Model
 
 ANY_MODEL = "[A-Za-z0-9][A-Za-z0-9._-]*"  # as the configuration allows names
 
@@ -35,13 +36,15 @@ class Planned:
 class Plan:
     """Built once a run. `root` is the folder of the Snakefile; `frozen`: the run writes nothing."""
 
-    def __init__(self, config: Config, root: Path, *, frozen: bool = False) -> None:
+    def __init__(self, config: "Config", root: Path, *, frozen: bool = False) -> None:
         self.config = config
         self.root = root
         self.store = open_store(config.plain(), frozen=frozen)
         self.folders = [Path.cwd(), root]
         self.planned = cache(self._planned)
         self.code = cache(lambda step: source_of(step, root).digest())
+        self.digest = cache(self._digest)
+        self.contents = cache(self._contents)
 
     def fingerprint(self, step: str, model: str) -> str:
         """What Snakemake compares and the job reads: parameters, code and the way files are named.
@@ -52,14 +55,17 @@ class Plan:
 
     def _planned(self, step: str, model: str) -> Planned:
         row = ROWS[step]
-        given = Given(self.config, model, self._digest, self._contents)
+        given = Given(self.config, model, self.digest, self.contents)
         way = row.way or self.config.materialize
         return Planned(row.parameters(given), self.code(step), way)
 
-    def job(self, step: str, model: str, receipt: Path, before: Mapping[str, Receipt]) -> Job:
-        """The job as the main process knows it: without the versions of packages."""
-        planned = self.planned(step, model)
-        return job_of(step, receipt, self.store, before, planned, self.root)
+    def action(self, step: str, model: str, before: Mapping[str, Receipt]) -> Action:
+        """The action as the main process knows it: without the versions of packages."""
+        return action_of(step, before, self.planned(step, model))
+
+    def job(self, action: Action, model: str, receipt: Path) -> Job:
+        way = self.planned(action.rule, model).way
+        return job_of(action, receipt, self.store, way, self.root)
 
     def _digest(self, path: str) -> str | None:
         try:
@@ -75,7 +81,7 @@ class Plan:
             return None
 
 
-def models_shaped(config: Config, step: str, shape: str) -> str:
+def models_shaped(config: "Config", step: str, shape: str) -> str:
     """A regular expression of the models whose outputs of `step` have a shape: "", "_sharded"
     and, of model/, "_bare" and "_bare_sharded" (another tokenizer than GPT-2's,
     whose files no name tells, or none).
@@ -89,33 +95,25 @@ def models_shaped(config: Config, step: str, shape: str) -> str:
     return f"(?!(?:{_alternatives(others)})(?:/|$)){ANY_MODEL}" if others else ANY_MODEL
 
 
-def job_of(
+def action_of(
     step: str,
-    receipt: Path,
-    store: Store,
     before: Mapping[str, Receipt],
     planned: Planned,
-    root: Path,
     extra: Mapping[str, Any] | None = None,
-) -> Job:
-    """One step for one model, from what is planned and the receipts it reads.
+) -> Action:
+    """What a step's outputs depend on, from what is planned and the receipts it reads.
 
     `extra`: parameters that only the machine knows; with them come the versions of packages.
     """
     row = ROWS[step]
-    return Job(
-        step=step,
-        receipt=receipt,
-        store=store,
-        inputs=inputs_of(row, before),
-        parameters={**planned.parameters, **(extra or {})},
-        source=source_of(step, root),
-        code=planned.code,
-        software={} if extra is None else versions(row.software),
-        files=row.files,
-        way=planned.way,
-        overview=overview_of(receipt),
-    )
+    parameters = {**planned.parameters, **(extra or {})}
+    software = {} if extra is None else versions(row.software)
+    return Action(step, inputs_of(row, before), parameters, planned.code, software)
+
+
+def job_of(action: Action, receipt: Path, store: Store, way: str, root: Path) -> Job:
+    source, files = source_of(action.rule, root), ROWS[action.rule].files
+    return Job(action, receipt, store, source, files, way, overview_of(receipt))
 
 
 def planned_by(fingerprint: str) -> Planned:
@@ -142,7 +140,7 @@ def inputs_of(row: Step, before: Mapping[str, Receipt]) -> dict[str, Files]:
     return {earlier: part(before[earlier]) for earlier, part in row.reads.items()}
 
 
-def reads_of(step: str, model: str, config: Config) -> dict[str, tuple[str, str]]:
+def reads_of(step: str, model: str, config: "Config") -> dict[str, tuple[str, str]]:
     """The (step, model) whose receipts a step reads, by the key that `inputs_of` knows them by."""
     if step == REPORT.name:
         return {f"{name}/{earlier}": (earlier, name) for name in config.names for earlier in SHOWN}
@@ -160,7 +158,7 @@ def file_contents(path: Path, stats: StatCache) -> dict[str, dict[str, Any]]:
     }
 
 
-def _shape(model: Model, step: str) -> str:
+def _shape(model: "Model", step: str) -> str:
     bare = "" if model.tokenizer == "gpt2" or step != "assemble" else "_bare"
     return bare + ("_sharded" if model.max_shard_size else "")
 

@@ -8,7 +8,7 @@ looks in the cache where it runs: here its results are kept while they are still
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cache
@@ -17,11 +17,10 @@ from pathlib import Path
 from megaport.fetch.trust import Trust
 from megaport.plan import Plan, overview_of, reads_of
 from megaport.steps import ROWS
-from megaport.store.blobs import shows
-from megaport.store.errors import ReceiptError, StoreError
-from megaport.store.job import Job, named_outputs, show
+from megaport.store.actions import Action, Receipt, ReceiptError, Result, read_receipt
+from megaport.store.job import named_outputs, show
 from megaport.store.names import clear, remove
-from megaport.store.receipts import Receipt, read_receipt
+from megaport.store.store import StoreError
 
 NOTES = Path(".snakemake/locks")
 
@@ -45,6 +44,8 @@ class Restorer:
         self.forced = forced
         self.look_anew = look_anew
         self.settle = cache(self._settle)
+        self.holds = cache(plan.store.blobs.holds)  # models may share content
+        self.made: dict[tuple[str, str], int] = {}  # mtime of the receipts that are in place, ns
 
     def _settle(self, step: str, model: str) -> Receipt | None:
         """The true receipt of a step, in its place with all it names; None where a job must run."""
@@ -55,65 +56,73 @@ class Restorer:
         forced = self.forced(step, path)
         receipt = None
         if not forced and len(known) == len(before):
-            receipt = self._known(self.plan.job(step, model, path, known), model)
+            action = self.plan.action(step, model, known)
+            receipt = self._kept(action, path) or self._found(action, path, model)
         if self.frozen:
             return receipt
         if receipt is None:
             drop(ROWS[step].files, path, forced=forced)
             self.look_anew()
         else:
-            self._keep_order(receipt, path, [self.place(*earlier) for earlier in reads.values()])
+            newest = max((self.made[earlier] for earlier in reads.values()), default=0)
+            self.made[step, model] = self._keep_order(receipt, path, newest)
         return receipt
 
-    def _known(self, job: Job, model: str) -> Receipt | None:
-        present = _read(job.receipt)
-        if present and _tells_of(job, present) and self._shown(job, present):
-            return present
-        if not ROWS[job.step].moves_bytes:
+    def _kept(self, action: Action, path: Path) -> Receipt | None:
+        """The receipt that is there, where it and all that it names are true."""
+        try:
+            present = read_receipt(path)
+        except ReceiptError:
             return None
+        return present if _tells_of(action, present) and self._shown(present, path) else None
+
+    def _found(self, action: Action, path: Path, model: str) -> Receipt | None:
+        """What the store knows, put in its place; of software and hardware only the job knows."""
+        if not ROWS[action.rule].moves_bytes:
+            return None
+        job = self.plan.job(action, model, path)
         result = job.lookup()
-        if result is None or not self._accepted(job, model, result.facts):
+        if result is None or not self._accepted(action, model, result):
             return None
         if self.frozen:
-            return Receipt.of(job.action, result)
+            return Receipt(action, result.outputs, result.facts)
         with suppress(OSError):  # such as a full disk: the job then says so
             receipt = show(job, result, hit=True)
             self.look_anew()
-            told = f"{job.step}: cache hit, nothing computed (action {receipt.key[:12]}, {model})"
-            print(told, file=sys.stderr)
+            told = f"cache hit, nothing computed (action {action.key[:12]}, {model})"
+            print(f"{action.rule}: {told}", file=sys.stderr)
             return receipt
         return None
 
-    def _accepted(self, job: Job, model: str, facts: Mapping[str, object]) -> bool:
+    def _accepted(self, action: Action, model: str, result: Result) -> bool:
         """Whether a checkpoint is the one that is pinned or was trusted before: whatever is to be
         said of another, or of a first use, the job says."""
-        if job.step != "checksum":
+        if action.rule != "checksum":
             return True
         checkpoint = self.plan.config.models[model].checkpoint
-        trust = Trust.of(self.plan.store.root, model, checkpoint)
-        return trust.settles(str(facts["content"]), checkpoint.sha256)
+        trust = Trust.of(self.plan.store.root, model, checkpoint.path, checkpoint.urls)
+        return trust.settles(str(result.facts["content"]), checkpoint.sha256)
 
-    def _shown(self, job: Job, receipt: Receipt) -> bool:
+    def _shown(self, receipt: Receipt, path: Path) -> bool:
         """Whether blobs and names are what the receipt says: a stat a file where all is well."""
-        store = self.plan.store
-        named = named_outputs(receipt.outputs)
-        return all(
-            store.blobs.holds(content)
-            and (name not in named or shows(store.stats, content, job.folder / name))
-            for name, content in receipt.outputs.items()
+        stats, named = self.plan.store.stats, named_outputs(receipt.outputs)
+        return all(map(self.holds, receipt.outputs.values())) and all(
+            stats.shows(content, path.parent / name) for name, content in named.items()
         )
 
-    def _keep_order(self, receipt: Receipt, path: Path, before: Iterable[Path]) -> None:
-        """No name may be older than what it was made from: Snakemake would make it again."""
+    def _keep_order(self, receipt: Receipt, path: Path, newest: int) -> int:
+        """No name may be older than what it was made from, by mtime in ns: Snakemake would make it
+        again. Returns the receipt's own."""
         made = [path, *(path.parent / name for name in named_outputs(receipt.outputs))]
-        newest = max((earlier.stat().st_mtime_ns for earlier in before), default=0)
-        if min(name.lstat().st_mtime_ns for name in made) >= newest:
-            return
+        times = [os.lstat(name).st_mtime_ns for name in made]
+        if min(times) >= newest:
+            return times[0]
         for file in made:
             os.utime(file, ns=(newest, newest), follow_symlinks=False)
             known = receipt.outputs.get(file.relative_to(path.parent).as_posix())
             if known and not file.is_symlink():
                 self.plan.store.stats.vouch(file, known.sha256)
+        return newest
 
 
 def drop(files: Iterable[str], receipt: Path, *, forced: bool) -> None:
@@ -154,21 +163,14 @@ def makes_one_of(names: Iterable[str], receipt: Path) -> bool:
     return any(fnmatch(str(path), pattern) for path in below for pattern in files)
 
 
-def _tells_of(job: Job, receipt: Receipt) -> bool:
-    """Whether a receipt is of this job, as far as can be known here.
+def _tells_of(action: Action, receipt: Receipt) -> bool:
+    """Whether a receipt is of this action, as far as can be known here.
 
     A job may add parameters and versions that only its machine knows; these are not compared.
     """
-    told = receipt.parameters
+    told = receipt.action
     return (
-        receipt.code == job.code
-        and dict(receipt.inputs) == dict(job.inputs)
-        and {key: told.get(key) for key in job.parameters} == dict(job.parameters)
+        told.code == action.code
+        and told.inputs == action.inputs
+        and {key: told.parameters.get(key) for key in action.parameters} == action.parameters
     )
-
-
-def _read(path: Path) -> Receipt | None:
-    try:
-        return read_receipt(path)
-    except ReceiptError:
-        return None

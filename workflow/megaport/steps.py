@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from megaport.parameters import (
     Given,
@@ -21,8 +20,8 @@ from megaport.parameters import (
     of_inspect,
     of_parity,
 )
-from megaport.store.blobs import Content
-from megaport.store.receipts import Files, Receipt
+from megaport.store.actions import Receipt
+from megaport.store.content import Files, files_from_json
 
 Part = Callable[[Receipt], Files]
 TORCH = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
@@ -92,17 +91,13 @@ class Step:
         return not self.software
 
 
-def contents(files: Mapping[str, Any]) -> dict[str, Content]:
-    return {name: Content.from_json(item) for name, item in files.items()}
-
-
 def members(checksum: Receipt) -> Files:
     """The checkpoint's members by content."""
-    return contents(checksum.facts["members"])
+    return files_from_json(checksum.facts["members"])
 
 
 def fetched(download: Receipt) -> Files:
-    return contents(download.facts["files"])
+    return files_from_json(download.facts["files"])
 
 
 def nothing(earlier: Receipt) -> Files:

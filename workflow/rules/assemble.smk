@@ -27,7 +27,7 @@ rule assemble:
 rule assemble_model:
     """Assemble a directory that AutoModelForCausalLM, AutoTokenizer and Trainer take as it is."""
     input:
-        unpack(before("assemble")),
+        before("assemble"),
     output:
         *COMMON,
         *TOKENIZER,

@@ -14,7 +14,7 @@ rule benchmark:
 rule benchmark_model:
     """Measure every engine that gives the right tokens."""
     input:
-        unpack(before("benchmark")),
+        before("benchmark"),
     output:
         receipt="results/{model}/benchmark.json",
         samples="results/{model}/benchmark/benchmark.json",

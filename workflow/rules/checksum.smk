@@ -13,7 +13,7 @@ rule checksum:
 rule checksum_model:
     """Digest the members of a checkpoint; enforce the pinned or first-trusted digest."""
     input:
-        unpack(before("checksum")),
+        before("checksum"),
     output:
         receipt="results/{model}/checksum.json",
     log:

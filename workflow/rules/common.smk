@@ -5,6 +5,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import cache
+from inspect import signature
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -47,10 +48,15 @@ def restorer():
     return Restorer(plan(), receipt_of, is_forced, look_anew, frozen=workflow.dryrun)
 
 
-def receipt_of(step, model):
-    """Where Snakemake expects a step's receipt: a module's prefix is in the rule."""
+@cache
+def receipts_of(step):
+    """Where Snakemake expects a step's receipts: a module's prefix is in the rule."""
     worker = getattr(rules, step if step == REPORT.name else f"{step}_model")
-    return Path(str(worker.output.receipt).format(model=model))
+    return str(worker.output.receipt)
+
+
+def receipt_of(step, model):
+    return Path(receipts_of(step).format(model=model))
 
 
 @cache
@@ -64,7 +70,8 @@ def is_forced(step, receipt):
     """Whether -F, -f or -R ask for a step, its target, or a file of it."""
     asked = workflow.dag_settings
     names = asked.forcerun | (set(asked.targets) if asked.forcetargets else set())
-    return asked.forceall or bool(names_of(step) & names) or makes_one_of(names, receipt)
+    named = names and (names_of(step) & names or makes_one_of(names, receipt))
+    return bool(asked.forceall or named)
 
 
 @cache
@@ -75,22 +82,29 @@ def runs_jobs():
     return bool(workflow.is_main_process and executes and not is_locked())
 
 
+def asked_for_each_job(function):
+    """Snakemake asks five times a job which arguments a function takes: found out once."""
+    function.__signature__ = signature(function)
+    return function
+
+
 def before(step):
     """The receipts a step reads, once what is known of it has been put back."""
 
+    @asked_for_each_job
     def inputs(wildcards):
         model = wildcards.get("model", "")
         if model and model not in CONFIG.models:
             known = ", ".join(sorted(CONFIG.models))
-            return {"model": f"model {model}: no such name under `models`, which has {known}"}
+            return f"model {model}: no such name under `models`, which has {known}"
         try:
             if runs_jobs() and not is_left_out(step) and not is_beyond(step):
                 restorer().settle(step, model)
         except (
             OSError
         ) as error:  # said as a missing input: Snakemake shows these without a traceback
-            return {"disk": f"{error}: mend it, then run the same command again"}
-        return {earlier: f"results/{model}/{earlier}.json" for earlier in STEPS[step].reads}
+            return f"{error}: mend it, then run the same command again"
+        return [f"results/{model}/{earlier}.json" for earlier in STEPS[step].reads]
 
     return inputs
 
@@ -139,6 +153,7 @@ def page(wildcards):
 def fingerprint(step):
     """The one parameter of a rule: parameters and code, compared as a string."""
 
+    @asked_for_each_job
     def told(wildcards):
         model = wildcards.get("model", "")
         known = plan().fingerprint(step, model)

@@ -13,7 +13,7 @@ rule convert:
 rule convert_model:
     """Convert a checkpoint to config.json and model.safetensors."""
     input:
-        unpack(before("convert")),
+        before("convert"),
     output:
         receipt="results/{model}/convert.json",
         config="results/{model}/converted/config.json",

@@ -14,7 +14,7 @@ rule download:
 rule download_model:
     """Fetch a checkpoint, or note where a local one lies."""
     input:
-        unpack(before("download")),
+        before("download"),
     output:
         receipt="results/{model}/download.json",
     log:

@@ -13,7 +13,7 @@ rule export:
 rule export_model:
     """Write the model as a Megatron checkpoint; converting it again gives the same tensors."""
     input:
-        unpack(before("export")),
+        before("export"),
     output:
         directory("results/{model}/export"),
         receipt="results/{model}/export.json",

@@ -13,7 +13,7 @@ rule generate:
 rule generate_model:
     """Generate text for every prompt."""
     input:
-        unpack(before("generate")),
+        before("generate"),
     output:
         receipt="results/{model}/generate.json",
         lines="results/{model}/generations.jsonl",

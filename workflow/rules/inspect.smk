@@ -19,7 +19,7 @@ rule inspect:
 rule inspect_model:
     """Describe a checkpoint: era, serialization, sizes, tensors, decisions."""
     input:
-        unpack(before("inspect")),
+        before("inspect"),
     output:
         receipt="results/{model}/inspect.json",
         inspection="results/{model}/inspection/inspection.json",

@@ -14,7 +14,7 @@ rule parity:
 rule parity_model:
     """Compare the converted model with its checkpoint; fail loudly where they differ."""
     input:
-        unpack(before("parity")),
+        before("parity"),
     output:
         receipt="results/{model}/parity.json",
         verdicts="results/{model}/parity/parity.json",

@@ -13,7 +13,7 @@ rule pytorch_bin:
 rule pytorch_bin_model:
     """Write the converted tensors as torch.save would."""
     input:
-        unpack(before("pytorch_bin")),
+        before("pytorch_bin"),
     output:
         receipt="results/{model}/pytorch_bin.json",
         weights="results/{model}/converted/pytorch_model.bin",

@@ -16,13 +16,12 @@ sys.path.insert(0, str(WORKFLOW))
 
 from megaport.errors import MegaportError  # noqa: E402
 from megaport.parameters import PARITY_TEXT  # noqa: E402
-from megaport.plan import file_contents, job_of, planned_by  # noqa: E402
-from megaport.steps import contents, find  # noqa: E402
-from megaport.store.actions import Result  # noqa: E402
-from megaport.store.errors import StoreError  # noqa: E402
+from megaport.plan import action_of, file_contents, job_of, planned_by  # noqa: E402
+from megaport.steps import find  # noqa: E402
+from megaport.store.actions import Receipt, Result, read_receipt  # noqa: E402
+from megaport.store.content import files_from_json  # noqa: E402
 from megaport.store.job import Compute, Job, Work, run_job  # noqa: E402
-from megaport.store.receipts import Receipt, read_receipt  # noqa: E402
-from megaport.store.store import Store, open_store  # noqa: E402
+from megaport.store.store import Store, StoreError, open_store  # noqa: E402
 
 log = logging.getLogger("megaport")
 if not sys.stderr.isatty():
@@ -70,12 +69,12 @@ class Task:
     def checkpoint(self) -> Path:
         """Where the checkpoint's bytes lie, after making sure that they are still the same."""
         before = self.receipts.get("download") or self.receipts["checksum"]
-        files = contents(before.facts["files"])
+        files = files_from_json(before.facts["files"])
         local = self.settings["checkpoint"]["path"]
         if local is None:
             return self.store.path_of(next(iter(files.values())))
         path = self.find(local)
-        if contents(file_contents(path, self.store.stats)) != files:
+        if files_from_json(file_contents(path, self.store.stats)) != files:
             raise changed(path)
         return path
 
@@ -102,8 +101,8 @@ class Task:
     def job(self, extra: Mapping[str, Any]) -> Job:
         receipt = Path(str(self.snakemake.output.receipt))
         planned = planned_by(self.snakemake.params.fingerprint)
-        before = self.receipts
-        return job_of(self.step, receipt, self.store, before, planned, WORKFLOW.parent, extra)
+        action = action_of(self.step, self.receipts, planned, extra)
+        return job_of(action, receipt, self.store, planned.way, WORKFLOW.parent)
 
     def promised(self) -> tuple[str, ...]:
         """The outputs that the rule declares, below the receipt's folder."""

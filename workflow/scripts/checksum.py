@@ -22,13 +22,12 @@ def compute(work: Work, task: Task) -> Made:
 
 
 def enforce(task: Task, result: Result) -> None:
-    from megaport.config.model import CheckpointKeys
     from megaport.fetch.trust import Trust
 
-    checkpoint = CheckpointKeys.model_validate(task.settings["checkpoint"])
+    said = task.settings["checkpoint"]
     key = f"models.{task.model}.checkpoint.sha256"
-    trust = Trust.of(task.store.root, task.model, checkpoint)
-    assurance = trust.verify(result.facts["content"], checkpoint.sha256, key)
+    trust = Trust.of(task.store.root, task.model, said["path"], said["urls"])
+    assurance = trust.verify(result.facts["content"], said["sha256"], key)
     if assurance.line_to_paste:
         log.warning(
             "checksum: %s is not pinned (%s). To pin it, set %s in config.yaml to\n  %s",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from adapter import Task, changed, log, run
 from megaport.plan import file_contents
+from megaport.store.content import sha256_file
 from megaport.store.job import Work
-from megaport.store.stat_cache import sha256_file
 from megaport.store.store import Made
 
 

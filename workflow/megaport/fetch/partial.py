@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 
 from megaport.errors import MegaportError
-from megaport.store.atomic import make_folder
+from megaport.store.disk import make_folder
 
 BLOCK = 1 << 20
 

@@ -12,11 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from megaport.config.model import CheckpointKeys
 from megaport.errors import MegaportError
 from megaport.fetch.checksum import Assurance, check_content
 from megaport.fetch.sources import shown
-from megaport.store.atomic import make_folder, sync_file, temporary_sibling
+from megaport.store.disk import make_folder, sync_file, temporary_sibling
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -36,10 +35,9 @@ class Trust:
         self.path = store / "trust" / f"{name}.json"
 
     @classmethod
-    def of(cls, store: Path, model: str, checkpoint: CheckpointKeys) -> Self:
-        """The record of a configured model."""
-        sources = [checkpoint.path] if checkpoint.path else checkpoint.urls
-        return cls(store, model, sources)
+    def of(cls, store: Path, model: str, path: str | None, urls: Sequence[str]) -> Self:
+        """The record of a configured model: a path is taken before URLs."""
+        return cls(store, model, [path] if path else urls)
 
     def settles(self, digest: str, pinned: str | None) -> bool:
         """Whether content is the pinned one, or without a pin the one on record."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaport.store.receipts import Receipt, read_receipt
+from megaport.store.actions import Receipt, read_receipt
 
 Told = Mapping[str, Any]
 
@@ -75,7 +75,7 @@ class ModelFacts:
     @property
     def software(self) -> dict[str, str]:
         """Versions of the packages that could change a result."""
-        return dict(sorted(p for r in self.receipts.values() for p in r.software.items()))
+        return dict(sorted(p for r in self.receipts.values() for p in r.action.software.items()))
 
     @property
     def date(self) -> str | None:

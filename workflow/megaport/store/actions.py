@@ -1,18 +1,34 @@
-"""Which outputs an action key gave: STORE/actions/<key>, written after its blobs."""
+"""Which outputs an action key gave: STORE/actions/<key>, written after its blobs; and the receipt.
+
+A receipt says what a step made, from what and by which code: small, deterministic edges of the DAG.
+"""
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-from megaport.store.atomic import write_durably
-from megaport.store.blobs import Content
-from megaport.store.canonical import canonical_json, digest_json
+from megaport.errors import MegaportError
+from megaport.store.content import (
+    Content,
+    Files,
+    canonical_json,
+    digest_json,
+    files_from_json,
+    files_to_json,
+)
+from megaport.store.disk import replacing, write_durably
 
 SCHEMA = 1
+
+
+class ReceiptError(MegaportError):
+    """A receipt is missing, damaged or written by another version of this workflow."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +39,12 @@ class Action:
     """
 
     rule: str
-    inputs: Mapping[str, Mapping[str, Content]]
+    inputs: Mapping[str, Files]
     parameters: Any
     code: str
     software: Mapping[str, str]
 
-    @property
+    @cached_property
     def key(self) -> str:
         digests = {
             role: {name: content.sha256 for name, content in files.items()}
@@ -51,7 +67,7 @@ class Result:
     """The outputs of an action by name, what was learnt on the way (facts, deterministic JSON),
     and what building them cost (an observation)."""
 
-    outputs: Mapping[str, Content]
+    outputs: Files
     facts: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,7 +79,7 @@ class Result:
         """
         try:
             value = json.loads(entry)
-            outputs = {name: Content.from_json(item) for name, item in value["outputs"].items()}
+            outputs = files_from_json(value["outputs"])
             if value["schema"] != SCHEMA or not all(map(_stays_inside, outputs)):
                 return None
             return cls(outputs, dict(value["facts"]), dict(value["cost"]))
@@ -73,7 +89,7 @@ class Result:
     def to_bytes(self) -> bytes:
         entry = {
             "schema": SCHEMA,
-            "outputs": {name: content.to_json() for name, content in self.outputs.items()},
+            "outputs": files_to_json(self.outputs),
             "facts": dict(self.facts),
             "cost": dict(self.cost),
         }
@@ -122,3 +138,63 @@ def _read(path: Path) -> Result | None:
         return Result.from_bytes(path.read_bytes())
     except OSError:
         return None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One step's receipt; `outputs` are named relative to the receipt's folder."""
+
+    action: Action
+    outputs: Files
+    facts: Mapping[str, Any]
+
+    @property
+    def text(self) -> bytes:
+        """The bytes of its file."""
+        action = self.action
+        told = {
+            "schema": SCHEMA,
+            "rule": action.rule,
+            "action": action.key,
+            "inputs": {role: files_to_json(files) for role, files in action.inputs.items()},
+            "outputs": files_to_json(self.outputs),
+            "parameters": action.parameters,
+            "code": action.code,
+            "software": dict(action.software),
+            "facts": dict(self.facts),
+        }
+        return (json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    @property
+    def content(self) -> Content:
+        return Content(sha256(self.text).hexdigest(), len(self.text))
+
+    def write(self, path: Path) -> None:
+        """Atomic, but not fsynced: one that a power cut spoils is found and rebuilt."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.text)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """The receipt at `path`. Raises ReceiptError where it is missing, damaged or too new."""
+    try:
+        value = json.loads(path.read_bytes())
+        if value["schema"] != SCHEMA:
+            raise _bad(path, f"receipt format {value['schema']}")
+        inputs = {role: files_from_json(files) for role, files in value["inputs"].items()}
+        said = (value["parameters"], value["code"], value["software"])
+        action = Action(value["rule"], inputs, *said)
+        return Receipt(action, files_from_json(value["outputs"]), value["facts"])
+    except OSError as error:
+        raise _bad(path, error.strerror or "an unreadable file") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _bad(path, f"a damaged receipt ({error!r})") from error
+
+
+def _bad(path: Path, seen: str) -> ReceiptError:
+    return ReceiptError(
+        f"receipt {path}",
+        seen=seen,
+        expected=f"a receipt of format {SCHEMA}",
+        remedy="Delete the file and run the same command again: it is rebuilt from the store.",
+    )

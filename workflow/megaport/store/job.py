@@ -1,23 +1,29 @@
 """One step for one model: find its result by action key, or compute it, then name it."""
 
+import json
 import logging
+import os
+import resource
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megaport.store.actions import Action, Result
+from megaport.errors import MegaportError
+from megaport.store.actions import Action, Receipt, Result
 from megaport.store.code import Code
-from megaport.store.cost import Meter, write_cost
-from megaport.store.errors import OutputError
+from megaport.store.content import Files
 from megaport.store.names import clear, publish, remove, sweep
-from megaport.store.receipts import Files, Receipt
 from megaport.store.store import Made, Store
 
 STORE_ONLY = "@"  # outputs so marked live in the store and get no name under results/
 
 log = logging.getLogger("megaport")
+
+
+class OutputError(MegaportError):
+    """A step did not write what it promised, or the code changed under it."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +56,21 @@ Compute = Callable[[Work], Made | None]
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that is known before computing. `files` are globs of the names it may show,
-    `overview` are files of another step that show what these say, and go when it changes."""
+    """Everything that is known before computing. `source`: what `action.code` is the digest of;
+    `files`: globs of the names it may show; `overview`: files of another step that show what these
+    say, and go when it changes."""
 
-    step: str
+    action: Action
     receipt: Path
     store: Store
-    inputs: Mapping[str, Files]
-    parameters: Mapping[str, Any]
     source: Code
-    code: str  # the digest of `source` when the run began
-    software: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     way: str = "symlink"
     overview: tuple[Path, ...] = ()
+
+    @property
+    def step(self) -> str:
+        return self.action.rule
 
     @property
     def folder(self) -> Path:
@@ -73,10 +80,6 @@ class Job:
     def mark(self) -> Path:
         """There while somebody who asked for the work to be done again waits for it."""
         return self.folder / "run" / f"{self.step}.forced"
-
-    @cached_property
-    def action(self) -> Action:
-        return Action(self.step, self.inputs, self.parameters, self.code, self.software)
 
     def lookup(self) -> Result | None:
         """The result where the store holds all of it and nobody asked to compute it again."""
@@ -108,7 +111,7 @@ def _told(receipt: Receipt, result: Result, *, hit: bool) -> str:
     verb = (
         "cache hit, nothing computed" if hit else f"computed in {result.cost['wall_seconds']:.1f} s"
     )
-    return f"{verb} (action {receipt.key[:12]}, {len(result.outputs)} files)"
+    return f"{verb} (action {receipt.action.key[:12]}, {len(result.outputs)} files)"
 
 
 def show(job: Job, result: Result, *, hit: bool) -> Receipt:
@@ -119,12 +122,30 @@ def show(job: Job, result: Result, *, hit: bool) -> Receipt:
     for path, content in named.items():
         publish(job.store, content, path, job.way)
     write_cost(job.folder / "run" / f"{job.step}.json", result.cost, hit=hit)
-    receipt = Receipt.of(job.action, result)
+    receipt = Receipt(job.action, result.outputs, result.facts)
     if not job.receipt.exists() or job.receipt.read_bytes() != receipt.text:
         remove(job.overview)
     receipt.write(job.receipt)
     job.mark.unlink(missing_ok=True)
     return receipt
+
+
+def cost_since(started: float, clock: float) -> dict[str, Any]:
+    """What building took here, an observation: wall seconds since time.time() was `started` and
+    time.perf_counter() `clock`, peak resident bytes of this process (getrusage), when and where."""
+    return {
+        "wall_seconds": round(time.perf_counter() - clock, 4),
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "host": os.uname().nodename,
+    }
+
+
+def write_cost(path: Path, cost: Mapping[str, Any], *, hit: bool) -> None:
+    """Say under run/ what the build cost, and whether this run built it or found it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"built": dict(cost), "this_run": "cache hit" if hit else "computed"}
+    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def named_outputs(outputs: Files) -> Files:
@@ -146,16 +167,17 @@ def _find_or_build(job: Job, compute: Compute, promised: tuple[str, ...]) -> tup
 
 def _compute(job: Job, compute: Compute, promised: tuple[str, ...]) -> Result:
     log.info("%s: %s", job.step, job.folder.name)
-    meter = Meter()
+    began = time.time(), time.perf_counter()
     with job.store.workspace() as folder:
         out, scratch = folder / "out", folder / "scratch"
         out.mkdir()
         scratch.mkdir()
-        made = compute(Work(out, scratch, job.store, job.inputs, job.parameters)) or Made()
+        given = Work(out, scratch, job.store, job.action.inputs, job.action.parameters)
+        made = compute(given) or Made()
         files = {p.relative_to(out).as_posix(): p for p in out.rglob("*") if p.is_file()}
         _check_promises(job, promised, files)
         _check_code(job)
-        return job.store.record(job.action.key, files, made, meter.read())
+        return job.store.record(job.action.key, files, made, cost_since(*began))
 
 
 def _check_promises(job: Job, promised: tuple[str, ...], files: Mapping[str, Path]) -> None:
@@ -176,7 +198,7 @@ def _holds(files: Iterable[str], name: str) -> bool:
 
 def _check_code(job: Job) -> None:
     """A result must not be filed under code that was edited while it was being computed."""
-    if job.source.digest() != job.code:
+    if job.source.digest() != job.action.code:
         raise OutputError(
             f"rule {job.step}",
             seen="that its code was edited while it ran",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from megaport.store.atomic import left_over, replacing
-from megaport.store.blobs import Content, shows
+from megaport.store.content import Content
+from megaport.store.disk import left_over, replacing
 from megaport.store.store import Store
 
 FICLONE = 0x40049409  # ioctl_ficlone(2): share extents, copy on write (btrfs, XFS, bcachefs)
@@ -66,7 +66,7 @@ def publish(store: Store, content: Content, name: Path, way: str = "symlink") ->
 def _already_right(store: Store, content: Content, blob: Path, name: Path, way: str) -> bool:
     if way == "symlink":
         return name.is_symlink() and name.readlink() == Path(_link_target(blob, name))
-    return not name.is_symlink() and shows(store.stats, content, name)
+    return not name.is_symlink() and store.stats.shows(content, name)
 
 
 def sweep(names: set[Path]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megaport.store.actions import Result
-from megaport.store.blobs import Content
+from megaport.store.content import Content
 
 CHUNK = 1 << 20
 # A dead remote must not hold up a run: one short try.

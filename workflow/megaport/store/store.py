@@ -1,4 +1,7 @@
-"""One store: blobs, actions, the stat cache, and room to work in."""
+"""One store: blobs, actions, the stat cache, and room to work in.
+
+A blob is immutable, STORE/sha256/ab/<digest>, mode 0444, verified when used.
+"""
 
 import os
 import shutil
@@ -8,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from megaport.errors import MegaportError
 from megaport.store.actions import Actions, Result
-from megaport.store.atomic import make_folder
-from megaport.store.blobs import Blobs, Content
-from megaport.store.errors import StoreError
-from megaport.store.locks import exclusive
+from megaport.store.content import Content, StatCache
+from megaport.store.disk import exclusive, make_folder, sync_directory, sync_file
 from megaport.store.remote import Remote
-from megaport.store.stat_cache import StatCache
+
+
+class StoreError(MegaportError):
+    """The store cannot be read, written or locked."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,56 @@ class Made:
 
     digests: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Blobs:
+    """The blobs of one store folder, and of read-only ones below it."""
+
+    def __init__(self, root: Path, stats: StatCache, below: Sequence[Path] = ()) -> None:
+        self.folder = root / "sha256"
+        self.below = [folder / "sha256" for folder in below]
+        self.stats = stats
+
+    def path(self, digest: str) -> Path:
+        """Where the blob lies, or would lie, in the store itself."""
+        return self.folder / digest[:2] / digest
+
+    def find(self, content: Content) -> Path | None:
+        """The first good blob of that content, here or below: its bytes are what its name says."""
+        digest = content.sha256
+        for folder in (self.folder, *self.below):
+            path = folder / digest[:2] / digest
+            if self.stats.shows(content, path):
+                return path
+        return None
+
+    def holds(self, content: Content) -> bool:
+        return self.find(content) is not None
+
+    def owns(self, content: Content) -> bool:
+        """Whether the store itself holds it: its actions lean on nothing below, which may go."""
+        return self.stats.shows(content, self.path(content.sha256))
+
+    def adopt(self, path: Path, digest: str | None = None) -> Content:
+        """Move a finished file of this file system into the store; a good blob is kept as it is.
+
+        `digest` is taken on trust where the writer hashed the bytes as it wrote them.
+        """
+        path.chmod(0o444)
+        content = Content(digest or self.stats.digest(path), path.stat().st_size)
+        if self.owns(content):
+            path.unlink()
+            return content
+        sync_file(path)
+        blob = self.path(content.sha256)
+        make_folder(blob.parent)
+        path.replace(blob)
+        sync_directory(blob.parent)
+        self.stats.vouch(blob, content.sha256)
+        return content
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in sorted(self.folder.glob("??/*")) if not path.name.startswith("."))
 
 
 class Store:

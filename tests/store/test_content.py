@@ -4,14 +4,14 @@ import hashlib
 
 import pytest
 
-from megaport.store import stat_cache
-from megaport.store.stat_cache import StatCache
+from megaport.store import content
+from megaport.store.content import StatCache, canonical_json
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache for which a file of any age has settled."""
-    monkeypatch.setattr(stat_cache, "RACY_NS", -1)
+    monkeypatch.setattr(content, "RACY_NS", -1)
     return StatCache(tmp_path / "stat")
 
 
@@ -26,19 +26,19 @@ def remembered(cache: StatCache) -> list[str]:
     return [path.read_text() for path in cache.folder.glob("??/*")]
 
 
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def digest(held: bytes) -> str:
+    return hashlib.sha256(held).hexdigest()
 
 
 def test_a_settled_file_is_read_once(cache, file, monkeypatch):
     assert cache.digest(file) == digest(b"hello")
     assert remembered(cache) == [digest(b"hello")]
-    monkeypatch.setattr(stat_cache, "sha256_file", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(content, "sha256_file", lambda path: pytest.fail("read again"))
     assert cache.digest(file) == digest(b"hello")
 
 
 def test_a_file_that_changed_within_a_tick_of_the_clock_is_not_remembered(cache, file, monkeypatch):
-    monkeypatch.setattr(stat_cache, "RACY_NS", 10**13)
+    monkeypatch.setattr(content, "RACY_NS", 10**13)
     assert cache.digest(file) == digest(b"hello")
     assert remembered(cache) == []
 
@@ -50,7 +50,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(cache, file, mon
             more.write(b"!")
         return found
 
-    monkeypatch.setattr(stat_cache, "sha256_file", read_and_append)
+    monkeypatch.setattr(content, "sha256_file", read_and_append)
     assert cache.digest(file) == digest(b"hello")
     assert remembered(cache) == []
 
@@ -66,3 +66,9 @@ def test_a_damaged_memory_is_read_anew(cache, file):
 def test_a_memory_that_takes_nothing_is_no_harm(cache, file):
     cache.folder.touch()
     assert cache.digest(file) == digest(b"hello")
+
+
+def test_equal_values_have_one_spelling():
+    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'.encode()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json(float("nan"))

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 from megaport.cli import main
-from megaport.store.actions import Action
-from megaport.store.blobs import Content
-from megaport.store.collect import Garbage, remove
-from megaport.store.locks import exclusive
-from megaport.store.receipts import Receipt, read_receipt
+from megaport.store.actions import Action, Receipt, read_receipt
+from megaport.store.disk import exclusive
 from megaport.store.store import Made, Store
+from megaport.store.upkeep import Garbage, remove
 
 
 def build(store, name, content, inputs=None):
@@ -28,7 +26,7 @@ def kept(tmp_path):
     store = Store(tmp_path / "store")
     source = build(store, "download", b"bytes")[1].outputs["download/out"]
     action, result = build(store, "convert", b"kept", {"checkpoint": source})
-    Receipt.of(action, result).write(tmp_path / "results" / "m" / "convert.json")
+    Receipt(action, result.outputs, result.facts).write(tmp_path / "results" / "m" / "convert.json")
     build(store, "old", b"forgotten")
     (store.root / "trust").mkdir()
     (store.root / "trust" / "x.json").write_text("{}")
@@ -55,7 +53,7 @@ def test_verify_reports_damage_even_where_stat_was_remembered(kept, capsys, harm
     else:
         blob.unlink()
     status, shown = run(capsys, "verify", store.root)
-    [key] = {read_receipt(path).key for path in kept[1].glob("*/*.json")}
+    [key] = {read_receipt(path).action.key for path in kept[1].glob("*/*.json")}
     assert status == 1
     assert shown.splitlines() == [
         f"{2 + (harm == 'rot')} blobs, 3 actions",
@@ -118,7 +116,7 @@ def test_gc_keeps_what_results_reach(kept, capsys):
 def test_gc_leaves_what_is_younger_than_an_hour_alone(kept, capsys, monkeypatch, hours, left):
     store, results, *_ = kept
     now = time.time() + hours * 3600
-    monkeypatch.setattr("megaport.store.collect.time.time", lambda: now)
+    monkeypatch.setattr("megaport.store.upkeep.time.time", lambda: now)
     run(capsys, "gc", store.root, results, "--delete")
     assert len(list(store.blobs)) == left
 
@@ -138,7 +136,7 @@ def test_gc_leaves_what_a_hit_has_just_found(kept, capsys):
 def test_gc_survives_what_vanishes_while_it_looks(kept, capsys, monkeypatch):
     store, results, *_ = kept
     gone = store.actions.folder / ".x.1.00000000.tmp"
-    monkeypatch.setattr("megaport.store.collect.left_over", lambda folder: [gone])
+    monkeypatch.setattr("megaport.store.upkeep.left_over", lambda folder: [gone])
     assert run(capsys, "gc", store.root, results, "--grace", 0)[0] == 0
 
 
@@ -156,7 +154,7 @@ def test_gc_leaves_a_live_workspace_and_takes_a_dead_one(kept, capsys):
 def test_gc_takes_what_nobody_holds_and_keeps_what_the_report_names(kept, capsys):
     store, results, *_ = kept
     action, result = build(store, "report", b"page")
-    Receipt.of(action, result).write(results / "report.json")
+    Receipt(action, result.outputs, result.facts).write(results / "report.json")
     for name in ("partial/held", "partial/left", "stat/ab/abc", "tmp/dead.lock"):
         (store.root / name).parent.mkdir(parents=True, exist_ok=True)
         (store.root / name).write_bytes(b"x")
@@ -198,7 +196,3 @@ def test_du_counts(kept, capsys):
         ["blobs", "3", "18", "bytes"],
         ["actions", "3"],
     ]
-
-
-def test_sizes_of_contents_survive_json():
-    assert Content.from_json(Content("a" * 64, 5).to_json()) == Content("a" * 64, 5)

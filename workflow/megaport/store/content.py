@@ -1,4 +1,4 @@
-"""SHA-256 of files, remembered by what stat says of them.
+"""What files hold, by SHA-256: of files, remembered by what stat says of them, and of JSON values.
 
 A digest is remembered under (device, inode, size, mtime, ctime). The kernel moves ctime on every
 write, chmod or rename and no user call can set it back, so an unchanged tuple means unchanged
@@ -7,17 +7,60 @@ but not remembered (the "racy git" problem, git's Documentation/technical/racy-g
 """
 
 import hashlib
+import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from megaport.store.atomic import replacing
-from megaport.store.canonical import digest_json
+from megaport.store.disk import replacing
 
 RACY_NS = 50_000_000
 HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds: SHA-256 in hex and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+Files = Mapping[str, Content]
+
+
+def files_to_json(files: Files) -> dict[str, dict[str, Any]]:
+    return {name: vars(content) for name, content in files.items()}
+
+
+def files_from_json(value: Mapping[str, Any]) -> dict[str, Content]:
+    """Raises ValueError for what is no digest: it becomes a part of a path."""
+    files = {name: Content(str(item["sha256"]), int(item["size"])) for name, item in value.items()}
+    for content in files.values():
+        if not HEX.fullmatch(content.sha256):
+            raise ValueError(f"{content.sha256!r} is no SHA-256")
+    return files
+
+
+def canonical_json(value: Any) -> bytes:
+    """One spelling, so that equal values have equal digests: UTF-8 with sorted keys and no spaces.
+
+    NaN and unknown types are refused (ValueError).
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
@@ -39,7 +82,21 @@ class StatCache:
 
     def digest(self, path: Path) -> str:
         """SHA-256 of `path` (symlinks followed), from memory where stat is unchanged."""
-        before = path.stat()
+        return self._digest(path, path.stat())
+
+    def shows(self, content: Content, name: Path) -> bool:
+        """Whether the file behind `name` holds `content` now (a stat where nothing changed)."""
+        try:
+            now = name.stat()
+            return now.st_size == content.size and self._digest(name, now) == content.sha256
+        except OSError:
+            return False
+
+    def vouch(self, path: Path, digest: str) -> None:
+        """Remember the digest of a file nobody else could have written to since it was hashed."""
+        self._remember(path.stat(), digest)
+
+    def _digest(self, path: Path, before: os.stat_result) -> str:
         remembered = self._recall(before)
         if remembered:
             return remembered
@@ -48,10 +105,6 @@ class StatCache:
         if settled and stat_identity(path.stat()) == stat_identity(before):
             self._remember(before, digest)
         return digest
-
-    def vouch(self, path: Path, digest: str) -> None:
-        """Remember the digest of a file nobody else could have written to since it was hashed."""
-        self._remember(path.stat(), digest)
 
     def _entry(self, stat: os.stat_result) -> Path:
         key = digest_json(stat_identity(stat))

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from megaport.store.locks import exclusive, is_held
+from megaport.store.disk import exclusive, is_held
 
 
 def test_a_lock_is_held_or_not(tmp_path, monkeypatch):
