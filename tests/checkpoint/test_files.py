@@ -72,9 +72,19 @@ def test_a_bare_file_of_either_serialization(serialization: str, tmp_path: Path)
 
 def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "missing", tmp_path / "pipe", Path("/dev/null")):
+    long = tmp_path / ("x" * 5000)
+    for path in (tmp_path / "missing", tmp_path / "pipe", Path("/dev/null"), long):
         with pytest.raises(UnreadableFileError):
             open_files(path, spool=tmp_path)
+    with pytest.raises(NoCheckpointError):
+        open_files(tmp_path, spool=tmp_path)
+
+
+def test_folders_that_go_while_they_are_listed_hold_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [(str(tmp_path / "gone"), [], ["model.pt"])]
+    monkeypatch.setattr("os.walk", lambda *_, **__: folders)
     with pytest.raises(NoCheckpointError):
         open_files(tmp_path, spool=tmp_path)
 

@@ -22,7 +22,7 @@ TRACKER = "latest_checkpointed_iteration.txt"
     ],
 )
 def test_the_tracker_selects_among_iterations(tracker: str, folder: str, tmp_path: Path) -> None:
-    for name in ("release", "iter_0000007", "iter_0000300", "iter_12", "7", "80000"):
+    for name in ("release", "iter_0000007", "iter_7", "iter_0000300", "iter_12", "7", "80000"):
         tree(tmp_path, **{f"{name}/{RANK}": b"\x80" + name.encode()})
     tree(tmp_path, **{TRACKER: tracker.encode()})
     source = open_files(tmp_path, spool=tmp_path)

@@ -57,7 +57,7 @@ def test_chunks_that_reach_over_the_edge_are_cut(tmp_path: Path) -> None:
         ({"filters": [{"id": "delta"}]}, "filters"),
         ({"dtype": "<c8"}, "dtype <c8"),
         ({"dtype": ">f4"}, "dtype >f4"),
-        ({"order": "K"}, "order K"),
+        ({"order": "F"}, "order F"),
         ({"zarr_format": 3}, "zarr v2"),
         ({"dimension_separator": "/"}, "dimension_separator /"),
         ({"chunks": [0, 32, 16]}, "sizes"),

@@ -61,7 +61,7 @@ def source_files(path: Path) -> dict[str, Path]:
 
     Cheap: nothing is opened but trackers. Raises `NoCheckpointError`, `UnreadableFileError`.
     """
-    if path.is_dir():
+    if _is_folder(path):
         paths, chosen = _on_disk(path)
         return {name: paths[full] for name, full in {**chosen.facts, **chosen.content}.items()}
     map_file(path)
@@ -114,7 +114,7 @@ def _check_torch(region: Region) -> None:
 
 
 def _open(path: Path, spool: Path) -> Files:
-    if path.is_dir():
+    if _is_folder(path):
         paths, chosen = _on_disk(path)
         return _opened(chosen, lambda full, name: map_file(paths[full], name))
     region = map_file(path)
@@ -181,6 +181,13 @@ def _tracker(member: Member, spool: Path) -> bytes:
     return bytes(_bytes(member, spool).view)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long, or not ours to look at: what opens the file says so
+        return False
+
+
 def _on_disk(root: Path) -> tuple[dict[str, Path], Selection]:
     """Name -> path of every file below `root`, and which of them count."""
     paths = _walk(root)
@@ -196,7 +203,10 @@ def _walk(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     entered: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
-        status = Path(folder).stat()
+        try:
+            status = Path(folder).stat()
+        except OSError:  # gone since it was listed, or not ours to enter: no file of it is found
+            continue
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()  # a link to a directory around it
             continue

@@ -123,8 +123,9 @@ def _tracked(where: str, folder: str, files: frozenset[str], tracker: bytes) -> 
         for name in _folders(files, folder)
         if (match := _ITERATION.fullmatch(name)) and match[1] and int(match[1]) == int(text)
     ]
-    # iter_0000007 before global_step7 before 7, which Megatron wrote before November 2019.
-    return _named(where, folder, files, max(found, default=f"iter_{int(text):07d}"))
+    # Megatron's own before global_step7 before 7, which it wrote before November 2019.
+    usual = f"iter_{int(text):07d}"
+    return _named(where, folder, files, usual if usual in found else max(found, default=usual))
 
 
 def _named(where: str, folder: str, files: frozenset[str], name: str) -> str:

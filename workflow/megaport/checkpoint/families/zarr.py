@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +77,6 @@ class ZarrArray:
     chunks: tuple[int, ...]
     dtype: str
     codec: str | None
-    order: str
 
     def load(self, contents: Contents) -> Whole:
         """All chunks, as views of the files or of what they inflate to.
@@ -96,9 +95,7 @@ class ZarrArray:
         if name not in contents.files:
             raise _bad(name, "no such file", "every chunk of the array")
         data = self._bytes(contents, contents.files[name])
-        array = np.frombuffer(data, STORAGE[self.dtype]).reshape(
-            self.chunks, order=cast(Any, self.order)
-        )
+        array = np.frombuffer(data, STORAGE[self.dtype]).reshape(self.chunks)
         offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
         # Chunks at the edge are stored whole, padded beyond the shape.
         valid = tuple(slice(0, n - o) for n, o in zip(self.shape, offsets, strict=True))
@@ -118,6 +115,7 @@ def read_array(contents: Contents, name: str) -> ZarrArray:
     said = _metadata(contents.files[name])
     folder = name[: -len(".zarray")]
     _one_of(name, "dimension_separator", said.get("dimension_separator", "."), {".": "."})
+    _one_of(name, "order", said.get("order", "C"), {"C": "C"})
     shape, chunks = _sizes(name, said.get("shape"), 0), _sizes(name, said.get("chunks"), 1)
     if len(shape) != len(chunks):
         raise _bad(name, f"shape {shape}, chunks {chunks}", "as many numbers in each")
@@ -128,7 +126,6 @@ def read_array(contents: Contents, name: str) -> ZarrArray:
         chunks=chunks,
         dtype=_one_of(name, "dtype", said.get("dtype"), _DTYPES),
         codec=_codec(name, said),
-        order=_one_of(name, "order", said.get("order", "C"), {"C": "C", "F": "F"}),
     )
 
 
