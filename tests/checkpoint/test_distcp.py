@@ -103,25 +103,3 @@ def test_a_distcp_file_cut_short_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(OutOfBoundsError, match="__0_0"):
         open_checkpoint(path, spool=tmp_path)
-
-
-def test_two_prefixes_of_one_tensor_are_refused(tmp_path: Path) -> None:
-    def twice(name: str, content: dict[str, Any]) -> None:
-        if name == "entries":
-            content["model.module.embedding.word_embeddings.weight"] = content[
-                "model.embedding.word_embeddings.weight"
-            ]
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dcp", edit=twice)
-    with pytest.raises(MegaportError, match="twice under different names"):
-        open_checkpoint(path, spool=tmp_path)
-
-
-def test_a_stacked_and_a_single_layer_of_one_tensor_are_refused(tmp_path: Path) -> None:
-    def twice(name: str, content: dict[str, Any]) -> None:
-        if name == "entries":
-            content["decoder.layers.0.mlp.linear_fc2.bias"] = [((0,), torch.ones(16))]
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", edit=twice)
-    with pytest.raises(MegaportError, match="twice under different names"):
-        open_checkpoint(path, spool=tmp_path)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from megaport.checkpoint.families.rank_files import RankFilesError
 from megaport.checkpoint.model import (
     CORE_RANKS,
     DEEPSPEED_LAYERS,
@@ -15,10 +14,9 @@ from megaport.checkpoint.model import (
     ZARR,
 )
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.version import AmbiguousVersionError
 from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, write_checkpoint
 from support.megatron_model import Model
-from support.reading import assert_holds, read_whole, refused
+from support.reading import assert_holds, read_whole
 
 NAMED = "rank files hold tensors under {}.layers, as Megatron-LM names them"
 INDEXED = ".metadata describes .distcp files, with "
@@ -106,18 +104,6 @@ def test_without_a_version_new_names_mean_the_last_order(layout: str, tmp_path: 
     assert (found.version, found.qkv_order) == (None, "np,3,hn")
 
 
-def _with_old_names(name: str, state: dict[str, Any]) -> None:
-    _unversioned(name, state)
-    for key in [key for key in state if key.startswith("self_attention.")]:
-        state[key.removeprefix("self_")] = state.pop(key)
-
-
-def test_without_a_version_old_names_in_layer_files_are_refused(tmp_path: Path) -> None:
-    form = {"layout": "deepspeedai", "with_args": False, "edit": _with_old_names}
-    message = refused(tmp_path, Model(), AmbiguousVersionError, **form)
-    assert "DeepSpeed layer files are from after 2020-09-10" in message
-
-
 def test_virtual_stages_from_ten_on_come_after_nine(tmp_path: Path) -> None:
     read_whole(tmp_path, Model(layers=22), layout="encoder", pp=2, vp=11)
 
@@ -159,62 +145,3 @@ def _head_called_weight(name: str, state: dict[str, Any]) -> None:
 @pytest.mark.parametrize("edit", [_head_called_weight, lambda name, state: None])
 def test_a_head_of_its_own_in_a_layer_file(edit: Any, tmp_path: Path) -> None:
     read_whole(tmp_path, Model(untied=True), layout="deepspeedai", edit=edit)
-
-
-def _later_version(name: str, state: dict[str, Any]) -> None:
-    if name.startswith("mp_rank_01"):
-        state["checkpoint_version"] = 2.0
-
-
-def test_deepspeed_ranks_of_different_versions_are_named(tmp_path: Path) -> None:
-    form = {"layout": "deepspeedai", "tp": 2, "edit": _later_version}
-    message = refused(tmp_path, Model(), **form)
-    said = "checkpoint_version (in mp_rank_01_model_states.pt: 2.0, but 3.0 in mp_rank_00_model"
-    assert said in message
-
-
-def test_two_files_for_one_module_are_refused(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout="bigscience")
-    here = path / "global_step7"
-    twin = here / "layer_003-model_00-model_states.pt"
-    twin.write_bytes((here / "layer_03-model_00-model_states.pt").read_bytes())
-    with pytest.raises(RankFilesError, match=r"layer_03-.*: found .*layer_003-.* as well") as error:
-        open_checkpoint(path, spool=tmp_path)
-    assert "expected one file a module and rank." in str(error.value)
-
-
-def _embeddings_twice(name: str, state: dict[str, Any]) -> None:
-    if name.startswith("layer_06"):
-        state["position_embeddings.weight"] = Model().tensors["position_embeddings.weight"]
-
-
-def test_a_tensor_in_two_layer_files_is_named_with_the_second(tmp_path: Path) -> None:
-    form = {"layout": "bigscience", "edit": _embeddings_twice}
-    message = refused(tmp_path, Model(layers=2), **form)
-    again = "layer_06-model_00-model_states.pt"
-    assert f"position_embeddings.weight (again in {again})" in message
-
-
-def _another_chunk(name: str, state: dict[str, Any]) -> None:
-    if name == "mp_rank_00_001":
-        state["model2"] = state.pop("model1")
-
-
-def _no_model(name: str, state: dict[str, Any]) -> None:
-    if name == "mp_rank_00_001":
-        del state["model"]
-
-
-def test_ranks_with_other_virtual_stages_are_named(tmp_path: Path) -> None:
-    form = {"layout": "encoder", "pp": 2, "vp": 2, "edit": _another_chunk}
-    message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
-    assert "mp_rank_00_001/model_optim_rng.pt: found the model under model0, model2" in message
-    assert message.endswith(
-        "expected model0, model1. Point at the folder of one save, with all of its files."
-    )
-
-
-def test_a_rank_without_a_model_is_named(tmp_path: Path) -> None:
-    form = {"layout": "encoder", "pp": 2, "edit": _no_model}
-    message = refused(tmp_path, Model(layers=4), RankFilesError, **form)
-    assert "mp_rank_00_001/model_optim_rng.pt: found the model under no key; expected" in message

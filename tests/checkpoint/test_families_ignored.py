@@ -13,7 +13,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
 from support.megatron_files import LEGACY, write_checkpoint
 from support.megatron_model import Model
-from support.reading import assert_holds, read_whole, refused
+from support.reading import assert_holds, read_whole
 
 
 def _with_training_state(name: str, state: dict[str, Any]) -> None:
@@ -96,26 +96,6 @@ def test_zarr_needs_no_common_file(tmp_path: Path) -> None:
     assert_holds(found, model)
 
 
-@pytest.mark.parametrize("layout", ["torch_dist", "torch_dcp", "zarr"])
-def test_chunks_of_ranks_stay_shards_of_ranks(layout: str, tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, tp=2)
-    found = open_checkpoint(path, spool=tmp_path)
-    assert len(found.tensors["layers.1.attention.query_key_value.weight"]) == 2
-
-
-def _two_prefixes(name: str, content: dict[str, Any]) -> None:
-    if name == "entries":
-        leaf = "embedding.word_embeddings.weight"
-        content[f"model.module.{leaf}"] = content[f"model.{leaf}"]
-
-
-def test_one_tensor_under_two_prefixes_is_named_with_both(tmp_path: Path) -> None:
-    form = {"layout": "torch_dcp", "edit": _two_prefixes}
-    message = refused(tmp_path, Model(), **form)
-    leaf = "embedding.word_embeddings.weight"
-    assert f"(model.{leaf} and model.module.{leaf})" in message
-
-
 def test_one_file_of_a_name_is_found_in_any_folder_and_two_are_refused() -> None:
     one = SimpleNamespace(source="c", files={"a/b/.metadata": 1, "b/x.metadata": 1, "common.pt": 1})
     assert one_named(one, ".metadata") == "a/b/.metadata"
@@ -128,17 +108,6 @@ def test_one_file_of_a_name_is_found_in_any_folder_and_two_are_refused() -> None
         "c: found 2 files .metadata: a/.metadata, b/.metadata; expected one checkpoint. "
         "Keep one iteration, or point at its folder."
     )
-
-
-def _twice(name: str, state: dict[str, Any]) -> None:
-    leaf = "decoder.layers.0.self_attention.linear_proj.bias"
-    state["model"][f"module.{leaf}"] = state["model"][leaf]
-
-
-def test_one_tensor_under_two_names_is_named_with_its_file(tmp_path: Path) -> None:
-    message = refused(tmp_path, Model(), layout="core", edit=_twice)
-    said = "twice under different names: layers.0.attention.dense.bias"
-    assert f"{said} (in mp_rank_00/model_optim_rng.pt)" in message
 
 
 def test_a_layers_key_stands_under_the_stack() -> None:

@@ -1,0 +1,52 @@
+"""Training args as plain data, whatever class holds them."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megaport.checkpoint.contents import flatten, plain_args
+from megaport.checkpoint.open import open_checkpoint
+from megaport.checkpoint.records import Name, Record
+from megaport.tensors import Tensor
+from support.megatron_files import write_checkpoint
+from support.megatron_model import Model
+
+
+def test_args_become_plain_data() -> None:
+    enum = Record("megatron.core.enums.ModelType", args=(1,))
+    odd = Record("fork.Thing", args=(enum,))
+    tensor = Tensor("F32", torch.ones(2).numpy())
+    state = {
+        "params_dtype": Name("torch.float16"),
+        "model_type": enum,
+        "thing": odd,
+        "ranks": (0, [1]),
+        "table": {1: None},
+        "weights": tensor,
+        "raw": b"x",
+    }
+    assert plain_args(Record("argparse.Namespace", state=state)) == {
+        "params_dtype": "torch.float16",
+        "model_type": "megatron.core.enums.ModelType(1)",
+        "thing": "fork.Thing(...)",
+        "ranks": [0, [1]],
+        "table": {"1": None},
+        "weights": "tensor F32 [2]",
+        "raw": "b'x'",
+    }
+    assert plain_args(None) is None
+    assert plain_args(Record("argparse.Namespace")) is None
+    assert list(flatten({"a": {"b": 1}, "c": 2})) == [("a.b", 1), ("c", 2)]
+
+
+def test_args_may_be_a_dictionary(tmp_path: Path) -> None:
+    def as_dictionary(name: str, state: dict[str, Any]) -> None:
+        assert isinstance(state["args"], Namespace)
+        state["args"] = vars(state["args"])
+
+    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", edit=as_dictionary)
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    assert checkpoint.args is not None
+    assert checkpoint.args["num_attention_heads"] == 4
