@@ -59,17 +59,19 @@ def assert_written(out: Path, model: Llama) -> None:
 
 
 @st.composite
-def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, int]]:
+def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, Any]]:
     form = draw(st.sampled_from(FORMATS))
     tp = draw(st.sampled_from((1, 2, 4)))
     ranked = form in ("torch", "torch_te")
     pp, vp = (draw(st.integers(1, 2)) for _ in range(2)) if ranked else (1, 1)
     vp = vp if pp > 1 else 1
+    # A stage may hold no layer, as where the embedding counts for one.
+    stages = draw(st.lists(st.integers(0, 2), min_size=pp * vp, max_size=pp * vp).filter(any))
     groups = tp * draw(st.integers(1, 2))
     bias = draw(st.booleans())
     padded = tp * draw(st.integers(2, 5))
     model = Llama(
-        layers=pp * vp * draw(st.integers(1, 2)),
+        layers=sum(stages),
         heads=groups * draw(st.integers(1, 3)),
         groups=groups,
         size=draw(st.integers(1, 3)) * 2,
@@ -81,13 +83,13 @@ def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, int]]:
         norm=not bias and draw(st.booleans()),
         untied=draw(st.booleans()),
     )
-    return model, form, {"tp": tp, "pp": pp, "vp": vp}
+    return model, form, {"tp": tp, "pp": pp, "vp": vp, "stages": stages}
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(case=llamas())
 def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
-    case: tuple[Llama, str, dict[str, int]], tmp_path_factory: pytest.TempPathFactory
+    case: tuple[Llama, str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     model, form, sizes = case
     folder = tmp_path_factory.mktemp("llama")

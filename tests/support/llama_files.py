@@ -5,6 +5,7 @@ are made from it one row at a time, independently of the converter.
 """
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,20 @@ def shard(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> torch.
 
 
 def write_llama(
-    folder: Path, model: Llama, form: str, *, tp: int = 1, pp: int = 1, vp: int = 1, **args: Any
+    folder: Path,
+    model: Llama,
+    form: str,
+    *,
+    tp: int = 1,
+    pp: int = 1,
+    vp: int = 1,
+    stages: Sequence[int] = (),
+    **args: Any,
 ) -> Path:
-    """Write `model` in the format `form` under `folder`; `args` change what the args say."""
+    """Write `model` in the format `form` under `folder`; `args` change what the args say.
+
+    `stages` are the layers of each of pp x vp stages, as many in each where not given.
+    """
     sizes = {"tensor_model_parallel_size": tp, "pipeline_model_parallel_size": pp}
     sizes["virtual_pipeline_model_parallel_size"] = vp if vp > 1 else None
     common = {
@@ -179,7 +191,8 @@ def write_llama(
     }
     here = folder / "iter_0000007"
     if form in ("torch", "torch_te"):
-        _write_ranks(here, model, form == "torch_te", tp, pp, vp, common)
+        stages = stages or [model.layers // (pp * vp)] * (pp * vp)
+        _write_ranks(here, model, form == "torch_te", tp, pp, stages, common)
     else:
         megatron_dist.write_entries(here, _entries(model, form, tp), form, common)
     (folder / "latest_checkpointed_iteration.txt").write_text("7")
@@ -187,17 +200,24 @@ def write_llama(
 
 
 def _write_ranks(
-    here: Path, model: Llama, fused: bool, tp: int, pp: int, vp: int, common: dict[str, Any]
+    here: Path,
+    model: Llama,
+    fused: bool,
+    tp: int,
+    pp: int,
+    stages: Sequence[int],
+    common: dict[str, Any],
 ) -> None:
-    each = model.layers // (pp * vp)
+    vp = len(stages) // pp
     for rank in range(tp):
         for stage in range(pp):
             state = dict(common)
             for chunk in range(vp):
                 number = chunk * pp + stage
                 flat: dict[str, torch.Tensor] = {}
-                for local in range(each):
-                    for leaf, parts in model.layer(number * each + local, fused=fused).items():
+                before = sum(stages[:number])
+                for local in range(stages[number]):
+                    for leaf, parts in model.layer(before + local, fused=fused).items():
                         name = f"decoder.layers.{local}.{leaf}"
                         flat[name] = shard(name, parts, rank, tp)
                 for name, parts in model.ends().items():

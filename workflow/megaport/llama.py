@@ -37,7 +37,7 @@ CLASSES = {
 
 def recognise(names: Collection[str]) -> bool:
     """Core's names, no learned positions, norms without a bias: GPT-2 has both in every file."""
-    core = any("linear_qkv" in name for name in names)
+    core = any("linear_proj" in name for name in names)
     biased = any(name.endswith(("norm.bias", "layer_norm_bias")) for name in names)
     positions = any(name.endswith("position_embeddings.weight") for name in names)
     return core and not biased and not positions

@@ -138,7 +138,10 @@ def read(contents: Contents, family: Decision) -> Parts:
     """All stages in running order, virtual stage outer."""
     state = first_state(contents)
     keys, names = _model_keys(state), _names(state)
-    table = table_of(names)
+    # Of all files: a first pipeline stage may hold the embedding and no layer.
+    table = table_of(
+        name for file in rank_names(contents).values() for name in _names(contents.state(file))
+    )
     ranks = load_ranks(contents, table)
     check_ranks(contents, ranks.files, table)
     _refuse_uneven_chunks(contents, ranks, keys)
