@@ -134,3 +134,22 @@ def test_neither_torch_nor_transformers_nor_safetensors_is_imported() -> None:
     heavy = {"torch", "transformers", "safetensors", "tokenizers"}
     code = f"import sys, {imports}; print(sorted({heavy} & set(sys.modules)))"
     assert python(code).strip() == "[]"
+
+
+FEW = """
+import sys
+from pathlib import Path
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.open import open_checkpoint
+from megaport.convert.convert import convert_checkpoint
+path, out = map(Path, sys.argv[1:])
+found = open_checkpoint(path, spool=out)
+architecture = describe_architecture(found, {"n_head": 4})
+convert_checkpoint(found, architecture, out, dtype=None, max_shard_size=None)
+print(sum(name.split(".")[0] == "megaport" for name in sys.modules))
+"""
+
+
+def test_a_conversion_loads_few_modules_and_its_own_family_alone(tmp_path: Path) -> None:
+    bundled = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
+    assert int(python(FEW, bundled, tmp_path)) <= 40

@@ -57,6 +57,10 @@ def is_zip(region: Region) -> bool:
     return bytes(region.view[:2]) == b"PK"
 
 
+def is_tar(region: Region) -> bool:
+    return bytes(region.view[257:262]) == b"ustar"
+
+
 def read_members(region: Region) -> dict[str, Member]:
     """Name -> member of a zip, directories left out; bodies are views, nothing is read or inflated.
 

@@ -1,6 +1,5 @@
-"""A configuration beside a model, YAML as NeMo's or JSON: as JSON data, by Megatron's names."""
+"""A configuration in YAML beside a model, such as NeMo's: as JSON data, by Megatron's names."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,7 +12,7 @@ from megaport.errors import MegaportError, encodable, shown_text
 
 # NeMo's have 20 kB; PyYAML reads 0.1 MB a second.
 _MOST_BYTES, _MOST_CHARACTERS = 1 << 17, 1 << 20
-_MOST_BITS, _MOST_JSON, _MOST_DEPTH = 256, 1 << 20, 8
+_MOST_BITS, _MOST_DEPTH = 256, 8
 # Where NeMo 2.0 and Megatron-Bridge state the model: the file, and the key in it.
 _STATED = (
     ("run_config.yaml", "model"),
@@ -82,15 +81,6 @@ def read_yaml(region: Region) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise _bad(region.name, shown_text(said))
     return dict(plain_configuration(region.name, said))
-
-
-def read_json(region: Region) -> dict[str, Any]:
-    """What the file says, by key; {} for what is no mapping in JSON."""
-    try:
-        said = json.loads(bytes(region.view[:_MOST_JSON]))
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def plain_configuration(where: str, value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The files of one checkpoint, each read once, and the training args as plain data."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from megaport.checkpoint.archive import DEFLATED, Member, is_zip
-from megaport.checkpoint.configuration import read_json
 from megaport.checkpoint.files import Files
 from megaport.checkpoint.model import Findings
 from megaport.checkpoint.records import Name, Record, too_large
@@ -17,7 +17,7 @@ from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, encodable
 from megaport.tensors import Tensor
 
-_MOST_VIEWS, _VIEWS_FREE = 4, 1 << 20
+_MOST_VIEWS, _VIEWS_FREE, _MOST_JSON = 4, 1 << 20, 1 << 20
 _NAMESPACES = frozenset({"argparse.Namespace", "types.SimpleNamespace"})
 
 
@@ -89,6 +89,15 @@ class Contents:
     def serialization(self, name: str) -> str:
         """`zip` (torch 1.6 on) or `legacy` (a pickle stream), by the file's first bytes."""
         return "zip" if is_zip(self.files[name]) else "legacy"
+
+
+def read_json(region: Region) -> dict[str, Any]:
+    """What the file says, by key; {} for what is no mapping in JSON."""
+    try:
+        said = json.loads(bytes(region.view[:_MOST_JSON]))
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -20,6 +20,7 @@ from megaport.checkpoint.archive import (
     bad_archive,
     check_crc,
     check_records,
+    is_tar,
     is_zip,
     pickle_name,
     read_members,
@@ -27,7 +28,6 @@ from megaport.checkpoint.archive import (
 from megaport.checkpoint.regions import Region, map_file
 from megaport.checkpoint.selection import NoCheckpointError, Selection, select
 from megaport.checkpoint.spool import check_budget, inflate
-from megaport.checkpoint.tar import is_tar, read_tar
 
 _MOST_FILES = 1_000_000
 _TRACKER_BYTES = 4096
@@ -123,6 +123,8 @@ def _open(path: Path, spool: Path) -> Files:
         if pickle_name(members) is None:
             return _archived(region, members, spool)
     elif is_tar(region):
+        from megaport.checkpoint.tar import read_tar  # tarfile, which few checkpoints need
+
         return _archived(region, read_tar(region), spool)
     elif bytes(region.view[:1]) != b"\x80":
         raise _unknown(region)

@@ -25,10 +25,6 @@ class _HeaderReader(RegionReader):
         return super().read(size)
 
 
-def is_tar(region: Region) -> bool:
-    return bytes(region.view[257:262]) == b"ustar"
-
-
 def read_tar(region: Region) -> dict[str, Member]:
     """Name -> member of an uncompressed tar, without "./"; bodies are views, nothing is extracted.
 

@@ -6,8 +6,14 @@ from itertools import filterfalse, zip_longest
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.configuration import read_json, stated_beside
-from megaport.checkpoint.contents import Contents, UnknownLayoutError, plain_args, size_said
+from megaport.checkpoint.configuration import stated_beside
+from megaport.checkpoint.contents import (
+    Contents,
+    UnknownLayoutError,
+    plain_args,
+    read_json,
+    size_said,
+)
 from megaport.checkpoint.families.chunks import (
     Arena,
     Whole,
