@@ -11,18 +11,15 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.inspect import inspect
-from megaport.checkpoint.open import open_checkpoint
-from megaport.convert.convert import convert_checkpoint
 from megaport.decide import ArchitectureError
 from megaport.table import Architecture
-from support.llama_files import FORMATS, Llama, write_llama
+from support.llama_files import FORMATS, Llama, is_written, write_llama
 from support.oracles import LLAMAS, folders_of
+from support.subjects import convert, read
 
 CASES = folders_of(LLAMAS)
 TYPES = {"llama": "llama", "llama31": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -44,18 +41,8 @@ def test_logits_are_megatrons(case: Path, tmp_path: Path) -> None:
 
 
 def converted(path: Path, tmp_path: Path, **overrides: Any) -> tuple[Architecture, Path]:
-    checkpoint = open_checkpoint(path, spool=tmp_path)
-    architecture = describe_architecture(checkpoint, overrides)
-    out = tmp_path / "out"
-    convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
-    return architecture, out
-
-
-def assert_written(out: Path, model: Llama) -> None:
-    found, expected = load_file(out / "model.safetensors"), model.converted()
-    assert sorted(found) == sorted(expected)
-    for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
+    subject = read(path, tmp_path, overrides)
+    return subject.architecture, convert(subject, tmp_path / "out")
 
 
 @st.composite
@@ -100,13 +87,13 @@ def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
         model.groups,
         model.size,
     )
-    assert_written(out, model)
+    assert is_written(model, out)
 
 
 def test_more_ranks_than_groups_are_put_together(tmp_path: Path) -> None:
     model = Llama(groups=1)
     path = write_llama(tmp_path / "c", model, "torch_dist", tp=2)
-    assert_written(converted(path, tmp_path)[1], model)
+    assert is_written(model, converted(path, tmp_path)[1])
 
 
 @pytest.mark.parametrize("size", [None, 4])
@@ -162,7 +149,7 @@ def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
         converted(path, tmp_path)
     architecture, out = converted(path, tmp_path, num_attention_heads=4)
     assert architecture.groups == 2
-    assert_written(out, Llama())
+    assert is_written(Llama(), out)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +282,7 @@ def test_nemo_and_bridge_state_the_model_in_a_file_beside_it(
     file: str, key: str, said: dict[str, Any], scaling: tuple[Any, ...], tmp_path: Path
 ) -> None:
     architecture, out = converted(stated(tmp_path, file, key, STATED | said), tmp_path)
-    assert_written(out, Llama())
+    assert is_written(Llama(), out)
     config = AutoConfig.from_pretrained(out)
     rope = config.rope_parameters
     names = ("rope_type", "factor", "original_max_position_embeddings")

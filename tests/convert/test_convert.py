@@ -50,8 +50,11 @@ def test_hazard_padded_vocabulary_gives_exact_rows(
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == vocabulary
 
 
-def test_config_json_is_what_transformers_would_save_and_n_ctx(tmp_path: Path) -> None:
-    convert(small(dtype="F32"), tmp_path / "ours")
+@pytest.mark.parametrize("untied", [False, True])
+def test_files_are_those_that_transformers_would_save_and_n_ctx(
+    tmp_path: Path, untied: bool
+) -> None:
+    convert(small(dtype="F32", untied=untied), tmp_path / "ours")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     model.save_pretrained(tmp_path / "theirs")
     ours, theirs = ((tmp_path / name / "config.json").read_text() for name in ("ours", "theirs"))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
 from megaport.convert.pytorch_bin import write_pytorch_bin
@@ -33,15 +32,6 @@ def test_torch_reads_the_state_dict(
     head, words = state["lm_head.weight"], state["transformer.wte.weight"]
     assert (head.data_ptr() == words.data_ptr()) is not untied
     assert {tensor.data_ptr() % 64 for tensor in state.values()} == {0}
-
-
-def test_transformers_loads_it_where_there_is_no_safetensors(tmp_path: Path) -> None:
-    convert(small(), tmp_path)
-    expected = load_file(tmp_path / "model.safetensors")
-    write_pytorch_bin(tmp_path, tmp_path / NAME)
-    (tmp_path / "model.safetensors").unlink()
-    state = GPT2LMHeadModel.from_pretrained(tmp_path).state_dict()
-    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
 
 
 def test_the_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:

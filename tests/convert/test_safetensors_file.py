@@ -24,12 +24,6 @@ from megaport.convert.weights import (
 from support.subjects import convert, small
 
 
-def parts(path: Path) -> tuple[bytes, dict[str, dict[str, object]]]:
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    return data[8 : 8 + length], json.loads(data[8 : 8 + length])
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     shapes=st.dictionaries(
@@ -72,28 +66,10 @@ def test_hazard_a_disk_that_fails_once_while_tensors_are_still_written(
 
 def test_hazard_metadata_is_exactly_format_pt(tmp_path: Path) -> None:
     convert(small(), tmp_path)
-    raw, content = parts(tmp_path / "model.safetensors")
-    assert raw.startswith(b'{"__metadata__":{"format":"pt"},"transformer.h.0.attn.c_attn.bias":')
-    assert content["__metadata__"] == {"format": "pt"}
-    assert len(raw) % 8 == 0
-
-
-def test_tensors_are_in_name_order_and_tied_heads_and_masks_are_not_there(tmp_path: Path) -> None:
-    convert(small(), tmp_path)
-    _, content = parts(tmp_path / "model.safetensors")
-    names = [name for name in content if name != "__metadata__"]
-    assert names == sorted(names)
-    assert not [name for name in names if "lm_head" in name or name.endswith(".attn.bias")]
-    offset = 0
-    for name in names:
-        assert content[name]["data_offsets"][0] == offset  # type: ignore[index]
-        offset = content[name]["data_offsets"][1]  # type: ignore[index]
-
-
-def test_an_untied_head_is_there(tmp_path: Path) -> None:
-    convert(small(untied=True), tmp_path)
-    _, content = parts(tmp_path / "model.safetensors")
-    assert content["lm_head.weight"]["shape"] == [101, 16]
+    data = (tmp_path / "model.safetensors").read_bytes()
+    begins = b'{"__metadata__":{"format":"pt"},"transformer.h.0.attn.c_attn.bias":'
+    assert data[8:].startswith(begins)
+    assert int.from_bytes(data[:8], "little") % 8 == 0
 
 
 def test_our_reader_sees_what_the_library_sees(tmp_path: Path) -> None:

@@ -10,23 +10,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from megaport.checkpoint import architecture as architectures
-from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import Checkpoint
-from megaport.checkpoint.open import open_checkpoint
-from megaport.convert.convert import convert_checkpoint
+from megaport.checkpoint import architecture
 from megaport.errors import MegaportError
 from megaport.gpt2 import GPT2
 from megaport.llama import LLAMA
 from megaport.parity.files import find_differences
-from megaport.parity.references import reference_of
-from megaport.table import Architecture, Row, Table, Transform
-from support.llama_files import Llama, write_llama
+from megaport.parity.reference import Reference
+from megaport.table import Row, Table, Transform
+from support.llama_files import Llama, is_written, write_llama
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.subjects import convert, read
 
 # Every symbol another number: what is equal by chance hides nothing.
 MODEL = Model(layers=2, heads=4, hidden=16, positions=8, vocab=101, padded=128, untied=True)
@@ -43,7 +38,7 @@ class Case:
 
     table: Table
     write: Callable[[Path], Path]
-    is_right: Callable[[Checkpoint, Architecture, Path], bool]
+    is_right: Callable[[Reference, Path], bool]
     fields: tuple[str, ...]
     symbols: tuple[str, ...]
 
@@ -79,30 +74,21 @@ class Case:
 
     def survives(self, table: Table, folder: Path, out: Path) -> bool:
         """Whether `folder`, converted by `table`, is neither refused nor found wrong."""
-        others = tuple(table if one is self.table else one for one in architectures.TABLES)
+        others = tuple(table if one is self.table else one for one in architecture.TABLES)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(architectures, "TABLES", others)
-            checkpoint = open_checkpoint(folder, spool=out)
-            architecture = describe_architecture(checkpoint, {})
-            convert_checkpoint(checkpoint, architecture, out, dtype=None, max_shard_size=None)
-            return self.is_right(checkpoint, architecture, out)
+            patch.setattr(architecture, "TABLES", others)
+            subject = read(folder, out, {})
+            return self.is_right(subject, convert(subject, out))
 
 
-def mapped_alike(checkpoint: Checkpoint, architecture: Architecture, out: Path) -> bool:
-    return not find_differences(reference_of(checkpoint, architecture), out)
-
-
-def made_from(model: Llama, _: Checkpoint, __: Architecture, out: Path) -> bool:
-    found, expected = load_file(out / "model.safetensors"), model.converted()
-    return sorted(found) == sorted(expected) and all(
-        torch.equal(found[name], tensor) for name, tensor in expected.items()
-    )
+def mapped_alike(subject: Reference, out: Path) -> bool:
+    return not find_differences(subject, out)
 
 
 def llama(model: Llama) -> Case:
     write = partial(write_llama, model=model, form="torch", tp=2)
     symbols = ("V", "H", "F", "2F", "Q", "A", "K", "D")
-    return Case(LLAMA, write, partial(made_from, model), ("target_shape",), symbols)
+    return Case(LLAMA, write, lambda _, out: is_written(model, out), ("target_shape",), symbols)
 
 
 CASES = {
