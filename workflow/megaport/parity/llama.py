@@ -1,5 +1,6 @@
-"""Llama's architecture (Touvron et al. 2023), which Qwen2, Qwen3 and Mistral vary, as Megatron core
-computes it, and where its tensors lie in the converted file.
+"""Llama as Megatron core computes it, with Qwen2, Qwen3 and Mistral, and where its tensors lie.
+
+The architecture is that of Touvron et al., 2023.
 
 The mapping is parity's own: nothing here is shared with the converter's table. Megatron core keeps
 in `linear_qkv`, for each group, its query heads, its key and its value; tensor parallelism cuts it
