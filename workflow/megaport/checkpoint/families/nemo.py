@@ -5,17 +5,14 @@ value are [heads, 3, head size]. Read from the layouts that NeMo's sources write
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.configuration import megatron_args, plain_configuration, read_yaml
-from megaport.checkpoint.contents import Contents, flatten
-from megaport.checkpoint.evidence import check_agreement
-from megaport.checkpoint.families.names import stage_of, weights_beside
-from megaport.checkpoint.families.rank_files import Ranks, first_state, load_ranks
-from megaport.checkpoint.model import NEMO, Parts, Stage
-from megaport.table import Decision, Table
+from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.families.rank_files import State, first_state, parts_of_ranks
+from megaport.checkpoint.model import NEMO, Parts
+from megaport.table import Decision
 
 _NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)")
 _CONFIGS = ("model_config.yaml", "hparams.yaml")
@@ -26,7 +23,7 @@ _DEFAULTS = {"bias_activation_fusion": True}
 
 def recognise(contents: Contents) -> Decision | None:
     """That these are NeMo's files, or None."""
-    if not any(_NAME.match(str(name)) for name in _model(first_state(contents))):
+    if not any(_NAME.match(name) for name in _names(contents)):
         return None
     where = "model.language_model, model.embedding or model.decoder"
     return Decision("family", NEMO, f"tensors stand below {where}")
@@ -34,47 +31,23 @@ def recognise(contents: Contents) -> Decision | None:
 
 def read(contents: Contents, family: Decision) -> Parts:
     """The rank files' tensors, stage by stage."""
-    first = first_state(contents)
-    table = table_of(name for name, _ in flatten(_model(first)))
-    args = _args(contents, first)
-    ranks = load_ranks(contents, table, args)
-    check_agreement(contents, ranks.files.values(), table)
-    for name in ranks.files.values():
-        state = contents.state(name)
-        beside = weights_beside(state, ("state_dict",)) if "state_dict" in state else ()
-        for tensor in beside:
-            contents.findings.report("extra", tensor, f"beside the model in {name}")
-    core = any(".decoder." in str(name) for name in _model(first))
-    others = [str(key) for key in first if key != "state_dict"] if _has_dict(first) else []
-    return Parts(
-        family=family,
-        era=f"2021 to 2024: NeMo 1.x, {'Megatron core' if core else 'its own'} model",
-        serialization=contents.serialization(ranks.files[0, 0]),
-        table=table,
-        stages=tuple(_stages(contents, ranks, table)),
-        tensor_parallel=ranks.tensor,
-        pipeline_parallel=ranks.pipeline,
-        args=args or None,
-        stated_version=None,
-        stated_iteration=first.get("global_step"),
-        ignored=tuple(sorted(others)),
+    core = any(".decoder." in name for name in _names(contents))
+    era = f"2021 to 2024: NeMo 1.x, {'Megatron core' if core else 'its own'} model"
+    args = _args(contents, first_state(contents))
+    return parts_of_ranks(
+        contents, family, era, _models, STACKS, args=args, iteration="global_step"
     )
 
 
-def _has_dict(state: Mapping[str, Any]) -> bool:
-    return isinstance(state.get("state_dict"), dict)
-
-
-def _model(state: Mapping[str, Any]) -> dict[str, Any]:
+def _models(state: State) -> State:
     """A Lightning checkpoint's model, or the file itself, which is one in an archive."""
-    return dict(state["state_dict"] if _has_dict(state) else state)
+    model = state.get("state_dict")
+    return {"state_dict": model} if isinstance(model, dict) else {"": state}
 
 
-def _stages(contents: Contents, ranks: Ranks, table: Table) -> Iterator[Stage]:
-    for pipeline in range(ranks.pipeline):
-        files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
-        trees = [_model(contents.state(file)) for file in files]
-        yield stage_of(contents, files, trees, table, STACKS)
+def _names(contents: Contents) -> list[str]:
+    """The names of the first file's tensors."""
+    return [str(name) for model in _models(first_state(contents)).values() for name in model]
 
 
 def _args(contents: Contents, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ format `torch` a flat dictionary below `decoder`. NeMo's lie alike.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -28,6 +28,8 @@ _RANK = re.compile(
     r"(?:/(?:model_optim_rng|model_rng)\.pt|_model_states\.pt|/[^/]+\.ckpt))"
 )
 _MOST_NAMED = 8
+State = Mapping[str, Any]
+_SINCE_2021 = Layout()
 _LEGACY, _CORE = ("transformer", "encoder"), ("decoder",)  # what layers lie under
 
 
@@ -124,7 +126,7 @@ def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeli
 
 def recognise(contents: Contents) -> Decision | None:
     """That these are rank files of Megatron core's or of Megatron-LM's own model, or None."""
-    names = _names(first_state(contents))
+    names = _names(_models(first_state(contents)))
     if any(unwrapped(name).startswith(("decoder.", "embedding.")) for name in names):
         reason = "rank files hold decoder.layers and embedding keys, as Megatron core names them"
         return Decision("family", CORE_RANKS, reason)
@@ -136,49 +138,71 @@ def recognise(contents: Contents) -> Decision | None:
 
 def read(contents: Contents, family: Decision) -> Parts:
     """All stages in running order, virtual stage outer."""
+    if family.value == CORE_RANKS:
+        era = "2023 on: Megatron core, torch format"
+        return parts_of_ranks(contents, family, era, _models, _CORE)
     state = first_state(contents)
-    keys, names = _model_keys(state), _names(state)
-    # Of all files: a first pipeline stage may hold the embedding and no layer.
-    table = table_of(
-        name for file in rank_names(contents).values() for name in _names(contents.state(file))
-    )
-    ranks = load_ranks(contents, table)
-    check_ranks(contents, ranks.files, table)
-    _refuse_uneven_chunks(contents, ranks, keys)
-    legacy = family.value == LEGACY_RANKS
+    names = _names(_models(state))
+    era = _era(names, state.get("checkpoint_version"))
     new = any(part in name for name in names for part in ("encoder.", ".self_attention."))
-    stages = tuple(_stages(contents, ranks, keys, table, _LEGACY if legacy else _CORE))
-    for name in ranks.files.values():
-        for beside in weights_beside(contents.state(name), keys):
-            contents.findings.report("extra", beside, f"beside the model in {name}")
-    used = set(ranks.files.values())
-    others = {key for key in state if key not in {*keys, "args", "checkpoint_version", "iteration"}}
+    layout = Layout(since_2021=new)
+    return parts_of_ranks(contents, family, era, _models, _LEGACY, layout=layout)
+
+
+def parts_of_ranks(
+    contents: Contents,
+    family: Decision,
+    era: str,
+    models: Callable[[State], State],
+    stacks: Sequence[str],
+    *,
+    args: Mapping[str, Any] | None = None,
+    layout: Layout = _SINCE_2021,
+    iteration: str = "iteration",
+) -> Parts:
+    """Parts from rank files; `models` gives the virtual stages in a file's state by their keys.
+
+    The key of a file that is a model itself is "". Layers lie under one of `stacks`; `args` are
+    those of a file beside the model, `iteration` is the key of its number.
+    """
+    first = first_state(contents)
+    keys = list(models(first))
+    # Of all files: a first pipeline stage may hold the embedding and no layer.
+    files = rank_names(contents).values()
+    table = table_of(name for file in files for name in _names(models(contents.state(file))))
+    ranks = load_ranks(contents, table, args)
+    check_ranks(contents, ranks.files, table)
+    for file in files:
+        _refuse_uneven_chunks(file, list(models(contents.state(file))), keys)
+        for beside in weights_beside(contents.state(file), keys) if "" not in keys else ():
+            contents.findings.report("extra", beside, f"beside the model in {file}")
+    used = {*keys, "args", "checkpoint_version", iteration}
+    others = sorted(str(key) for key in first if "" not in keys and key not in used)
     return Parts(
         family=family,
-        era=_era(names, state.get("checkpoint_version"))
-        if legacy
-        else "2023 on: Megatron core, torch format",
+        era=era,
         serialization=contents.serialization(ranks.files[0, 0]),
-        layout=Layout(since_2021=new or not legacy),
+        layout=layout,
         table=table,
-        stages=stages,
+        stages=tuple(_stages(contents, ranks, table, models, keys, stacks)),
         tensor_parallel=ranks.tensor,
         pipeline_parallel=ranks.pipeline,
         virtual_pipeline=len(keys),
         args=ranks.args,
-        stated_version=state.get("checkpoint_version"),
-        stated_iteration=state.get("iteration"),
-        ignored=(*sorted(map(str, others)), *(n for n in contents.files if n not in used)),
+        stated_version=first.get("checkpoint_version"),
+        stated_iteration=first.get(iteration),
+        ignored=(*others, *(name for name in contents.files if name not in files)),
     )
 
 
-def _model_keys(state: Mapping[str, Any]) -> list[str]:
+def _models(state: State) -> State:
     """`model`, or `model0`, `model1`, ... of virtual pipeline stages, or DeepSpeed's `module`."""
-    return [key for key in state if _MODEL.fullmatch(str(key)) and isinstance(state[key], dict)]
+    found = {str(key): value for key, value in state.items() if _MODEL.fullmatch(str(key))}
+    return {key: model for key, model in found.items() if isinstance(model, dict)}
 
 
-def _names(state: Mapping[str, Any]) -> list[str]:
-    return [name for key in _model_keys(state) for name, _ in flatten(state[key])]
+def _names(models: State) -> list[str]:
+    return [name for model in models.values() for name, _ in flatten(model)]
 
 
 def _stack(names: list[str]) -> str:
@@ -197,27 +221,25 @@ def _era(names: list[str], version: Any) -> str:
     return "January 2021 (v2.5) to September 2023: language_model.encoder"
 
 
-def _refuse_uneven_chunks(contents: Contents, ranks: Ranks, keys: list[str]) -> None:
-    wanted = ["model"] if len(keys) == 1 else [f"model{n}" for n in range(len(keys))]
-    wanted = ["module"] if keys == ["module"] else wanted
-    for name in ranks.files.values():
-        found = _model_keys(contents.state(name))
-        if sorted(found) != sorted(wanted):
-            raise wrong_file(
-                name, f"the model under {', '.join(found) or 'no key'}", ", ".join(wanted)
-            )
+def _refuse_uneven_chunks(file: str, found: list[str], keys: list[str]) -> None:
+    numbered = [f"model{n}" for n in range(len(keys))] if len(keys) > 1 else ["model"]
+    wanted = keys if keys in (["module"], ["state_dict"], [""]) else numbered
+    if sorted(found) != sorted(wanted):
+        seen = f"the model under {', '.join(found) or 'no key'}"
+        raise wrong_file(file, seen, ", ".join(wanted))
 
 
 def _stages(
     contents: Contents,
     ranks: Ranks,
-    keys: list[str],
     table: Table,
+    models: Callable[[State], State],
+    keys: list[str],
     stacks: Sequence[str],
 ) -> Iterator[Stage]:
     for key in sorted(keys, key=lambda key: (len(key), key)):
         for pipeline in range(ranks.pipeline):
             files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
-            trees = [contents.state(file)[key] for file in files]
+            trees = [models(contents.state(file))[key] for file in files]
             labels = [f"{file}:{key}" if len(keys) > 1 else file for file in files]
             yield stage_of(contents, labels, trees, table, stacks)
