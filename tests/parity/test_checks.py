@@ -16,7 +16,15 @@ from megaport.parity.reference import Reference
 from megaport.parity.report import ParityReport
 from megaport.parity.verdict import Verdict
 from support.parity_mistakes import edit_config, edit_weights, examined, named
-from support.subjects import PUBLISHED_IDS, TEXT, convert, random_gpt2, with_tokenizer
+from support.subjects import (
+    PUBLISHED_IDS,
+    TEXT,
+    assembled,
+    convert,
+    random_gpt2,
+    read_bundled,
+    with_tokenizer,
+)
 
 READS_TEXT = {"layers": 2, "hidden": 8, "vocab": 50257, "padded": 50304, "positions": 64}
 
@@ -33,6 +41,12 @@ def model(subject: Reference, tmp_path: Path) -> Path:
 
 def outcomes(report: ParityReport) -> dict[str, str]:
     return {verdict.name: verdict.outcome for verdict in report.verdicts}
+
+
+def start_of_text(folder: Path, characters: int) -> Path:
+    path = folder / "text.txt"
+    path.write_text(TEXT.read_text(encoding="utf-8")[:characters], encoding="utf-8")
+    return path
 
 
 def tensors(subject: Reference, model: Path) -> Verdict:
@@ -53,15 +67,23 @@ def test_a_model_without_a_tokenizer_says_which_checks_do_not_apply(
 
 def test_a_model_that_reads_text_is_given_the_bundled_text(tmp_path: Path) -> None:
     subject = random_gpt2(**READS_TEXT, dtype="F16")
-    text = tmp_path / "text.txt"
-    text.write_text(TEXT.read_text(encoding="utf-8")[:1500], encoding="utf-8")
     model = with_tokenizer(convert(subject, tmp_path / "model"))
+    text = start_of_text(tmp_path, 1500)
     report = examined(subject, model, text=text, published=PUBLISHED_IDS)
     assert report.outcome == "passed"
     assert outcomes(report)["perplexity"] == outcomes(report)["tokenizer"] == "passed"
     assert named(report, "perplexity").note == "320 tokens of the text"
     assert named(report, "reading").outcome == "not applicable"
     assert "no likelier than chance" in named(report, "reading").reason
+
+
+def test_the_bundled_model_passes_every_check_that_applies(tmp_path: Path) -> None:
+    subject, text = read_bundled(tmp_path), start_of_text(tmp_path, 2400)
+    report = examined(subject, assembled(subject, tmp_path), text=text, dtypes=("bfloat16",))
+    found = outcomes(report)
+    assert found.pop("published logits") == "not applicable"
+    assert set(found.values()) == {"passed"} and len(found) == 10
+    assert 30 < named(report, "perplexity").measures[0].seen < 120
 
 
 def test_the_full_context_is_always_among_the_inputs(subject: Reference) -> None:

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from megaport.generate.engines.base import OutOfMemoryError
 from megaport.parity.parity import ParityError, run_parity
 from megaport.parity.reference import Reference
 from support.parity_mistakes import swap
 from support.subjects import OPTIONS, convert, random_gpt2
 
+FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nand a table")
 FILES = {"parity.json", "parity.txt", "layers.svg", "positions.svg"}
 
 
@@ -23,22 +26,24 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a right model's run leaves."""
+    subject, folder = random_gpt2(), tmp_path_factory.mktemp("right")
+    return run(subject, convert(subject, folder / "model"), folder / "out")
+
+
 def test_the_same_run_writes_the_same_bytes_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = random_gpt2()
-    model = convert(subject, tmp_path / "model")
-    first = run(subject, model, tmp_path / "one")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    second = run(subject, model.rename(tmp_path / "käse 2"), tmp_path / "two")
-    assert first.keys() == FILES
-    assert first == second
+    assert run(subject, convert(subject, tmp_path / "käse 2"), tmp_path / "two") == files
+    assert files.keys() == FILES
 
 
-def test_the_report_has_every_number_with_its_reason(tmp_path: Path) -> None:
-    subject = random_gpt2()
-    files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
+def test_the_report_has_every_number_with_its_reason(files: dict[str, bytes]) -> None:
     report = json.loads(files["parity.json"])
     assert report["verdict"] == "passed" and report["cause"] is None
     assert all(check["reason"] and check["question"] for check in report["checks"])
@@ -76,6 +81,7 @@ def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path)
     assert (report["first_difference"], report["mistake"]) == ("layer 1", "layers swapped")
     text = (out / "parity.txt").read_text()
     assert "<-- FAIL" in text and "layers swapped" in text
+    assert "<title>The first to differ is layer 1" in (out / "layers.svg").read_text()
 
 
 def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
@@ -86,9 +92,7 @@ def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
     assert contents(tmp_path / "out").keys() == {"parity.json", "parity.txt"}
 
 
-def test_plots_say_what_is_seen_and_take_the_pages_colours(tmp_path: Path) -> None:
-    subject = random_gpt2()
-    files = run(subject, convert(subject, tmp_path / "model"), tmp_path / "out")
+def test_plots_say_what_is_seen_and_take_the_pages_colours(files: dict[str, bytes]) -> None:
     for name, said in (("layers", "Every layer agrees"), ("positions", "Logits agree at every")):
         svg = files[f"{name}.svg"].decode()
         assert svg.startswith('<svg role="img"') and f"<title>{said}" in svg
@@ -96,8 +100,16 @@ def test_plots_say_what_is_seen_and_take_the_pages_colours(tmp_path: Path) -> No
         assert "#ffffff" not in svg and "#000000" not in svg
 
 
-def test_a_plot_of_a_wrong_model_names_the_first_layer_that_differs(tmp_path: Path) -> None:
-    swap("h.1.", "h.2.")(random_gpt2(), tmp_path / "model")
-    with pytest.raises(ParityError):
-        run(random_gpt2(), tmp_path / "model", tmp_path / "out")
-    assert "<title>The first to differ is layer 1" in (tmp_path / "out" / "layers.svg").read_text()
+@pytest.mark.parametrize("at", ["parity.load_converted", "converted.Converted.logits"])
+def test_cuda_out_of_memory_in_parity_names_the_key_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FULL
+
+    subject = random_gpt2()
+    model = convert(subject, tmp_path / "model")
+    monkeypatch.setattr(f"megaport.parity.{at}", full)
+    with pytest.raises(OutOfMemoryError, match=r"Tried to allocate 9 GiB\).*parity\.device: cpu"):
+        run(subject, model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
