@@ -20,21 +20,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
+from costs import ROOT, Cost, least, measure, run
+from gpt2_checkpoint import LAYERS, make_gpt2
 
-from gpt2_checkpoint import LAYERS, make_gpt2  # noqa: E402
-
-from megaport.convert.export import export_checkpoint  # noqa: E402
+from megaport.convert.export import export_checkpoint
 
 SCRIPT = "transformers.models.megatron_gpt2.convert_megatron_gpt2_checkpoint"
 BUILD_SCRIPTS = ROOT / "tests" / "parity" / "build_old_environment.py"
 TOKENIZER = "openai-community/gpt2"  # the script loads it by this name; a folder of it will do
-SAMPLE_SECONDS = 0.005
 BARE = [sys.executable, "-c", "import time; time.sleep(0.1)"]
 
 CONVERT = """
@@ -77,46 +73,18 @@ print(time.perf_counter() - started)
 """
 
 
-@dataclass
-class Cost:
-    """The fastest of the runs so far, in seconds, and the most anonymous memory, in MB."""
-
-    seconds: float = float("inf")
-    memory: float = 0.0
-
-    def include(self, seconds: float, memory: float = 0.0) -> None:
-        self.seconds = min(self.seconds, seconds)
-        self.memory = max(self.memory, memory)
+Script = Callable[[Path, Path], Cost]
+Rows = list[tuple[str, list[Cost]]]
 
 
-Script = Callable[[Cost, Path, Path], None]
-
-
-def run(cost: Cost, command: list[str | Path], **environment: str) -> str:
-    """Run to the end, sampling RssAnon (proc_pid_status(5)); its standard output."""
-    started, peak = time.perf_counter(), 0
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    status = Path(f"/proc/{process.pid}/status")
-    while process.poll() is None:
-        lines = status.read_text().splitlines()
-        peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
-        time.sleep(SAMPLE_SECONDS)
-    cost.include(time.perf_counter() - started, peak / 1024)
-    output, errors = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}:\n{errors}")
-    return output
-
-
-def convert(cost: Cost, source: Path, out: Path, mode: str = "convert") -> None:
+def convert(source: Path, out: Path, mode: str = "convert") -> Cost:
     shutil.rmtree(out, ignore_errors=True)
     path = str(ROOT / "workflow")
-    run(cost, [sys.executable, "-c", CONVERT, source, out, mode], PYTHONPATH=path)
+    command = [sys.executable, "-c", CONVERT, source, out, mode]
+    return measure(command, environment={"PYTHONPATH": path})
 
 
-def floor(cost: Cost, sources: Iterable[Path], out: Path) -> None:
+def floor(sources: Iterable[Path], out: Path) -> Cost:
     """`cp`, and SHA-256 of what was read and of what was written: one after the other."""
     out.unlink(missing_ok=True)
     started = time.perf_counter()
@@ -125,28 +93,27 @@ def floor(cost: Cost, sources: Iterable[Path], out: Path) -> None:
         for path in (source, out):
             with path.open("rb") as file:
                 hashlib.file_digest(file, "sha256")
-    cost.include(time.perf_counter() - started)
+    return Cost(time.perf_counter() - started, 0, 0, 0)
 
 
-def llama(work: Path, repeats: int) -> list[tuple[str, Cost]]:
+def llama(work: Path, repeats: int) -> Rows:
     """Rows of the table for torch_dist, the floor's first."""
     from llama_checkpoint import make_llama
 
     four, whole = (make_llama(work / f"llama-{n}", n) for n in (4, 32))
-    least, theirs, ours, tall = (Cost() for _ in range(4))
+    copied, theirs, ours = [], [], []
     for _ in range(repeats):
-        floor(least, sorted(four.glob("*/*.distcp")), work / "copy")
+        copied.append(floor(sorted(four.glob("*/*.distcp")), work / "copy"))
         folder = next(four.glob("iter_*"))
-        run(theirs, [sys.executable, "-c", DCP_SAVE_FILE, folder, work / "saved"])
-        convert(ours, four, work / "out", "llama")
+        theirs.append(measure([sys.executable, "-c", DCP_SAVE_FILE, folder, work / "saved"]))
+        ours.append(convert(four, work / "out", "llama"))
     for left in ("copy", "saved"):
         (work / left).unlink()
-    convert(tall, whole, work / "out", "llama")
     return [
-        ("floor: `cp`, SHA-256 of what is read and written, 4 layers", least),
+        ("floor: `cp`, SHA-256 of what is read and written, 4 layers", copied),
         ("convert, 4 layers", ours),
         ("torch.distributed.checkpoint.load + save_file, 4 layers, no digest", theirs),
-        ("convert, 32 layers (8B, 16 GB)", tall),
+        ("convert, 32 layers (8B, 16 GB)", [convert(whole, work / "out", "llama")]),
     ]
 
 
@@ -163,63 +130,67 @@ def script_runner(work: Path) -> Script:
         shutil.copy(ROOT / "resources" / "gpt2" / name, tokenizer)
     (tokenizer / "config.json").write_text('{"model_type": "gpt2"}')
 
-    def script(cost: Cost, source: Path, out: Path) -> None:
+    def script(source: Path, out: Path) -> Cost:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         (out / source.name).hardlink_to(source)
-        os.chdir(work)  # where the tokenizer's name is a folder
-        run(cost, [python, "-m", SCRIPT, out / source.name], HF_HUB_OFFLINE="1")
+        # In `work` the tokenizer's name is a folder.
+        return measure([python, "-m", SCRIPT, out / source.name], work, {"HF_HUB_OFFLINE": "1"})
 
     return script
 
 
-def torch_formats(work: Path, converted: Path, repeats: int) -> Iterator[tuple[str, Cost]]:
+def torch_formats(work: Path, converted: Path, repeats: int) -> Rows:
     """A core `torch` checkpoint of the same weights: ours against torch.load and save_file."""
     folder = work / "core"
     if not folder.exists():
         export_checkpoint(converted, folder, form="core")
-    theirs, inside, ours = Cost(), Cost(), Cost()
+    theirs, inside, ours = [], [], []
     for _ in range(repeats):
         file = folder / "release" / "mp_rank_00" / "model_optim_rng.pt"
-        seconds = run(theirs, [sys.executable, "-c", TORCH_SAVE_FILE, file, work / "saved"])
-        inside.include(float(seconds))
-        convert(ours, folder, work / "out")
-    yield "torch.load(mmap=True) + save_file, no transposes, no digest", theirs
-    yield "the same without starting Python and importing torch", inside
-    yield "convert, from Megatron core's torch format", ours
+        cost, seconds = run([sys.executable, "-c", TORCH_SAVE_FILE, file, work / "saved"])
+        theirs.append(cost)
+        inside.append(Cost(float(seconds), 0, 0, 0))
+        ours.append(convert(folder, work / "out"))
+    return [
+        ("torch.load(mmap=True) + save_file, no transposes, no digest", theirs),
+        ("the same without starting Python and importing torch", inside),
+        ("convert, from Megatron core's torch format", ours),
+    ]
 
 
-def gpt2(work: Path, repeats: int, script: Script | None) -> list[tuple[str, Cost]]:
+def gpt2(work: Path, repeats: int, script: Script | None) -> Rows:
     """Rows of the table for NGC's form and Megatron core's torch format, the floor's first."""
     source = make_gpt2(work / "345m.zip")
-    least, ours, checked, old, tall = (Cost() for _ in range(5))
+    copied, ours, checked, old = [], [], [], []
     for _ in range(repeats):
-        floor(least, [source], work / "copy")
-        convert(ours, source, work / "out")
-        convert(checked, source, work / "out", "checksum")
+        copied.append(floor([source], work / "copy"))
+        ours.append(convert(source, work / "out"))
+        checked.append(convert(source, work / "out", "checksum"))
         if script:
-            script(old, source, work / "script")
-    torch_rows = list(torch_formats(work, work / "out", repeats))
-    convert(tall, make_gpt2(work / "4x.zip", 4 * LAYERS), work / "out")
+            old.append(script(source, work / "script"))
+    torch_rows = torch_formats(work, work / "out", repeats)
+    tall = convert(make_gpt2(work / "4x.zip", 4 * LAYERS), work / "out")
     return [
-        ("floor: `cp`, SHA-256 of what is read and written", least),
+        ("floor: `cp`, SHA-256 of what is read and written", copied),
         ("convert (writes and digests)", ours),
         ("checksum of the input, then convert", checked),
         *([("transformers 4.47.1's script", old)] if script else []),
         *torch_rows,
-        (f"convert, {4 * LAYERS} layers", tall),
+        (f"convert, {4 * LAYERS} layers", [tall]),
     ]
 
 
-def table(rows: list[tuple[str, Cost]], interpreter: float) -> str:
-    """Markdown; the first row is the floor."""
+def table(rows: Rows, interpreter: float) -> str:
+    """Markdown, of the least of each; the first row is the floor."""
     head = "| | seconds | times the floor | anonymous memory, MB | beyond the interpreter |"
     lines = [head, "|---|---|---|---|---|"]
-    for name, cost in rows:
-        ratio = f"{cost.seconds / rows[0][1].seconds:.2f}"
-        known = (f"{cost.memory:.0f}", f"{cost.memory - interpreter:.0f}")
-        memory = " | ".join(known if cost.memory else ("", ""))
-        lines.append(f"| {name} | {cost.seconds:.2f} | {ratio} | {memory} |")
+    shortest = least(rows[0][1]).wall
+    for name, costs in rows:
+        cost = least(costs)
+        memory = cost.anonymous / 2**20
+        known = f"{memory:.0f} | {memory - interpreter:.0f}" if memory else " | "
+        lines.append(f"| {name} | {cost.wall:.2f} | {cost.wall / shortest:.2f} | {known} |")
     return "\n".join(lines)
 
 
@@ -232,8 +203,7 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    bare = Cost()
-    run(bare, BARE)
+    interpreter = measure(BARE).anonymous / 2**20
     if options.llama:
         rows = llama(work, options.repeats)
     else:
@@ -241,7 +211,7 @@ def main() -> None:
         rows = gpt2(work, options.repeats, script)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{os.cpu_count()} cores, load {load}\n")
-    print(table(rows, bare.memory))
+    print(table(rows, interpreter))
 
 
 if __name__ == "__main__":

@@ -11,23 +11,19 @@ docs/use/scaling.md.
 import argparse
 import shlex
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from costs import ROOT, measure
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "slurm"), str(ROOT / "tests"), str(ROOT / "workflow")]
+sys.path.insert(0, str(ROOT / "tests" / "slurm"))
 
-from daemons import one_node_slurm  # noqa: E402
-from run import QUICK, environment  # noqa: E402
-
-from support.checkout import ENVIRONMENT  # noqa: E402
+from daemons import one_node_slurm
+from run import QUICK, environment
 
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "resources", "envs")
 TARGET = "assemble"
@@ -68,7 +64,7 @@ def main() -> None:
     print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
     print("|---|---|---|---|---|---|---|")
     with slurm(given.folder) if given.slurm else nullcontext(here) as command:
-        for row in measure(given.folder, given.models, command):
+        for row in rows(given.folder, given.models, command):
             print(row.markdown(), flush=True)
 
 
@@ -80,7 +76,7 @@ def slurm(folder: Path) -> Iterator[list[str]]:
         yield [str(python), "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
 
 
-def measure(folder: Path, counts: list[int], command: list[str]) -> Iterator[Row]:
+def rows(folder: Path, counts: list[int], command: list[str]) -> Iterator[Row]:
     for count in counts:
         copy = folder / f"models-{count}"
         prepare(copy, count)
@@ -110,18 +106,7 @@ def variant(number: int) -> dict[str, object]:
 
 def run(copy: Path, command: list[str]) -> float:
     """Wall seconds of one run that ended well."""
-    began = time.monotonic()
-    done = subprocess.run(
-        [*command, "--configfile", "many.yaml", "--", TARGET],
-        cwd=copy,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    return time.monotonic() - began
+    return measure([*command, "--configfile", "many.yaml", "--", TARGET], copy).wall
 
 
 if __name__ == "__main__":

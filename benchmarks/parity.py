@@ -1,31 +1,22 @@
 """Time and peak memory of parity on a synthetic 345M: `python benchmarks/parity.py WORK_FOLDER`.
 
 Random FP16 weights in NGC's form (gpt2_checkpoint.py). The reference alone and the whole of parity
-run in processes of their own; memory is sampled from /proc.
+run in processes of their own, whose start and imports count.
 """
 
 import argparse
-import json
 import shutil
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
+import numpy as np
+from costs import ROOT, measure
+from gpt2_checkpoint import LAYERS, SAID, SIZES, make_gpt2
 
-import numpy as np  # noqa: E402
-from gpt2_checkpoint import LAYERS, SAID, SIZES, make_gpt2  # noqa: E402
-
-from megaport.checkpoint.architecture import describe_architecture  # noqa: E402
-from megaport.checkpoint.open import open_checkpoint  # noqa: E402
-from megaport.convert.convert import convert_checkpoint  # noqa: E402
-
-SAMPLE_SECONDS = 0.02
-TASKS = ("reference, full context", "reference, 32 tokens", "whole of parity")
+from megaport.checkpoint.architecture import describe_architecture
+from megaport.checkpoint.open import open_checkpoint
+from megaport.convert.convert import convert_checkpoint
 
 
 def main() -> None:
@@ -35,53 +26,15 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, help="run one task in this process")
     options = parser.parse_args()
     if options.task:
-        print(json.dumps(_measured(options.task, options.work)))
+        TASKS[options.task](options.work)
         return
     _prepare(options.work, options.layers)
     print("| task | seconds | CPU seconds | peak anonymous MB | peak resident MB |")
     print("|---|---|---|---|---|")
     for task in TASKS:
-        command = [sys.executable, __file__, str(options.work), "--task", task]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(done.stdout.splitlines()[-1])
-        print(
-            f"| {task} | {row['seconds']:.1f} | {row['cpu']:.1f} "
-            f"| {row['anonymous']:.0f} | {row['resident']:.0f} |",
-            flush=True,
-        )
-
-
-def _measured(task: str, work: Path) -> dict[str, float]:
-    run = {
-        TASKS[0]: lambda: _reference(work, SIZES.n_positions),
-        TASKS[1]: lambda: _reference(work, 32),
-        TASKS[2]: lambda: _parity(work),
-    }[task]
-    peak = {"RssAnon": 0.0, "VmRSS": 0.0}
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(peak, done))
-    watcher.start()
-    start, cpu = time.perf_counter(), time.process_time()
-    try:
-        run()
-    finally:
-        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        done.set()
-        watcher.join()
-    return {
-        "seconds": seconds,
-        "cpu": cpu,
-        "anonymous": peak["RssAnon"] / 1024,
-        "resident": peak["VmRSS"] / 1024,
-    }
-
-
-def _watch(peak: dict[str, float], done: threading.Event) -> None:
-    while not done.wait(SAMPLE_SECONDS):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key in peak:
-                peak[key] = max(peak[key], float(value.split()[0]))
+        cost = measure([sys.executable, __file__, str(options.work), "--task", task])
+        memory = f"{cost.anonymous / 2**20:.0f} | {cost.rss / 2**20:.0f}"
+        print(f"| {task} | {cost.wall:.1f} | {cost.cpu:.1f} | {memory} |", flush=True)
 
 
 def _opened(work: Path) -> tuple[Any, Any]:
@@ -114,6 +67,12 @@ def _prepare(work: Path, layers: int) -> None:
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(ROOT / "resources" / "gpt2" / name, work / "model")
 
+
+TASKS = {
+    "reference, full context": lambda work: _reference(work, SIZES.n_positions),
+    "reference, 32 tokens": lambda work: _reference(work, 32),
+    "whole of parity": _parity,
+}
 
 if __name__ == "__main__":
     main()

@@ -19,15 +19,12 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+from costs import Contender, Cost, Rounds, measure, race, table, verdict
+from store_growth import growth
+from store_peers import STEPS, lay_out, lay_out_scripts
 
-from store_costs import Contender, Cost, Rounds, measure, race, table, verdict  # noqa: E402
-from store_growth import growth  # noqa: E402
-from store_peers import STEPS, lay_out, lay_out_scripts  # noqa: E402
-
-from megaport.store.content import sha256_file  # noqa: E402
-from support.checkout import SNAKEMAKE, checkout  # noqa: E402
+from megaport.store.content import sha256_file
+from support.checkout import SNAKEMAKE, checkout
 
 MODEL = "austen-tiny"
 TARGET = "generate"

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from store_costs import Contender, Cost, least, measure, race
+from costs import Contender, Cost, least, measure, race
 from store_peers import lay_out_empty
 
 from support.checkout import SNAKEMAKE
