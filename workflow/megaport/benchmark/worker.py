@@ -28,6 +28,8 @@ from megaport.generate.model_files import read_outline
 Record = dict[str, Any]
 
 COMMAND = (sys.executable, "-m", "megaport.benchmark.worker")
+# How faulthandler's words begin; what stands before them is the process's own.
+CRASHED = "Fatal Python error: "
 
 
 def ask(task: Record, patience_s: float) -> tuple[list[Record], str]:
@@ -43,7 +45,11 @@ def ask(task: Record, patience_s: float) -> tuple[list[Record], str]:
             stdout=subprocess.PIPE,
             stderr=said,
             bufsize=0,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONFAULTHANDLER": "1",  # a crash says in which call
+            },
         ) as worker:
             try:
                 _converse(worker, task, answers, patience_s)
@@ -76,12 +82,20 @@ def _converse(
 def _reason(code: int, said: IO[bytes]) -> str:
     if code == 0:
         return ""
-    if code < 0:
-        killed = " (the kernel's answer where memory runs out)" if code == -signal.SIGKILL else ""
-        return f"the process ended by {signal.Signals(-code).name}{killed}"
     said.seek(0)
-    last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-    return f"the process ended with {code}: {''.join(last)[:300]}"
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    if code > 0:
+        return f"the process ended with {code}: {''.join(lines[-1:])[:300]}"
+    killed = " (the kernel's answer where memory runs out)" if code == -signal.SIGKILL else ""
+    return f"the process ended by {signal.Signals(-code).name}{killed}{_crash(lines)}"
+
+
+def _crash(lines: list[str]) -> str:
+    """The innermost call of Python's at a crash, and what was said last before it."""
+    start = next((i for i, line in enumerate(lines) if line.startswith(CRASHED)), len(lines))
+    call = next((line.strip() for line in lines[start:] if line.startswith("  File ")), "")
+    last = next((line for line in reversed(lines[:start]) if line.strip()), "")
+    return "".join(f"; {said[:300]}" for said in (call, last) if said)
 
 
 def contend(task: Record) -> Iterator[Record]:

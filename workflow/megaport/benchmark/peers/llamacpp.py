@@ -1,6 +1,7 @@
 """llama.cpp through llama-cpp-python's C interface: greedy, one sequence a row."""
 
 import ctypes
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -12,9 +13,14 @@ from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, EngineError, finish
 from megaport.generate.hardware import core_count
 
-# ggml_log_callback(level, text, user data); it must outlive every call into the library.
-SILENT = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
-ALL_LAYERS = 999
+ALL_LAYERS, LOG_LEVEL_ERROR = 999, 4
+
+
+# ggml_log_callback; it must outlive every call into the library.
+@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+def _say_errors(level: int, text: bytes, _: None) -> None:
+    if level == LOG_LEVEL_ERROR:
+        sys.stderr.write(text.decode(errors="replace"))
 
 
 def available() -> str:
@@ -48,10 +54,13 @@ class LlamaCppEngine:
 
         if placement.device == "cuda" and not llama_cpp.llama_supports_gpu_offload():
             raise _refusal("a build without GPU support")
-        llama_cpp.llama_log_set(SILENT, None)
+        llama_cpp.llama_log_set(_say_errors, None)
+        llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = ALL_LAYERS if placement.device == "cuda" else 0
-        params.use_mmap = False  # the file goes when the folder does
+        # The file goes when the folder does, so it is read, not mapped.
+        read = getattr(llama_cpp, "LLAMA_LOAD_MODE_NONE", None)
+        how = {"use_mmap": False} if read is None else {"load_mode": read}
+        _set(params, n_gpu_layers=ALL_LAYERS if placement.device == "cuda" else 0, **how)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.gguf"
             write_gguf(model_dir, path, placement)
@@ -115,12 +124,11 @@ class LlamaCppEngine:
         import llama_cpp
 
         params = llama_cpp.llama_context_default_params()
-        params.n_seq_max = rows
-        params.n_ctx = params.n_batch = rows * length
-        params.n_ubatch = min(512, rows * length)
-        params.n_threads = params.n_threads_batch = core_count()
+        size, threads = rows * length, core_count()
+        _set(params, n_seq_max=rows, n_ctx=size, n_batch=size, n_ubatch=min(512, size))
+        _set(params, n_threads=threads, n_threads_batch=threads)
         if self.placement.dtype == "float32":
-            params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
+            _set(params, type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
         return params
 
     def _greedy(self, context: Any, index: int) -> int:
@@ -129,6 +137,15 @@ class LlamaCppEngine:
         size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
         logits = llama_cpp.llama_get_logits_ith(context, index)
         return int(np.ctypeslib.as_array(logits, (size,)).argmax())
+
+
+def _set(params: ctypes.Structure, **values: int) -> None:
+    """Set fields by name; ctypes itself takes any name, and the library then sees nothing of it."""
+    names = {name for name, *_ in params._fields_}
+    if unknown := sorted(values.keys() - names):
+        raise _refusal(f"a llama-cpp-python whose parameters have no {', '.join(unknown)}")
+    for name, value in values.items():
+        setattr(params, name, value)
 
 
 def _fill(batch: Any, rows: list[list[int]], starts: list[int]) -> list[int]:
