@@ -16,11 +16,13 @@ from megaport.generate.hardware import core_count
 ALL_LAYERS, LOG_LEVEL_ERROR = 999, 4
 
 
-# ggml_log_callback; it must outlive every call into the library.
-@ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 def _say_errors(level: int, text: bytes, _: None) -> None:
     if level == LOG_LEVEL_ERROR:
         sys.stderr.write(text.decode(errors="replace"))
+
+
+# ggml_log_callback; it must outlive every call into the library.
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_say_errors)
 
 
 def available() -> str:
@@ -54,7 +56,7 @@ class LlamaCppEngine:
 
         if placement.device == "cuda" and not llama_cpp.llama_supports_gpu_offload():
             raise _refusal("a build without GPU support")
-        llama_cpp.llama_log_set(_say_errors, None)
+        llama_cpp.llama_log_set(LOG, None)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         # The file goes when the folder does, so it is read, not mapped.

@@ -7,13 +7,14 @@ what there is is tried at load and the best is taken.
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from megaport.generate.engines import native
+from megaport.generate.engines.pages import on_huge_pages
 
 # Bytes of weights in a trial: beyond the caches, read in milliseconds.
 TRIAL_BYTES, TRIAL_ROWS, TRIAL_REPEATS = 48 * 2**20, (1, 16), 3
@@ -27,6 +28,7 @@ class Linear(Protocol):
     """x [..., in] -> [..., out]: a product, its bias, then GELU or `residual` added."""
 
     name: str
+    block_rows: int  # of how many rows block.cpp runs the whole layer, on `plain`'s tensors
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
         """`weight` [out, in]; `gelu` is "" or torch's `approximate`, and then takes no residual."""
@@ -49,7 +51,7 @@ def fastest(kinds: list[type[Linear]], weight: Tensor) -> tuple[type[Linear], st
     """The kind that is best for one row and for many, tried on rows of `weight` [out, in], and what
     each of them read, in GB/s, for the record."""
     rows = max(1, TRIAL_BYTES // (weight.shape[1] * weight.itemsize))
-    sample = weight[:rows].contiguous()
+    sample = on_huge_pages(weight[:rows])
     seconds = {kind: _times(kind(sample, None, ""), sample) for kind in kinds}
     rates = {k.name: [f"{sample.nbytes / s / 1e9:.1f}" for s in seconds[k]] for k in kinds}
     said = ", ".join(f"{name} {one} and {many}" for name, (one, many) in rates.items())
@@ -76,7 +78,7 @@ def _time(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
 def native_takes(dtype: torch.dtype) -> bool:
     """Whether a compiler made product.cpp here, and it knows the dtype."""
     try:
-        return dtype in native.FUNCTIONS and bool(native.library())
+        return dtype in native.PRODUCTS and bool(native.library())
     except native.NativeError:
         return False
 
@@ -96,13 +98,19 @@ def one_dnn_takes(dtype: torch.dtype) -> bool:
     return dtype not in halves or bool(halves[dtype]())
 
 
+def plain(layer: Linear) -> "Plain":
+    """The layer, or that part of it, which keeps `weight` [out, in] as it is."""
+    return layer.one if isinstance(layer, Both) else cast(Plain, layer)
+
+
 class Plain:
     """torch's own linear layer over `weight` [out, in]."""
 
-    name = "torch's linear"
+    name, block_rows = "torch's linear", 0
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
-        self.weight, self.bias, self.gelu = weight.contiguous(), bias, gelu
+        self.weight = weight if weight.is_contiguous() else on_huge_pages(weight)
+        self.bias, self.gelu = bias, gelu
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         out = functional.linear(x, self.weight, self.bias)
@@ -114,7 +122,7 @@ class Plain:
 class Native(Plain):
     """product.cpp for few rows, torch's own layer for a prompt's."""
 
-    name = "compiled here"
+    name, block_rows = "compiled here", FEW_ROWS
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         if x.numel() > FEW_ROWS * x.shape[-1]:
@@ -126,7 +134,7 @@ class Native(Plain):
 class Packed:
     """oneDNN's blocked layout, by the operators that torch's Inductor calls."""
 
-    name = "packed by oneDNN"
+    name, block_rows = "packed by oneDNN", 0
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
@@ -146,7 +154,7 @@ class Packed:
 class Both:
     """Compiled here for one row, packed by oneDNN for more: twice the memory."""
 
-    name = "compiled here for one row, packed by oneDNN for more"
+    name, block_rows = "compiled here for one row, packed by oneDNN for more", 1
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
         self.one, self.many = Native(weight, bias, gelu), Packed(weight, bias, gelu)

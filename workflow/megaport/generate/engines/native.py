@@ -1,4 +1,4 @@
-"""product.cpp compiled for this very processor: at first use, into a cache that may be deleted."""
+"""block.cpp compiled for this very processor: at first use, into a cache that may be deleted."""
 
 import ctypes
 import functools
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from megaport.generate.hardware import cpu_model
 
-SOURCE = Path(__file__).with_name("product.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("block.cpp", "product.cpp")]
 COMPILE = ("-O3", "-march=native", "-fopenmp", "-fno-exceptions", "-fPIC", "-c")
 # Without its OpenMP: it takes torch's, whose threads are there already; two would fight.
-LINK = ("-shared", "-nostdlib")
-FUNCTIONS = {torch.float32: "product_float32", torch.bfloat16: "product_bfloat16"}
+LINK = ("-shared", "-nostdlib", "-lm")
+PRODUCTS = {torch.float32: "product_float32", torch.bfloat16: "product_bfloat16"}
+BLOCKS = {torch.float32: "block_float32", torch.bfloat16: "block_bfloat16"}
 SECONDS = 60
 
 
@@ -34,10 +35,10 @@ def compiler() -> str | None:
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The compiled product. Raises NativeError where there is no compiler, or none that can."""
+    """What was compiled. Raises NativeError where there is no compiler, or none that can."""
     if not (found := compiler()):
         raise NativeError("no g++ or clang++")
-    path = _cache() / f"product-{_digest(found)}.so"
+    path = _cache() / f"block-{_digest(found)}.so"
     try:
         ctypes.CDLL(_openmp(), mode=ctypes.RTLD_GLOBAL)
         if not path.is_file():
@@ -52,7 +53,7 @@ def product(weight: Tensor, bias: Tensor | None, x: Tensor, residual: Tensor | N
     x = x.contiguous()
     outs, size = weight.shape
     out = x.new_empty(*x.shape[:-1], outs)
-    function = getattr(library(), FUNCTIONS[weight.dtype])
+    function = getattr(library(), PRODUCTS[weight.dtype])
     given = (weight, x, bias, residual if residual is None else residual.contiguous(), out)
     function(
         *(ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in given),
@@ -64,15 +65,24 @@ def product(weight: Tensor, bias: Tensor | None, x: Tensor, residual: Tensor | N
 
 def _compile(compiler: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made, linked = Path(folder) / "product.o", Path(folder) / "product.so"
-        for command in ([*COMPILE, SOURCE, "-o", made], [*LINK, made, "-o", linked]):
+        made, linked = Path(folder) / "block.o", Path(folder) / "block.so"
+        for command in (
+            [*COMPILE, SOURCES[0], "-o", made],
+            [*LINK[:2], made, *LINK[2:], "-o", linked],
+        ):
             given = [compiler, *map(str, command)]
             subprocess.run(given, check=True, capture_output=True, timeout=SECONDS)
         linked.replace(path)
 
 
 def _digest(compiler: str) -> str:
-    what = [SOURCE.read_text(), *COMPILE, *LINK, cpu_model(), str(Path(compiler).resolve())]
+    what = [
+        *(source.read_text() for source in SOURCES),
+        *COMPILE,
+        *LINK,
+        cpu_model(),
+        str(Path(compiler).resolve()),
+    ]
     return hashlib.sha256("\0".join(what).encode()).hexdigest()[:16]
 
 

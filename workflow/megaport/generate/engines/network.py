@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megaport.generate.engines.linear import Linear, candidates, fastest, usual
+from megaport.generate.engines.block import LARGEST_HEAD, Block, Step
+from megaport.generate.engines.linear import Linear, candidates, fastest, plain, usual
+from megaport.generate.engines.pages import on_huge_pages
 from megaport.generate.model_files import SMALL, Shape
 
 # Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
@@ -34,9 +36,9 @@ class Network:
         self.shape, self.device, self.dtype = shape, device, dtype
         self._weights = weights
         rows = -shape.vocabulary % VOCABULARY_MULTIPLE if device == "cuda" else 0
-        self.tokens = functional.pad(self._take("wte.weight"), (0, 0, 0, rows))
+        self.tokens = on_huge_pages(functional.pad(self._take("wte.weight"), (0, 0, 0, rows)))
         self.positions = self._take("wpe.weight")
-        head = self.tokens if shape.tied else self._take("lm_head.weight")
+        head = self.tokens if shape.tied else on_huge_pages(self._take("lm_head.weight"))
         self.kind, self.tried = usual(device, dtype), ""
         # A small model gains nothing, and its texts shall hang on no measurement.
         if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= SMALL:
@@ -44,6 +46,10 @@ class Network:
         self.head = self.kind(head, None, "")
         self.layers = [self._layer(f"h.{number}.") for number in range(shape.layers)]
         self.norm = self._norm("ln_f")
+        fits = shape.hidden // shape.heads <= LARGEST_HEAD
+        self.block_rows = self.kind.block_rows if fits else 0
+        self.blocks = [_block(layer) for layer in self.layers] if self.block_rows else []
+        self._step: tuple[tuple[int, int], Step] | None = None
 
     def cache(self, rows: int, slots: int) -> list[Tensor]:
         """Keys and values of each layer: [rows, 2, heads, slots, head size], zeros."""
@@ -69,10 +75,25 @@ class Network:
         x = functional.embedding(tokens, self.tokens) + functional.embedding(
             positions, self.positions
         )
-        for layer, stored in zip(self.layers, cache, strict=True):
-            x = self._block(layer, x, slots, mask, stored, span)
+        rows, count, _ = x.shape
+        if mask is not None and count == 1 and rows <= self.block_rows:
+            x = self._by_blocks(x, slots, mask, cache)
+        else:
+            for layer, stored in zip(self.layers, cache, strict=True):
+                x = self._block(layer, x, slots, mask, stored, span)
         logits = self.head(self._normed(x[:, -1], self.norm))
         return logits[:, : self.shape.vocabulary]
+
+    def _by_blocks(self, x: Tensor, slots: Tensor, mask: Tensor, cache: list[Tensor]) -> Tensor:
+        form = (x.shape[0], cache[0].shape[3])
+        if self._step is None or self._step[0] != form:
+            self._step = form, Step(self.shape, *form, self.dtype)
+        step = self._step[1]
+        step.at(int(slots), mask)
+        stream = x[:, 0].float()
+        for block, stored in zip(self.blocks, cache, strict=True):
+            block(step, stream, stored, mask)
+        return stream[:, None].to(x.dtype)
 
     def _block(
         self,
@@ -119,3 +140,14 @@ class Network:
     def _take(self, name: str) -> Tensor:
         # Taken out one by one, so that the stored form of a layer goes as its packed form comes.
         return self._weights.pop(name).to(device=self.device, dtype=self.dtype)
+
+
+def _block(layer: Layer) -> Block:
+    qkv, out, up, down = map(_kept, (layer.qkv, layer.out, layer.up, layer.down))
+    return Block([*layer.norm1, *qkv, *out, *layer.norm2, *up, *down])
+
+
+def _kept(linear: Linear) -> tuple[Tensor, Tensor]:
+    own = plain(linear)
+    assert own.bias is not None
+    return own.weight, own.bias
