@@ -75,6 +75,7 @@ def test_a_tokenizer_without_settings_gets_the_least_there_are(
     [
         ({}, "no vocab.json and no merges.txt"),
         ({"vocab.json": "{}"}, "no merges.txt"),
+        ({"tokenizer.model": "sentencepiece"}, "make tokenizer.json of it"),
         ({"tokenizer.json": "{"}, "EOF while parsing"),
         ({"vocab.json": "[1]", "merges.txt": ""}, "expected"),
     ],

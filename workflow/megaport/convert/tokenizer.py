@@ -19,6 +19,7 @@ PUBLISHED = {
     "merges.txt": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
 WHOLE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+SENTENCEPIECE = "tokenizer.model"
 # What is taken of a folder, where it is there; transformers reads each by its name.
 FILES = (
     *PUBLISHED,
@@ -90,7 +91,12 @@ def open_tokenizer(folder: Path) -> "Tokenizer":
 
     names = [WHOLE] if (folder / WHOLE).is_file() else [*PUBLISHED]
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise _unusable(folder, f"no {' and no '.join(missing)}")
+        seen = f"no {' and no '.join(missing)}"
+        if (folder / SENTENCEPIECE).is_file():
+            seen += (
+                f", but {SENTENCEPIECE}: AutoTokenizer and its save_pretrained make {WHOLE} of it"
+            )
+        raise _unusable(folder, seen)
     try:
         if names == [WHOLE]:
             return Tokenizer.from_file(str(folder / WHOLE))
