@@ -17,7 +17,8 @@ from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.inspect import inspect
 from megaport.decide import ArchitectureError
 from megaport.table import Architecture
-from support.llama_files import FORMATS, Llama, is_written, write_llama
+from support.llama_files import FORMATS, Llama, write_llama
+from support.llama_models import is_written
 from support.oracles import LLAMAS, folders_of
 from support.subjects import convert, read
 

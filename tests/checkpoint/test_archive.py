@@ -11,9 +11,8 @@ from megaport.checkpoint.archive import CHECKED_BELOW, BadArchiveError, read_mem
 from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.spool import SpoolError
 from megaport.errors import MegaportError
-from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, opened
-from support.pickles import region
-from support.zips import File, zipped
+from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, File, opened, zipped
+from support.torchfiles import region
 
 
 def refused(data: bytes, folder: Path, match: str = "found") -> None:

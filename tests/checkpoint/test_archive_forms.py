@@ -10,8 +10,7 @@ import pytest
 
 from megaport.checkpoint.archive import BadArchiveError
 from megaport.checkpoint.selection import NoCheckpointError
-from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, opened
-from support.zips import File, zipped
+from support.archives import CONTENT, DEFLATED, GOOD, MODEL, TRACKER, File, opened, zipped
 
 
 def test_a_zip_of_ngcs_kind_is_read_in_place(tmp_path: Path) -> None:

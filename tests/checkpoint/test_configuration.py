@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from megaport.checkpoint.configuration import BadConfigurationError, read_yaml
-from support.pickles import region
+from support.torchfiles import region
 
 SHARED = "a0: &a0 [x, x, x]\n" + "".join(
     f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 30)

@@ -18,8 +18,7 @@ from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.pickles import number, pickle, region, text
-from support.torchfiles import saved
+from support.torchfiles import number, pickle, region, saved, text
 
 SECONDS, MEBIBYTES = 4.0, 300
 

@@ -14,10 +14,9 @@ from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.regions import UnreadableFileError, map_file
 from megaport.checkpoint.selection import NoCheckpointError
 from megaport.errors import MegaportError
-from support.archives import CONTENT, MODEL, tree
+from support.archives import CONTENT, MODEL, File, tree, zipped
 from support.oracles import Oracle, oracle_cases
 from support.torchfiles import SERIALIZATIONS, saved
-from support.zips import File, zipped
 
 RANK = "mp_rank_00/model_optim_rng.pt"
 TRACKER = "latest_checkpointed_iteration.txt"

@@ -7,7 +7,7 @@ from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import BadPickleError, ForbiddenGlobalError, Record
 from support.effects import no_effect
 from support.payloads import PAYLOADS, split
-from support.pickles import (
+from support.torchfiles import (
     EXTENSIONS,
     ROUTES,
     global_,

@@ -9,7 +9,7 @@ from fuzz.harness import bounded
 from megaport.checkpoint import pickle as pickle_module
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import BadPickleError, PickleTooLargeError, Record
-from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
+from support.torchfiles import global_, number, pickle, raw, reduce, region, text, tuple_of
 
 
 def refused(data: bytes, match: str, kind: type[BadPickleError] = BadPickleError) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import BadPickleError, Record
 from megaport.errors import MegaportError
-from support.pickles import global_, number, pickle, raw, reduce, region, text
+from support.torchfiles import global_, number, pickle, raw, reduce, region, text
 
 
 class Colour(enum.Enum):

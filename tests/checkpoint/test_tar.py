@@ -12,7 +12,7 @@ from megaport.checkpoint.files import digest_files, open_files
 from megaport.checkpoint.selection import NoCheckpointError
 from megaport.checkpoint.tar import read_tar
 from support.archives import tarred
-from support.pickles import region
+from support.torchfiles import region
 
 CONTENT = b"\x80weights" * 100
 FACTS = b"num_layers: 2\n"

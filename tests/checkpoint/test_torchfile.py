@@ -12,16 +12,21 @@ from hypothesis import strategies as st
 from megaport.checkpoint.records import Record, Unreadable
 from megaport.checkpoint.torchfile import read_torch
 from support.megatron_model import DTYPES
-from support.pickles import global_, number, reduce, region, text, tuple_of
 from support.reading import same
 from support.torchfiles import (
     SERIALIZATIONS,
     file,
+    global_,
     legacy_file,
+    number,
+    reduce,
+    region,
     saved,
     sizes,
     storage,
     tensor,
+    text,
+    tuple_of,
     zip_file,
 )
 

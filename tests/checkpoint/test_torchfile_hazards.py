@@ -5,18 +5,25 @@ import pytest
 
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
-from support.pickles import global_, number, pickle, raw, reduce, region, text, tuple_of
+from support.archives import File, zipped
 from support.torchfiles import (
     LITTLE,
     SERIALIZATIONS,
     file,
+    global_,
     legacy_file,
+    number,
+    pickle,
+    raw,
+    reduce,
+    region,
     sizes,
     storage,
     tensor,
+    text,
+    tuple_of,
     zip_file,
 )
-from support.zips import File, zipped
 
 both = pytest.mark.parametrize("serialization", SERIALIZATIONS)
 RECORD = {"0": np.arange(6, dtype="<f4").tobytes()}

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from megaport.checkpoint.open import open_checkpoint
 from megaport.convert.export import export_checkpoint
 from megaport.convert.export_trees import ExportError
 from megaport.convert.weights import UnreadableModelError
@@ -34,7 +33,7 @@ def gpt2(folder: Path, **changed: Any) -> Path:
 @pytest.mark.parametrize(("form", "tensors", "stages"), FORMS)
 @pytest.mark.parametrize("untied", [False, True])
 @pytest.mark.parametrize("activation", ["gelu_new", "gelu"])
-def test_there_and_back_gives_the_same_files(
+def test_what_is_written_says_how_it_is_split_and_gives_the_same_files(
     tmp_path: Path, form: Any, tensors: int, stages: int, untied: bool, activation: str
 ) -> None:
     if form == "ngc" and (untied or activation == "gelu"):
@@ -42,32 +41,17 @@ def test_there_and_back_gives_the_same_files(
     model = gpt2(tmp_path / "model", untied=untied, activation=activation)
     out = tmp_path / "megatron"
     export_checkpoint(model, out, form=form, tensor_parallel=tensors, pipeline_parallel=stages)
-    told = UNSAID if form == "ngc" else {}
-    again = convert(read(out, tmp_path, told), tmp_path / "again")
-    for name in ("config.json", WEIGHTS):
-        assert (again / name).read_bytes() == (model / name).read_bytes(), name
-
-
-@pytest.mark.parametrize(("form", "tensors", "stages"), FORMS)
-def test_what_is_written_says_how_it_is_split(
-    tmp_path: Path, form: Any, tensors: int, stages: int
-) -> None:
-    out = tmp_path / "megatron"
-    export_checkpoint(
-        gpt2(tmp_path / "model"),
-        out,
-        form=form,
-        tensor_parallel=tensors,
-        pipeline_parallel=stages,
-    )
-    found = open_checkpoint(out, spool=tmp_path)
+    subject = read(out, tmp_path, UNSAID if form == "ngc" else {})
+    found = subject.checkpoint
     assert (found.tensor_parallel, found.pipeline_parallel) == (tensors, stages)
     assert found.qkv_order == ("3,np,hn" if form == "ngc" else "np,3,hn")
     assert found.version == (None if form == "ngc" else 3.0)
-    rows = sum(shard.shape[0] for shard in found.tensors["word_embeddings.weight"])
-    assert rows == 128 * tensors
-    padding = found.tensors["word_embeddings.weight"][-1].array[101 - 128 :]
-    assert not padding.any()
+    words = found.tensors["word_embeddings.weight"]
+    assert sum(shard.shape[0] for shard in words) == 128 * tensors
+    assert not words[-1].array[101 - 128 :].any()
+    again = convert(subject, tmp_path / "again")
+    for name in ("config.json", WEIGHTS):
+        assert (again / name).read_bytes() == (model / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("form", ["ngc", "v3", "core"])

@@ -18,7 +18,8 @@ from megaport.llama import LLAMA
 from megaport.parity.files import find_differences
 from megaport.parity.reference import Reference
 from megaport.table import Row, Table, Transform
-from support.llama_files import Llama, is_written, write_llama
+from support.llama_files import Llama, write_llama
+from support.llama_models import is_written
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.subjects import convert, read

@@ -20,9 +20,8 @@ with atheris.instrument_imports(include=["megaport"]):
     from fuzz.harness import outcome
     from fuzz.seeds import seeds
     from megaport.checkpoint.archive import read_members
-    from support.pickles import region
-    from support.torchfiles import legacy_file
-    from support.zips import File, zipped
+    from support.archives import File, zipped
+    from support.torchfiles import legacy_file, region
 
 CORPUS = Path(__file__).parent / "corpus"
 FILE, ZIP, LEGACY = range(3)

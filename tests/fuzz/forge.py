@@ -4,10 +4,21 @@ import random
 from collections.abc import Callable
 
 from megaport.checkpoint.archive import read_members
+from support.archives import File, zipped
 from support.payloads import PAYLOADS, split
-from support.pickles import ROUTES, global_, number, raw, region, text, tuple_of
-from support.torchfiles import legacy_file, sizes, storage, tensor
-from support.zips import File, zipped
+from support.torchfiles import (
+    ROUTES,
+    global_,
+    legacy_file,
+    number,
+    raw,
+    region,
+    sizes,
+    storage,
+    tensor,
+    text,
+    tuple_of,
+)
 
 RECORD = bytes(range(24))
 _MODULES = ("collections.OrderedDict", "argparse.Namespace", "fork.Thing", "torch.Size")

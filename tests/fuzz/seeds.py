@@ -5,9 +5,8 @@ import functools
 
 import torch
 
-from support.archives import TRACKER, tarred
+from support.archives import TRACKER, File, tarred, zipped
 from support.torchfiles import saved
-from support.zips import File, zipped
 
 
 @functools.cache

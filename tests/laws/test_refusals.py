@@ -10,14 +10,12 @@ import yaml
 
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
-from support.archives import GOOD, TRACKER
+from support.archives import GOOD, TRACKER, File, zipped
 from support.checkout import content
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.pickles import global_, reduce, text
 from support.samples import slow
-from support.torchfiles import file
-from support.zips import File, zipped
+from support.torchfiles import file, global_, reduce, text
 
 
 def archive(folder: Path) -> Path:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from support import megatron_dist
 from support.megatron_files import rank_folder, save
@@ -151,14 +150,6 @@ class Llama:
             "decoder.final_layernorm.weight": [self.target["model.norm.weight"]],
             **head,
         }
-
-
-def is_written(model: Llama, out: Path) -> bool:
-    """Whether folder `out` holds what a right conversion of `model` writes, bit for bit."""
-    found, expected = load_file(out / "model.safetensors"), model.converted()
-    return sorted(found) == sorted(expected) and all(
-        torch.equal(found[name], tensor) for name, tensor in expected.items()
-    )
 
 
 def axis_of(name: str) -> int | None:

@@ -1,9 +1,11 @@
 """Random and trained Llamas as read from Megatron core, of any groups and ranks."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from megaport.llama import LLAMA
@@ -106,3 +108,11 @@ def _shards(name: str, parts: list[torch.Tensor], ranks: int) -> tuple[Tensor, .
         else [piece for rank in range(ranks) for piece in slices(name, parts, rank, ranks)]
     )
     return tuple(map(as_tensor, held))
+
+
+def is_written(model: Llama, out: Path) -> bool:
+    """Whether folder `out` holds what a right conversion of `model` writes, bit for bit."""
+    found, expected = load_file(out / "model.safetensors"), model.converted()
+    return sorted(found) == sorted(expected) and all(
+        torch.equal(found[name], tensor) for name, tensor in expected.items()
+    )
