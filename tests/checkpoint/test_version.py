@@ -8,7 +8,6 @@ import pytest
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.version import (
     AmbiguousVersionError,
-    Layout,
     UnknownVersionError,
     decide_version,
 )
@@ -16,7 +15,6 @@ from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.reading import assert_holds
 
-OLD, NEW = Layout(since_2021=False, deepspeed=False), Layout(since_2021=True, deepspeed=False)
 EARLY_ARGS: dict[str, Any] = {"num_layers": 2, "openai_gelu": False}
 WINDOW_ARGS = EARLY_ARGS | {"bias_gelu_fusion": False, "bias_dropout_fusion": False}
 
@@ -26,55 +24,55 @@ WINDOW_ARGS = EARLY_ARGS | {"bias_gelu_fusion": False, "bias_dropout_fusion": Fa
     [(0, "3,np,hn"), (1, "np,hn,3"), (1.0, "np,hn,3"), (2.0, "np,3,hn"), (3.0, "np,3,hn")],
 )
 def test_a_stated_version_decides(stated: float, order: str) -> None:
-    version, decision = decide_version("c", stated, None, WINDOW_ARGS, OLD)
+    version, decision = decide_version("c", stated, None, WINDOW_ARGS, since_2021=False)
     assert (version, decision.value) == (float(stated), order)
 
 
 @pytest.mark.parametrize("stated", [4.0, -1, "3", True, float("nan"), 1.5, [3]])
 def test_a_version_nobody_wrote_is_refused(stated: object) -> None:
     with pytest.raises(UnknownVersionError, match=r"checkpoint\.version"):
-        decide_version("c", stated, None, None, OLD)
+        decide_version("c", stated, None, None, since_2021=False)
 
 
 @pytest.mark.parametrize("stated", [None, 3.0, 4.0])
 def test_the_config_wins_over_the_file_and_says_so(stated: float | None) -> None:
-    version, decision = decide_version("c", stated, 1.0, None, OLD)
+    version, decision = decide_version("c", stated, 1.0, None, since_2021=False)
     assert (version, decision.value) == (1.0, "np,hn,3")
     assert "checkpoint.version" in decision.reason
 
 
 def test_a_config_version_nobody_wrote_is_refused() -> None:
     with pytest.raises(UnknownVersionError):
-        decide_version("c", None, 5.0, None, OLD)
+        decide_version("c", None, 5.0, None, since_2021=False)
 
 
 @pytest.mark.parametrize("args", [None, EARLY_ARGS])
 def test_without_version_the_old_names_mean_the_first_order(args: dict[str, Any] | None) -> None:
-    version, decision = decide_version("c", None, None, args, OLD)
+    version, decision = decide_version("c", None, None, args, since_2021=False)
     assert (version, decision.value) == (None, "3,np,hn")
     assert decision.override == "checkpoint.version"
 
 
 def test_without_version_and_args_the_window_of_september_2020_is_pointed_out() -> None:
-    decision = decide_version("c", None, None, None, OLD)[1]
+    decision = decide_version("c", None, None, None, since_2021=False)[1]
     assert "BEWARE" in decision.reason
     assert "2020-09-11" in decision.reason
 
 
 def test_without_version_names_from_2021_on_mean_the_last_order() -> None:
-    assert decide_version("c", None, None, None, NEW)[1].value == "np,3,hn"
+    assert decide_version("c", None, None, None, since_2021=True)[1].value == "np,3,hn"
 
 
 def test_without_version_args_of_the_window_are_refused() -> None:
     with pytest.raises(AmbiguousVersionError, match="bias_gelu_fusion") as caught:
-        decide_version("c", None, None, WINDOW_ARGS, OLD)
+        decide_version("c", None, None, WINDOW_ARGS, since_2021=False)
     assert "Set checkpoint.version" in str(caught.value)
     assert "set 2)" in str(caught.value)
 
 
 def test_deepspeed_without_version_under_old_names_is_refused() -> None:
     with pytest.raises(AmbiguousVersionError, match="DeepSpeed"):
-        decide_version("c", None, None, None, Layout(since_2021=False, deepspeed=True))
+        decide_version("c", None, None, None, since_2021=False, deepspeed=True)
 
 
 def test_the_unversioned_file_of_the_window_reads_right_with_the_config_key(

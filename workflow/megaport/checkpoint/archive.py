@@ -10,7 +10,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, cast
@@ -112,13 +112,14 @@ def pickle_name(members: Iterable[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def check_records(members: Mapping[str, Member]) -> None:
+def check_records(region: Region) -> None:
     """Check every CRC of torch's zip, unless torch was told to compute none and wrote zeros.
 
     (`torch.serialization.set_crc32_options(False)`.) Raises `BadArchiveError`.
     """
-    if any(member.crc for member in members.values()):
-        for member in members.values():
+    members = read_members(region).values()
+    if any(member.crc for member in members):
+        for member in members:
             check_crc(member)
 
 

@@ -145,14 +145,14 @@ def _unlike_version(parts: Parts, args: Mapping[str, Any]) -> str | None:
     """Why code that wrote such names and args wrote another version than the one that is stated."""
     version = parts.stated_version
     later = [f"args.{name}" for name in _AFTER_VERSION_1 if name in args]
-    if parts.layout.since_2021:
+    if parts.since_2021:
         later.append("names from 2021 on")
     if later and version in (0, 1):
         return f"{later[-1]} came with rows [heads, 3, head size]: version 2 or 3"
     late = [f"args.{name}" for name in LATE_ARGS if name in args]
     if late and version == 0:
         return f"{late[0]} came after rows [3, heads, head size] had gone"
-    if version and not late and "model_parallel_size" in args and not parts.layout.since_2021:
+    if version and not late and "model_parallel_size" in args and not parts.since_2021:
         return f"args without {LATE_ARGS[0]} are of before 2020-09-11, which wrote no version"
     return None
 

@@ -106,11 +106,7 @@ def _checks(files: Files) -> Iterator[Callable[[], None]]:
         yield partial(check_crc, member)
     for name, region in files.items():
         if is_zip(region) and not name.endswith(".distcp"):
-            yield partial(_check_torch, region)
-
-
-def _check_torch(region: Region) -> None:
-    check_records(read_members(region))
+            yield partial(check_records, region)
 
 
 def _open(path: Path, spool: Path) -> Files:

@@ -16,7 +16,15 @@ from megaport.checkpoint.evidence import (
     constant_weights,
 )
 from megaport.checkpoint.features import refuse_features
-from megaport.checkpoint.model import Checkpoint, Findings, Parts, Shards, Stage, joined_shape
+from megaport.checkpoint.model import (
+    DEEPSPEED_LAYERS,
+    Checkpoint,
+    Findings,
+    Parts,
+    Shards,
+    Stage,
+    joined_shape,
+)
 from megaport.checkpoint.version import decide_version
 from megaport.errors import shown_text
 from megaport.sizes import cut, numbers_of
@@ -66,7 +74,12 @@ def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpo
     _check_args(parts, sizes, layers, findings)
     findings.settle()
     number, order = decide_version(
-        contents.source, parts.stated_version, version, parts.args, parts.layout
+        contents.source,
+        parts.stated_version,
+        version,
+        parts.args,
+        since_2021=parts.since_2021,
+        deepspeed=parts.family.value == DEEPSPEED_LAYERS,
     )
     beside = (*_shortened(contents.files.ignored), *parts.ignored)
     inside = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)

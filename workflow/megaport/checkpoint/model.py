@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from megaport.checkpoint.version import Layout
 from megaport.errors import MegaportError
 from megaport.table import HEAD, Decision, Row, Table, leaves_of, split_layer
 from megaport.tensors import Tensor
@@ -78,7 +77,7 @@ class Parts:
     args: Mapping[str, Any] | None
     stated_version: Any
     stated_iteration: Any
-    layout: Layout = field(default_factory=Layout)
+    since_2021: bool = True  # what the tensors' names say
     virtual_pipeline: int = 1
     ignored: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()

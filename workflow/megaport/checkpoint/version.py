@@ -1,7 +1,6 @@
 """The checkpoint_version and the order of query, key and value rows that follows from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from megaport.decide import is_number
@@ -33,23 +32,18 @@ class AmbiguousVersionError(MegaportError):
     """No checkpoint_version, in a file of a time when more than one QKV order was written."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What the tensors' names say: from 2021 on, or DeepSpeed's layer files of any time."""
-
-    since_2021: bool = True
-    deepspeed: bool = False
-
-
 def decide_version(
     source: str,
     stated: Any,
     override: float | None,
     args: Mapping[str, Any] | None,
-    layout: Layout,
+    *,
+    since_2021: bool,
+    deepspeed: bool = False,
 ) -> tuple[float | None, Decision]:
     """The version (None where nobody states one) and the QKV order with its reason.
 
+    `since_2021` is what the tensors' names say; layer files of `deepspeed` are of any time.
     `UnknownVersionError` for a version outside 0, 1, 2, 3; `AmbiguousVersionError` where guessing
     could give a silently wrong model.
     """
@@ -60,7 +54,10 @@ def decide_version(
     if stated is not None:
         version = _known(source, stated)
         return version, _order(ORDERS[version], f"checkpoint_version {stated}")
-    return None, _unversioned(source, args, layout)
+    if since_2021:
+        reason = "no version, but these tensor names came after version 2 did"
+        return None, _order("np,3,hn", reason)
+    return None, _unversioned(source, args, deepspeed)
 
 
 def _known(source: str, stated: Any) -> float:
@@ -74,11 +71,9 @@ def _known(source: str, stated: Any) -> float:
     )
 
 
-def _unversioned(source: str, args: Mapping[str, Any] | None, layout: Layout) -> Decision:
-    if layout.since_2021:
-        return _order("np,3,hn", "no version, but these tensor names came after version 2 did")
+def _unversioned(source: str, args: Mapping[str, Any] | None, deepspeed: bool) -> Decision:
     late = [name for name in LATE_ARGS if args and name in args]
-    if late or layout.deepspeed:
+    if late or deepspeed:
         raise AmbiguousVersionError(
             f"{source}: order of the QKV rows",
             seen="no checkpoint_version, though "

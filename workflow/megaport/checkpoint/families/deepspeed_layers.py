@@ -15,7 +15,6 @@ from megaport.checkpoint.evidence import check_agreement
 from megaport.checkpoint.families.names import stage_of, unwrapped, weights_beside
 from megaport.checkpoint.families.rank_files import wrong_file
 from megaport.checkpoint.model import DEEPSPEED_LAYERS, Parts
-from megaport.checkpoint.version import Layout
 from megaport.table import FINAL_NORM, HEAD, Decision, Table
 from megaport.tensors import Tensor
 
@@ -55,7 +54,7 @@ def read(contents: Contents, family: Decision) -> Parts:
         era="2021 on: Megatron-DeepSpeed, pipeline layer files",
         serialization=contents.serialization(grid[min(grid)]),
         table=table,
-        layout=Layout(since_2021=new_names, deepspeed=True),
+        since_2021=new_names,
         stages=(stage_of(contents, labels, trees, table, ("transformer",)),),
         tensor_parallel=len(ranks),
         pipeline_parallel=size_said(args, "pipeline_model_parallel_size"),

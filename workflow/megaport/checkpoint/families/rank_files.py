@@ -17,7 +17,6 @@ from megaport.checkpoint.evidence import check_ranks
 from megaport.checkpoint.families.names import resolver, stage_of, unwrapped, weights_beside
 from megaport.checkpoint.features import refuse_features
 from megaport.checkpoint.model import CORE_RANKS, LEGACY_RANKS, Parts, Stage
-from megaport.checkpoint.version import Layout
 from megaport.errors import MegaportError
 from megaport.table import Decision, Table
 
@@ -29,7 +28,6 @@ _RANK = re.compile(
 )
 _MOST_NAMED = 8
 State = Mapping[str, Any]
-_SINCE_2021 = Layout()
 _LEGACY, _CORE = ("transformer", "encoder"), ("decoder",)  # what layers lie under
 
 
@@ -145,8 +143,7 @@ def read(contents: Contents, family: Decision) -> Parts:
     names = _names(_models(state))
     era = _era(names, state.get("checkpoint_version"))
     new = any(part in name for name in names for part in ("encoder.", ".self_attention."))
-    layout = Layout(since_2021=new)
-    return parts_of_ranks(contents, family, era, _models, _LEGACY, layout=layout)
+    return parts_of_ranks(contents, family, era, _models, _LEGACY, since_2021=new)
 
 
 def parts_of_ranks(
@@ -157,7 +154,7 @@ def parts_of_ranks(
     stacks: Sequence[str],
     *,
     args: Mapping[str, Any] | None = None,
-    layout: Layout = _SINCE_2021,
+    since_2021: bool = True,
     iteration: str = "iteration",
 ) -> Parts:
     """Parts from rank files; `models` gives the virtual stages in a file's state by their keys.
@@ -182,7 +179,7 @@ def parts_of_ranks(
         family=family,
         era=era,
         serialization=contents.serialization(ranks.files[0, 0]),
-        layout=layout,
+        since_2021=since_2021,
         table=table,
         stages=tuple(_stages(contents, ranks, table, models, keys, stacks)),
         tensor_parallel=ranks.tensor,
