@@ -39,8 +39,8 @@ class Evidence:
         return rounding_limit(self.reference, self.inputs.short)
 
     @cached_property
-    def comparisons(self) -> dict[str, list[Comparison]]:
-        """The logits of every window of each input."""
+    def comparisons(self) -> dict[str, Comparison]:
+        """The logits of all windows of each input."""
         return {
             name: compare_model(self.reference, ids, self.converted.logits, self.limit.value)
             for name, ids in self.inputs.sequences.items()
@@ -58,7 +58,7 @@ class Evidence:
         """Of each input the largest difference of logits at each position [S], as a share of the
         limit."""
         return {
-            name: np.max([window.difference for window in seen], axis=0) / self.limit.value
+            name: seen.difference.max(axis=0) / self.limit.value
             for name, seen in self.comparisons.items()
         }
 
@@ -71,16 +71,15 @@ def check_logits(evidence: Evidence) -> Verdict:
     limit = evidence.limit.value
     measures = []
     for name, seen in evidence.comparisons.items():
-        where = f"({name}, {sum(len(window.kl) for window in seen)} positions)"
-        largest = _largest([window.difference for window in seen])
-        kl = _largest([window.kl for window in seen])
-        wrong = int(sum(window.wrong.sum() for window in seen))
+        # An array's max(), unlike Python's, never loses a NaN.
+        largest, kl = float(seen.difference.max()), float(seen.kl.max())
+        where = f"({name}, {seen.kl.size} positions)"
         measures += [
             at_most(f"largest difference {where}", largest, limit, "logits"),
             at_most(f"largest KL divergence {where}", kl, max(KL_FLOOR, limit**2), "nats"),
-            equal(f"argmax disagreements {where}", wrong, 0),
+            equal(f"argmax disagreements {where}", int(seen.wrong.sum()), 0),
         ]
-    ties = int(sum(window.tie.sum() for seen in evidence.comparisons.values() for window in seen))
+    ties = sum(int(seen.tie.sum()) for seen in evidence.comparisons.values())
     return judge(
         "logits",
         "Does the converted model in float32 give the logits that Megatron's mathematics gives?",
@@ -149,7 +148,7 @@ def check_perplexity(evidence: Evidence) -> Verdict:
     if "text" not in evidence.comparisons:
         return not_applicable(name, question, "the model has no tokenizer to read the text with")
     seen = evidence.comparisons["text"]
-    nats = [float(np.mean([window.nll[side] for window in seen])) for side in (0, 1)]
+    nats = seen.nll.mean(axis=(0, 2)).tolist()
     sides = zip(("reference", "converted model"), nats, strict=True)
     return judge(
         name,
@@ -159,7 +158,7 @@ def check_perplexity(evidence: Evidence) -> Verdict:
             at_most("difference", abs(nats[0] - nats[1]), evidence.limit.value, "nats a token"),
         ],
         reason=f"a mean log likelihood moves less than the logits may: {evidence.limit.reason}",
-        note=f"{sum(len(window.kl) for window in seen)} tokens of the text",
+        note=f"{seen.kl.size} tokens of the text",
     )
 
 
@@ -200,10 +199,6 @@ CHECKS: tuple[Check, ...] = (
 def _within(evidence: Evidence, one: Array, other: Array) -> Measure:
     difference = float(np.abs(one - other).max())
     return at_most("largest difference", difference, evidence.limit.value, "logits")
-
-
-def _largest(values: list[Array]) -> float:
-    return float(np.max(np.concatenate(values)))  # unlike max(), never loses a NaN
 
 
 def _rms(values: Array) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,12 +39,11 @@ class Limit:
         )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One window of S tokens, a value for each position: the largest difference of its logits,
-    KL(reference || converted) in nats, whether the argmax differs beyond (`wrong`) or within
-    (`tie`) twice the limit; and the negative log likelihood of the next token on each side,
-    [2, S - 1]."""
+class Comparison(NamedTuple):
+    """Windows of S tokens, a value for each position [..., S]: the largest difference of its
+    logits, KL(reference || converted) in nats, whether the argmax differs beyond (`wrong`) or
+    within (`tie`) twice the limit; and the negative log likelihood of the next token on each side,
+    [..., 2, S - 1]."""
 
     difference: Array
     kl: Array
@@ -74,21 +74,21 @@ def rounding_limit(reference: Reference, ids: Array) -> Limit:
 
 def compare_model(
     reference: Reference, ids: Array, converted: Callable[[Array], Array], limit: float
-) -> list[Comparison]:
-    """Each window of `ids` [B, S] on both sides, one window's logits at a time."""
+) -> Comparison:
+    """All windows `ids` [k, S] on both sides, one window's logits at a time."""
     windows = list(zip(reference.normed(ids), ids, strict=True))
-    return [
+    compared = [
         compare_logits(reference.project(normed), converted(row[None])[0], row, limit)
         for normed, row in watched(windows, f"both models, windows of {ids.shape[1]} tokens")
     ]
+    return Comparison(*map(np.stack, zip(*compared, strict=True)))
 
 
 def compare_logits(reference: Array, converted: Array, ids: Array, limit: float) -> Comparison:
-    """Logits [S, V] of both sides for one sequence `ids` [S]."""
+    """Logits [S, V] of both sides for one window `ids` [S]."""
     blocks = [slice(i, i + ROWS) for i in range(0, len(ids), ROWS)]
     parts = [_rows(reference[b], converted[b], ids[1:][b], limit) for b in blocks]
-    columns = zip(*parts, strict=True)
-    return Comparison(*(np.concatenate(column, axis=-1) for column in columns))
+    return Comparison(*(np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)))
 
 
 def compare_blocks(reference: Reference, ids: Array, trace: Trace) -> Iterator[BlockDifference]:
@@ -128,8 +128,8 @@ def log_softmax(logits: Array) -> Array:
     return values
 
 
-def _rows(reference: Array, converted: Array, following: Array, limit: float) -> tuple[Array, ...]:
-    """Comparison's arrays for some rows; the last row of a sequence has no token `following`."""
+def _rows(reference: Array, converted: Array, following: Array, limit: float) -> Comparison:
+    """Of some rows; the last row of a window has no token `following`."""
     left, right = log_softmax(reference), log_softmax(converted)
     rows = np.arange(len(reference))
     chosen = (rows[: len(following)], following)
@@ -140,4 +140,5 @@ def _rows(reference: Array, converted: Array, following: Array, limit: float) ->
     right -= left
     np.exp(left, out=left)
     kl = -np.einsum("rv,rv->r", left, right)
-    return np.abs(reference - converted).max(axis=-1), kl, (best != other) & ~tie, tie, nll
+    difference = np.abs(reference - converted).max(axis=-1)
+    return Comparison(difference, kl, (best != other) & ~tie, tie, nll)
