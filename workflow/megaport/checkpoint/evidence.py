@@ -12,14 +12,14 @@ from megaport.checkpoint.arguments import FLAGS, mathematical
 from megaport.checkpoint.bits import is_constant, same_bits
 from megaport.checkpoint.contents import Contents, plain_args
 from megaport.checkpoint.model import TORCH_DCP, Findings, Parts, Shards
+from megaport.checkpoint.storages import DTYPES
 from megaport.checkpoint.version import LATE_ARGS
 from megaport.decide import ZERO_CENTRED
 from megaport.errors import shown_text
 from megaport.table import HEAD_COPY, WORD, Decision, Table, split_layer
-from megaport.tensors import TORCH_NAME, Tensor, widen
+from megaport.tensors import Tensor, widen
 
 Place = tuple[int, int]  # (tensor rank, pipeline rank)
-_DTYPES = {f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()}
 # Arguments of 52a5f2f (2020-10-20) in NVIDIA/Megatron-LM, which wrote version 2 since 2020-10-12.
 _AFTER_VERSION_1 = ("tensor_model_parallel_size", "pipeline_model_parallel_size")
 
@@ -163,7 +163,7 @@ def _check_dtype(parts: Parts, tensors: Mapping[str, Shards], findings: Findings
     That people rounded to BF16 or widened afterwards is seen; FSDP keeps the optimizer's copy.
     """
     stated = (parts.args or {}).get("params_dtype")
-    dtype = _DTYPES.get(str(stated))
+    dtype = DTYPES.get(str(stated))
     held = {
         shard.dtype
         for name, shards in tensors.items()

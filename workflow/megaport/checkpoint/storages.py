@@ -12,19 +12,13 @@ import numpy as np
 
 from megaport.checkpoint.records import Name, Record, Unreadable, damaged
 from megaport.errors import shown_text
-from megaport.tensors import STORAGE, Tensor
+from megaport.tensors import STORAGE, TORCH_NAME, Tensor
 
 MOST_DIMENSIONS = 8  # Megatron's have at most 4
 MOST_ELEMENTS = 1 << 58
 # torch.<dtype>, its storage class and safetensors' name of it; torch.storage of torch 2.x has them.
 DTYPES = {
-    "torch.float64": "F64",
-    "torch.double": "F64",
-    "torch.float32": "F32",
-    "torch.float": "F32",
-    "torch.float16": "F16",
-    "torch.half": "F16",
-    "torch.bfloat16": "BF16",
+    **{f"torch.{name}": dtype for dtype, name in TORCH_NAME.items()},
     "torch.int64": "I64",
     "torch.int32": "I32",
     "torch.int16": "I16",
