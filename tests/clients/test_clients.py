@@ -166,17 +166,3 @@ def test_llama_cpps_converter_takes_a_llama(kind: str, tmp_path: Path) -> None:
     assert {f"blk.1.attn_{part}.weight" for part in "qkv"} <= tensors
     architecture = reader.fields["general.architecture"].contents()
     assert reader.fields[f"{architecture}.attention.head_count_kv"].contents() == 2
-
-
-def test_trainer_with_its_defaults_trains_a_llama(tmp_path: Path) -> None:
-    model = assembled(random_llama(vocab=50257, padded=50304, untied=True), tmp_path)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    trainer = Trainer(
-        model=AutoModelForCausalLM.from_pretrained(model),
-        args=TrainingArguments(output_dir=str(tmp_path / "run"), max_steps=20, logging_steps=1),
-        train_dataset=[tokenizer(line, truncation=True) for line in lines_of_text(8)],
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
-    )
-    trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert np.isfinite(losses).all() and sum(losses[-5:]) < sum(losses[:5]), losses

@@ -1,4 +1,4 @@
-"""The bundled model under the defaults of transformers: what a user gets who says nothing."""
+"""Models under the defaults of transformers: what a user gets who says nothing."""
 
 import math
 import warnings
@@ -15,6 +15,7 @@ from transformers import (
     pipeline,
 )
 
+from support.llama_models import random_llama
 from support.subjects import assembled, lines_of_text, read_bundled
 
 STEPS = 20
@@ -54,8 +55,18 @@ def test_generate_without_a_word_ends_at_the_last_position(model: Path) -> None:
     assert ids == (50256, 50256)
 
 
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    subject = random_llama(vocab=50257, padded=50304, positions=256, untied=True)
+    return assembled(subject, tmp_path_factory.mktemp("llama"))
+
+
 @pytest.mark.slow
-def test_trainer_with_its_defaults_learns_saves_and_loads(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "first", "share"), [("model", 8, 0.98), ("llama", 12, 1)])
+def test_trainer_with_its_defaults_learns_saves_and_loads(
+    kind: str, first: float, share: float, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    model = request.getfixturevalue(kind)
     tokenizer = AutoTokenizer.from_pretrained(model)
     # Only where to save, how long, and that every step's loss is kept, is said.
     arguments = TrainingArguments(output_dir=str(tmp_path), max_steps=STEPS, logging_steps=1)
@@ -68,7 +79,7 @@ def test_trainer_with_its_defaults_learns_saves_and_loads(model: Path, tmp_path:
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(losses) == STEPS and all(map(math.isfinite, losses))
-    assert losses[0] < 8 and sum(losses[-5:]) < 0.98 * sum(losses[:5]), losses
+    assert losses[0] < first and sum(losses[-5:]) < share * sum(losses[:5]), losses
     trainer.save_model(str(tmp_path / "saved"))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
     ids = torch.tensor([tokenizer("It is a truth universally acknowledged")["input_ids"]])

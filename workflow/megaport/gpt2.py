@@ -48,10 +48,15 @@ ACTIVATIONS = (ERF, *TANHS, "relu")
 M, G = LAYER, "transformer.h.{n}."
 
 
+def padded(tokens: int, ranks: int) -> int:
+    """Rows of the word embedding for so many tensor-parallel ranks, by Megatron's default."""
+    return -(-tokens // (128 * ranks)) * 128 * ranks
+
+
 def is_gpt2_vocabulary(vocab_size: int, padded_vocab_size: int) -> bool:
     """Whether so many rows are GPT-2's tokens, alone or padded as Megatron does for some ranks."""
     tokens = END_OF_TEXT + 1
-    paddings = {-(-tokens // unit) * unit for unit in range(128, 128 * 64 + 1, 128)}
+    paddings = {padded(tokens, ranks) for ranks in range(1, 65)}
     return vocab_size == tokens or (vocab_size == padded_vocab_size and vocab_size in paddings)
 
 

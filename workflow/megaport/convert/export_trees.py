@@ -12,7 +12,7 @@ from megaport.convert.torch_writer import Leaf
 from megaport.convert.transforms import pieces
 from megaport.convert.weights import UnreadableModelError, read_config, read_weights
 from megaport.errors import MegaportError
-from megaport.gpt2 import CORE, GPT2, POSITION, SINCE_2021
+from megaport.gpt2 import CORE, GPT2, POSITION, SINCE_2021, padded
 from megaport.sizes import Sizes
 from megaport.table import HEAD, HEAD_COPY, WORD, Row
 from megaport.tensors import STORAGE, Array, Tensor
@@ -76,7 +76,6 @@ class Gpt2:
 def open_gpt2(model_dir: Path, *, ranks: int) -> Gpt2:
     """Read a directory that `save_pretrained` or `convert` wrote, to be split over `ranks`.
 
-    The vocabulary is padded to a multiple of 128 x ranks, as Megatron's default does.
     Raises ExportError, naming every missing, extra or misshapen tensor, and UnreadableModelError.
     """
     config = _read_config(model_dir)
@@ -105,10 +104,9 @@ def _read_config(model_dir: Path) -> dict[str, Any]:
 
 
 def _sizes(config: dict[str, Any], ranks: int) -> Sizes:
-    """The sizes that a config.json says; the vocabulary padded to 128 x ranks, Megatron's rule."""
-    multiple = 128 * ranks
+    """The sizes that a config.json says; the vocabulary padded as Megatron does."""
     return Sizes(
-        padded_vocab_size=-(-config["vocab_size"] // multiple) * multiple,
+        padded_vocab_size=padded(config["vocab_size"], ranks),
         vocab_size=config["vocab_size"],
         n_positions=config["n_positions"],
         n_embd=config["n_embd"],

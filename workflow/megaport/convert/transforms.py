@@ -1,6 +1,6 @@
 """A Megatron tensor's shards and its target: element by element, as views, and moved in chunks.
 
-`pieces` pairs each rank's shard with the region of the GPT-2 tensor that holds the same elements.
+`pieces` pairs each rank's shard with the region of the target that holds the same elements.
 Copying shard to region converts, region to shard exports: one law, so the inverse cannot drift.
 Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 included.
 """
@@ -26,9 +26,9 @@ ROWS, COLUMNS = 64, 256
 
 @dataclass(frozen=True)
 class Piece:
-    """One shard, seen in GPT-2's order.
+    """One shard, seen in the target's order.
 
-    `view`, a view of the shard, has axis 0 running over GPT-2 rows `start`, `start`+1, ...;
+    `view`, a view of the shard, has axis 0 running over the target's rows `start`, `start`+1, ...;
     its other axes fill `columns` of those rows once they are reshaped to `Pieces.inner`.
     """
 
@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pieces:
-    """All shards of one tensor: GPT-2 rows have shape `inner`, `rows` of them."""
+    """All shards of one tensor: the target has `rows` rows of shape `inner`."""
 
     rows: int
     inner: tuple[int, ...]
@@ -51,7 +51,7 @@ class Pieces:
 
 
 def pieces(row: Row, shards: Sequence[Array], sizes: Sizes, qkv_order: str) -> Pieces:
-    """Pair shards (TP-rank order, shapes as `Row.shard_shape`) with GPT-2's tensor of `row`."""
+    """Pair shards (TP-rank order, shapes as `Row.shard_shape`) with the target of `row`."""
     match row.transform:
         case Transform.HEADS | Transform.HEADS_TRANSPOSE:
             turned = row.transform is Transform.HEADS_TRANSPOSE
