@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import trustme
 
-from megaport.fetch.checksum import check_content
 from megaport.fetch.download import Check, download
 from megaport.fetch.partial import Partial
 from megaport.fetch.progress import Progress
 from megaport.fetch.response import Limits
+from megaport.fetch.trust import check_content
 from support.misbehaving_server import HOSTS, KEY, MisbehavingServer, serving
 
 CONTENT = b"PK\x03\x04" + random.Random(0).randbytes(39_996)

@@ -1,4 +1,4 @@
-"""Trust on first use: recorded once, enforced from then on."""
+"""The content digest, its enforcement, and trust on first use: recorded, then enforced."""
 
 import errno
 import hashlib
@@ -8,12 +8,56 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from megaport.fetch.checksum import DigestError
-from megaport.fetch.trust import Trust, TrustError
+from megaport.fetch.trust import DigestError, Trust, TrustError, check_content, content_digest
 
-A, B = (hashlib.sha256(text).hexdigest() for text in (b"a", b"b"))
+A, B = (hashlib.sha256(held).hexdigest() for held in (b"a", b"b"))
 KEY = "models.m.checkpoint.sha256"
 URLS = ("https://one.example/a.zip", "https://two.example/a.zip")
+
+
+def test_one_file_is_known_by_its_own_digest_whatever_its_name():
+    assert content_digest({"release/mp_rank_00/model_optim_rng.pt": A}) == A
+    assert content_digest({"model.pt": A}) == A
+
+
+def test_several_files_are_known_by_the_sorted_list_that_sha256sum_would_print():
+    expected = hashlib.sha256("".join(sorted([f"{A}  x\n", f"{B}  y\n"])).encode()).hexdigest()
+    assert content_digest({"x": A, "y": B}) == content_digest({"y": B, "x": A}) == expected
+
+
+def test_names_count_where_there_are_several():
+    assert content_digest({"x": A, "y": B}) != content_digest({"x": B, "y": A})
+
+
+def test_no_content_is_an_error():
+    with pytest.raises(DigestError, match="no file that holds model content"):
+        content_digest({})
+
+
+def test_what_is_pinned_is_enforced():
+    assert check_content(A, pinned=A, trusted=None) == "pinned"
+    with pytest.raises(DigestError) as failure:
+        check_content(A, pinned=B, trusted=None, key=KEY)
+    for part in (A, B, KEY, "-R download"):
+        assert part in str(failure.value)
+
+
+def test_a_pin_may_be_in_capitals():
+    assert check_content(A, pinned=A.upper(), trusted=None) == "pinned"
+
+
+def test_the_pin_outranks_the_record():
+    assert check_content(A, pinned=A, trusted=B) == "pinned"
+    with pytest.raises(DigestError):
+        check_content(A, pinned=B, trusted=A)
+
+
+def test_what_was_trusted_is_enforced():
+    assert check_content(A, pinned=None, trusted=A) == "trusted"
+    with pytest.raises(DigestError) as failure:
+        check_content(A, pinned=None, trusted=B, key=KEY)
+    assert f"set {KEY}: {A}" in str(failure.value)
+    assert B in str(failure.value)
 
 
 @pytest.fixture
@@ -23,9 +67,8 @@ def trust(tmp_path):
 
 def test_the_first_use_is_recorded_and_enforced(trust):
     assert trust.read() is None
-    first = trust.verify(A, None, KEY)
-    assert (first.basis, first.line_to_paste) == ("first use", f"sha256: {A}")
-    assert trust.verify(A, None, KEY).basis == "trusted"
+    assert trust.verify(A, None, KEY) == "first use"
+    assert trust.verify(A, None, KEY) == "trusted"
     with pytest.raises(DigestError) as failure:
         trust.verify(B, None, KEY)
     assert A in str(failure.value)
@@ -33,10 +76,10 @@ def test_the_first_use_is_recorded_and_enforced(trust):
 
 
 def test_a_pin_neither_reads_nor_writes_the_record(trust):
-    assert trust.verify(A, A, KEY).basis == "pinned"
+    assert trust.verify(A, A, KEY) == "pinned"
     assert not trust.path.exists()
     trust.record(A)
-    assert trust.verify(B, B, KEY).basis == "pinned"
+    assert trust.verify(B, B, KEY) == "pinned"
     assert trust.read() == A
 
 

@@ -31,7 +31,7 @@ rule assemble_model:
     output:
         *COMMON,
         *TOKENIZER,
-        weights="results/{model}/model/model.safetensors",
+        "results/{model}/model/model.safetensors",
         receipt="results/{model}/assemble.json",
     log:
         "results/{model}/run/assemble.log",
@@ -54,7 +54,7 @@ use rule assemble_model as assemble_model_sharded with:
     output:
         *COMMON,
         *TOKENIZER,
-        index="results/{model}/model/model.safetensors.index.json",
+        "results/{model}/model/model.safetensors.index.json",
         receipt="results/{model}/assemble.json",
     log:
         "results/{model}/run/assemble.log",
@@ -65,7 +65,7 @@ use rule assemble_model as assemble_model_sharded with:
 use rule assemble_model as assemble_model_bare with:
     output:
         *COMMON,
-        weights="results/{model}/model/model.safetensors",
+        "results/{model}/model/model.safetensors",
         receipt="results/{model}/assemble.json",
     log:
         "results/{model}/run/assemble.log",
@@ -76,7 +76,7 @@ use rule assemble_model as assemble_model_bare with:
 use rule assemble_model as assemble_model_bare_sharded with:
     output:
         *COMMON,
-        index="results/{model}/model/model.safetensors.index.json",
+        "results/{model}/model/model.safetensors.index.json",
         receipt="results/{model}/assemble.json",
     log:
         "results/{model}/run/assemble.log",

@@ -16,23 +16,23 @@ rule benchmark_model:
     input:
         before("benchmark"),
     output:
-        receipt="results/{model}/benchmark.json",
-        samples="results/{model}/benchmark/benchmark.json",
-        table=report(
+        "results/{model}/benchmark/benchmark.json",
+        report(
             "results/{model}/benchmark/benchmark.txt",
             caption="../report/benchmark.rst",
             category="{model}",
         ),
-        throughput=report(
+        report(
             "results/{model}/benchmark/throughput.svg",
             caption="../report/throughput.rst",
             category="{model}",
         ),
-        engines=report(
+        report(
             "results/{model}/benchmark/engines.svg",
             caption="../report/engines.rst",
             category="{model}",
         ),
+        receipt="results/{model}/benchmark.json",
     log:
         "results/{model}/run/benchmark.log",
     conda:

@@ -15,9 +15,9 @@ rule convert_model:
     input:
         before("convert"),
     output:
+        "results/{model}/converted/config.json",
+        "results/{model}/converted/model.safetensors",
         receipt="results/{model}/convert.json",
-        config="results/{model}/converted/config.json",
-        weights="results/{model}/converted/model.safetensors",
     log:
         "results/{model}/run/convert.log",
     wildcard_constraints:
@@ -37,9 +37,9 @@ rule convert_model:
 
 use rule convert_model as convert_model_sharded with:
     output:
+        "results/{model}/converted/config.json",
+        "results/{model}/converted/model.safetensors.index.json",
         receipt="results/{model}/convert.json",
-        config="results/{model}/converted/config.json",
-        index="results/{model}/converted/model.safetensors.index.json",
     log:
         "results/{model}/run/convert.log",
     wildcard_constraints:

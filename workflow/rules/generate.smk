@@ -15,8 +15,8 @@ rule generate_model:
     input:
         before("generate"),
     output:
+        "results/{model}/generations.jsonl",
         receipt="results/{model}/generate.json",
-        lines="results/{model}/generations.jsonl",
         text=report(
             "results/{model}/generations.txt",
             caption="../report/generations.rst",

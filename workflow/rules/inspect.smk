@@ -21,13 +21,13 @@ rule inspect_model:
     input:
         before("inspect"),
     output:
-        receipt="results/{model}/inspect.json",
-        inspection="results/{model}/inspection/inspection.json",
-        table=report(
+        "results/{model}/inspection/inspection.json",
+        report(
             "results/{model}/inspection/inspection.txt",
             caption="../report/inspection.rst",
             category="{model}",
         ),
+        receipt="results/{model}/inspect.json",
     log:
         "results/{model}/run/inspect.log",
     group:

@@ -16,23 +16,23 @@ rule parity_model:
     input:
         before("parity"),
     output:
-        receipt="results/{model}/parity.json",
-        verdicts="results/{model}/parity/parity.json",
-        text=report(
+        "results/{model}/parity/parity.json",
+        report(
             "results/{model}/parity/parity.txt",
             caption="../report/parity.rst",
             category="{model}",
         ),
-        layers=report(
+        report(
             "results/{model}/parity/layers.svg",
             caption="../report/layers.rst",
             category="{model}",
         ),
-        positions=report(
+        report(
             "results/{model}/parity/positions.svg",
             caption="../report/positions.rst",
             category="{model}",
         ),
+        receipt="results/{model}/parity.json",
     log:
         "results/{model}/run/parity.log",
     conda:

@@ -15,8 +15,8 @@ rule pytorch_bin_model:
     input:
         before("pytorch_bin"),
     output:
+        "results/{model}/converted/pytorch_model.bin",
         receipt="results/{model}/pytorch_bin.json",
-        weights="results/{model}/converted/pytorch_model.bin",
     log:
         "results/{model}/run/pytorch_bin.log",
     group:

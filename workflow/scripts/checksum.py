@@ -8,7 +8,7 @@ from megaport.store.store import Made
 
 def compute(work: Work, task: Task) -> Made:
     from megaport.checkpoint.files import digest_files
-    from megaport.fetch.checksum import content_digest
+    from megaport.fetch.trust import content_digest
 
     found = digest_files(task.checkpoint(), spool=work.scratch)
     members = {
@@ -27,12 +27,11 @@ def enforce(task: Task, result: Result) -> None:
     said = task.settings["checkpoint"]
     key = f"models.{task.model}.checkpoint.sha256"
     trust = Trust.of(task.store.root, task.model, said["path"], said["urls"])
-    assurance = trust.verify(result.facts["content"], said["sha256"], key)
-    if assurance.line_to_paste:
-        log.warning(
-            "checksum: %s is not pinned (%s). To pin it, set %s in config.yaml to\n  %s",
-            *(task.model, assurance.basis, key, assurance.line_to_paste),
-        )
+    digest = result.facts["content"]
+    basis = trust.verify(digest, said["sha256"], key)
+    if basis != "pinned":
+        told = "checksum: %s is not pinned (%s). To pin it, set %s in config.yaml to\n  sha256: %s"
+        log.warning(told, task.model, basis, key, digest)
 
 
 run(snakemake, compute, accept=enforce)

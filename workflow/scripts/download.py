@@ -49,7 +49,7 @@ def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
     from megaport.checkpoint.files import digest_files
     from megaport.checkpoint.selection import NoCheckpointError
-    from megaport.fetch.checksum import check_content, content_digest
+    from megaport.fetch.trust import check_content, content_digest
 
     if path.is_dir():
         raise NoCheckpointError(

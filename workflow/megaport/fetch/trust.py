@@ -1,27 +1,83 @@
-"""Trust on first use: what a model's unpinned content was when it was first seen.
+"""THE digest of a checkpoint's content, and whether it is the one that is pinned or was trusted.
 
-One small file a model and its sources, STORE/trust/<digest of both>.json; the first writer wins.
+What a model's unpinned content was when it was first seen is trusted from then on: one small file a
+model and its sources, STORE/trust/<digest of both>.json; the first writer wins.
 """
 
 import hashlib
 import json
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from megaport.errors import MegaportError
-from megaport.fetch.checksum import Assurance, check_content
 from megaport.fetch.sources import shown
+from megaport.store.content import HEX
 from megaport.store.disk import make_folder, sync_file, temporary_sibling
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
+Basis = Literal["pinned", "trusted", "first use"]
+AGAIN = "fetch them again (snakemake -c1 -R download)"
+
+
+class DigestError(MegaportError):
+    """The bytes are not those that were pinned or seen before."""
 
 
 class TrustError(MegaportError):
     """A record of trust that cannot be read or written."""
+
+
+def content_digest(digests: Mapping[str, str]) -> str:
+    """One content file: its own SHA-256. Several: that of the lines "sha256  name", sorted.
+
+    `digests` maps names to hex digests. Raises DigestError where there is none.
+    """
+    if not digests:
+        raise DigestError(
+            "checkpoint",
+            seen="no file that holds model content",
+            expected="at least one",
+            remedy="Point `checkpoint` in config.yaml to a zip, a .pt or a checkpoint folder.",
+        )
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    lines = sorted(f"{digest}  {name}\n" for name, digest in digests.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_content(
+    digest: str, *, pinned: str | None, trusted: str | None, key: str = "checkpoint.sha256"
+) -> Basis:
+    """Hold the content digest against the pin; without one against what the first use was.
+
+    `key` is the config key the pin comes from. Returns what it was held against. Raises
+    DigestError, naming both digests and the key, where they differ.
+    """
+    basis: Basis
+    if pinned is not None:
+        basis, promised, source = "pinned", pinned.lower(), f"{key} in config.yaml"
+        remedy = (
+            f"The bytes are damaged or another version: {AGAIN} or take another source. Change "
+            f"{key} only if you know the new bytes to be right."
+        )
+    elif trusted is not None:
+        basis, promised, source = "trusted", trusted, "the first use"
+        remedy = (
+            "Nothing is pinned, so the first use counts, and the bytes have changed since. If the "
+            f"change is meant, set {key}: {digest}; else {AGAIN}."
+        )
+    else:
+        return "first use"
+    if digest != promised:
+        raise DigestError(
+            "checkpoint content",
+            seen=f"sha256 {digest}",
+            expected=f"{promised} (from {source})",
+            remedy=remedy,
+        )
+    return basis
 
 
 class Trust:
@@ -60,7 +116,7 @@ class Trust:
             digest = json.loads(text)["sha256"]
         except (ValueError, TypeError, KeyError) as error:
             raise self._damaged("a file without the key sha256") from error
-        if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+        if not isinstance(digest, str) or not HEX.fullmatch(digest):
             raise self._damaged("a sha256 that is none")
         return digest
 
@@ -89,16 +145,18 @@ class Trust:
                 new.unlink(missing_ok=True)
         return self.read() or digest
 
-    def verify(self, digest: str, pinned: str | None, key: str) -> Assurance:
-        """Enforce the pin, else the record, else make the record. Raises DigestError, TrustError.
+    def verify(self, digest: str, pinned: str | None, key: str) -> Basis:
+        """Enforce the pin, else the record, else make the record; which of them it was.
+
+        Raises DigestError, TrustError.
 
         With a pin the record is neither read nor written: the pin is the stronger promise.
         """
         trusted = None if pinned else self.read()
-        assurance = check_content(digest, pinned=pinned, trusted=trusted, key=key)
-        if assurance.basis == "first use":
+        basis = check_content(digest, pinned=pinned, trusted=trusted, key=key)
+        if basis == "first use":
             check_content(digest, pinned=None, trusted=self.record(digest), key=key)
-        return assurance
+        return basis
 
     def _damaged(self, seen: str) -> TrustError:
         return TrustError(

@@ -13,9 +13,8 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from megaport.store.disk import replacing
 
@@ -23,8 +22,7 @@ RACY_NS = 50_000_000
 HEX = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds: SHA-256 in hex and size in bytes."""
 
     sha256: str
@@ -35,7 +33,7 @@ Files = Mapping[str, Content]
 
 
 def files_to_json(files: Files) -> dict[str, dict[str, Any]]:
-    return {name: vars(content) for name, content in files.items()}
+    return {name: content._asdict() for name, content in files.items()}
 
 
 def files_from_json(value: Mapping[str, Any]) -> dict[str, Content]:
