@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from megaport.checkpoint.model import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.version import AmbiguousVersionError
 from megaport.errors import MegaportError
+from support.edits import GONE, added, at, renamed, twin
 from support.megatron_files import LAYOUTS, save, write_checkpoint
 from support.megatron_model import Model
 from support.reading import UNSTACKED, changed, refused, without
@@ -27,63 +27,6 @@ DOWN = "layers.1.mlp.dense_4h_to_h"
 CORE_DOWN = "decoder.layers.1.mlp.linear_fc2"
 WORD, POSITION = "embedding.word_embeddings.weight", "embedding.position_embeddings.weight"
 NO_SIZES = {"padded_vocab_size": None, "max_position_embeddings": None}
-GONE = object()
-Edit = Callable[[str, dict[str, Any]], None]
-
-
-def at(file: str, *way: str, to: Any) -> Edit:
-    """In files whose names start with `file` the value on this way of keys becomes `to`.
-
-    That is a value, what a function makes of the value, or GONE.
-    """
-
-    def edit(name: str, content: dict[str, Any]) -> None:
-        if not name.startswith(file):
-            return
-        items: Any = content
-        for key in way[:-1]:
-            items = vars(items[key]) if isinstance(items[key], Namespace) else items[key]
-        value = to(items.get(way[-1])) if callable(to) else to
-        items.pop(way[-1], None)
-        if value is not GONE:
-            items[way[-1]] = value
-
-    return edit
-
-
-def renamed(file: str, old: str, new: str) -> Edit:
-    """In files whose names start with `file` a key is called otherwise."""
-
-    def edit(name: str, content: dict[str, Any]) -> None:
-        if name.startswith(file):
-            content[new] = content.pop(old)
-
-    return edit
-
-
-def twin(file: str, *way: str, of: str) -> Edit:
-    """In files whose names start with `file` the last key on the way holds what `of` holds."""
-
-    def edit(name: str, content: dict[str, Any]) -> None:
-        if name.startswith(file):
-            items = content[way[0]] if way[1:] else content
-            items[way[-1]] = items[of]
-
-    return edit
-
-
-def added(key: str) -> Edit:
-    """A tensor more, wherever a layout keeps them."""
-
-    def edit(name: str, content: dict[str, Any]) -> None:
-        if name == "entries":
-            content[key] = [((0,), torch.ones(3))]
-        elif isinstance(content.get("model"), dict):
-            content["model"][key] = torch.ones(3)
-        elif name.startswith("layer_03"):
-            content[key] = torch.ones(3)
-
-    return edit
 
 
 def more(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,16 @@
 """Every file that real Megatron code wrote, against torch.load(weights_only=True)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import Record
 from megaport.checkpoint.regions import map_file
 from megaport.checkpoint.torchfile import read_torch
+from support.effects import no_effect
 from support.oracles import ORACLES
 from support.reading import same
 
@@ -59,3 +62,12 @@ def compare(ours: Any, theirs: Any) -> None:
         assert ours == theirs
     else:
         assert isinstance(ours, Record)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("path", sorted(ORACLES.rglob(".metadata")), ids=lambda p: p.parts[-3])
+def test_no_false_alarm_on_the_metadata_of_distributed_checkpoints(path: Path) -> None:
+    mapped = map_file(path)
+    with no_effect():
+        found = read_pickle(mapped)
+    assert found.state["state_dict_metadata"]
