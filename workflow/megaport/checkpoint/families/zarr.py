@@ -1,6 +1,5 @@
 """Megatron core's `zarr` format: a folder a key with .zarray and chunks (version 2), common.pt."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megaport.checkpoint.contents import Contents
+from megaport.checkpoint.contents import Contents, read_json
 from megaport.checkpoint.families.chunks import Chunk, Whole
 from megaport.checkpoint.families.dist_family import one_named, parts_of_keys
 from megaport.checkpoint.model import ZARR, Parts
@@ -26,7 +25,6 @@ _DTYPES = {
     "bfloat16": "BF16",
 }
 _WBITS = {"zlib": ZLIB, "gzip": GZIP}
-_LARGEST = 1 << 20  # bytes a .zarray may have; real ones have 300
 
 
 def recognise(contents: Contents) -> Decision | None:
@@ -71,7 +69,6 @@ _bad = partial(
 class ZarrArray:
     """One `.zarray`, already checked. `codec` is None (what Megatron writes), zlib or gzip."""
 
-    key: str
     folder: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -88,7 +85,7 @@ class ZarrArray:
             seen = f"{prod(counts)} chunks of {list(self.chunks)} and fewer files"
             raise _bad(f"{self.folder}.zarray", seen, "a file a chunk")
         chunks = [self._chunk(contents, index) for index in np.ndindex(*counts)]
-        return Whole(self.key, self.shape, chunks)
+        return Whole(self.folder.split("/")[-2], self.shape, chunks)
 
     def _chunk(self, contents: Contents, index: tuple[int, ...]) -> Chunk:
         name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"
@@ -112,33 +109,21 @@ class ZarrArray:
 
 def read_array(contents: Contents, name: str) -> ZarrArray:
     """The array that the `.zarray` file `name` describes; `ZarrError` for what is not readable."""
-    said = _metadata(contents.files[name])
-    folder = name[: -len(".zarray")]
+    said = read_json(contents.files[name])
+    if said.get("zarr_format") != 2:
+        raise _bad(name, "no zarr v2 metadata", 'a short JSON text with "zarr_format": 2')
     _one_of(name, "dimension_separator", said.get("dimension_separator", "."), {".": "."})
     _one_of(name, "order", said.get("order", "C"), {"C": "C"})
     shape, chunks = _sizes(name, said.get("shape"), 0), _sizes(name, said.get("chunks"), 1)
     if len(shape) != len(chunks):
         raise _bad(name, f"shape {shape}, chunks {chunks}", "as many numbers in each")
     return ZarrArray(
-        key=folder.rstrip("/").rsplit("/", 1)[-1],
-        folder=folder,
+        folder=name.removesuffix(".zarray"),
         shape=shape,
         chunks=chunks,
         dtype=_one_of(name, "dtype", said.get("dtype"), _DTYPES),
         codec=_codec(name, said),
     )
-
-
-def _metadata(region: Region) -> dict[str, Any]:
-    if region.size > _LARGEST:
-        raise _bad(region.name, f"{region.size} bytes", "a short JSON text")
-    try:
-        said = json.loads(bytes(region.view))
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or said.get("zarr_format") != 2:
-        raise _bad(region.name, "no zarr v2 metadata", 'JSON with "zarr_format": 2')
-    return said
 
 
 def _sizes(name: str, value: Any, least: int) -> tuple[int, ...]:
