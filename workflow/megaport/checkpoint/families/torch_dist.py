@@ -55,7 +55,7 @@ def read(contents: Contents, family: Decision) -> Parts:
         serialization="distcp",
         common=contents.state(common) if common else {key: index.read(key) for key in _COMMON},
         described=name,
-        loads={key: partial(index.load, key) for key in index.shapes},
+        loads={key: partial(index.load, key) for key in index.tensors},
         objects=[key for key in index.objects if common or key not in _COMMON],
     )
 
@@ -70,23 +70,29 @@ _bad = partial(
 
 
 @dataclass(frozen=True)
+class Described:
+    """A tensor, its chunks as (offsets, sizes), and its dtype where that is one known here."""
+
+    shape: Place
+    chunks: tuple[tuple[Place, Place], ...]
+    dtype: str | None
+
+
+@dataclass(frozen=True)
 class Index:
-    """`shapes` of the tensors, their chunks, and where every stored object lies."""
+    """What .metadata says: the tensors, all other objects, and where each of them is stored."""
 
     folder: str
     contents: Contents
-    shapes: Mapping[str, Place]
-    chunks: Mapping[str, tuple[tuple[Place, Place], ...]]  # (offsets, sizes)
+    tensors: Mapping[str, Described]
     objects: tuple[str, ...]
     stored: Places
-    dtypes: Mapping[str, str | None]  # as described, where that is a dtype known here
 
     def load(self, key: str) -> Whole:
         """The tensor `key` with all its chunks as views; `DistcpError` naming what is missing."""
-        chunks = [
-            Chunk(offsets, self._chunk(key, offsets, sizes)) for offsets, sizes in self.chunks[key]
-        ]
-        return Whole(key, self.shapes[key], chunks)
+        tensor = self.tensors[key]
+        chunks = [Chunk(at, self._chunk(key, at, sizes)) for at, sizes in tensor.chunks]
+        return Whole(key, tensor.shape, chunks)
 
     def read(self, key: str) -> Any:
         """The object `key` that torch.save wrote, such as args; None where there is none."""
@@ -99,8 +105,9 @@ class Index:
         # A stacked layer may be stored without its leading axis of 1.
         if not isinstance(tensor, Tensor) or _significant(tensor.shape) != _significant(sizes):
             raise _bad(f"{key} at {list(offsets)}", _kind(tensor), f"a tensor {list(sizes)}")
-        if self.dtypes[key] not in (None, tensor.dtype):
-            raise _bad(f"{key} at {list(offsets)}", tensor.dtype, f"{self.dtypes[key]}")
+        dtype = self.tensors[key].dtype
+        if dtype not in (None, tensor.dtype):
+            raise _bad(f"{key} at {list(offsets)}", tensor.dtype, f"{dtype}")
         return Tensor(tensor.dtype, tensor.array.reshape(sizes))
 
     def _region(self, key: str, offsets: Place | None) -> Region:
@@ -133,18 +140,16 @@ def read_index(contents: Contents, name: str) -> Index:
     if not isinstance(described, dict) or not isinstance(stored, dict):
         raise _bad(name, "no tensors described", "torch.distributed.checkpoint metadata")
     tensors = {
-        str(key): _attributes(value, name)
+        str(key): _described(_attributes(value, name), str(key))
         for key, value in described.items()
         if isinstance(value, Record) and value.name.endswith(_TENSOR)
     }
     index = Index(
         folder=name[: -len(".metadata")],
         contents=contents,
-        shapes={key: _place(value.get("size"), key) for key, value in tensors.items()},
-        chunks={key: _chunks(value, key) for key, value in tensors.items()},
+        tensors=tensors,
         objects=tuple(str(key) for key in described if str(key) not in tensors),
         stored=_stored(stored, name),
-        dtypes={key: _dtype(value.get("properties")) for key, value in tensors.items()},
     )
     _refuse_undescribed(index, name)
     return index
@@ -159,19 +164,20 @@ def _dtype(properties: Any) -> str | None:
 
 def _refuse_undescribed(index: Index, name: str) -> None:
     """Everything that is stored is a chunk of a tensor or an object: nothing of it is dropped."""
-    described = {(key, at) for key, chunks in index.chunks.items() for at, _ in chunks}
+    described = {(key, at) for key, tensor in index.tensors.items() for at, _ in tensor.chunks}
     others = index.stored.keys() - described - {(key, None) for key in index.objects}
     for key, at in sorted(others, key=str)[:1]:
         seen = f"{len(others)} stored parts, such as {shown_text(key)} at {list(at or ())}"
         raise _bad(name, f"{seen}, that no tensor has", "a description of all that is stored")
 
 
-def _chunks(tensor: Mapping[str, Any], key: str) -> tuple[tuple[Place, Place], ...]:
-    chunks = tensor.get("chunks")
+def _described(tensor: Mapping[str, Any], key: str) -> Described:
+    shape, chunks = _place(tensor.get("size"), key), tensor.get("chunks")
     if not isinstance(chunks, list):
         raise _bad(key, "no list of chunks", "the chunks it is stored in")
-    described = [_attributes(chunk, key) for chunk in chunks]
-    return tuple((_place(c.get("offsets"), key), _place(c.get("sizes"), key)) for c in described)
+    said = [_attributes(chunk, key) for chunk in chunks]
+    places = tuple((_place(c.get("offsets"), key), _place(c.get("sizes"), key)) for c in said)
+    return Described(shape, places, _dtype(tensor.get("properties")))
 
 
 def _stored(stored: Mapping[Any, Any], name: str) -> Places:
