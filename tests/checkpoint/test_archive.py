@@ -48,7 +48,7 @@ def test_ratio_bomb_refused_under_a_byte_budget(tmp_path: Path) -> None:
     engine = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = b"".join(engine.compress(bytes(1 << 20)) for _ in range(100)) + engine.flush()
     bomb = File(MODEL, method=8, body=body, crc=0, size=100 << 20)
-    refused(zipped(bomb), tmp_path, "inflate to 104857600 bytes; expected at most 67108864")
+    refused(zipped(bomb), tmp_path, "inflate to 104857600 bytes; expected at most [0-9]{7} from")
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1001, 1 << 30])

@@ -45,6 +45,13 @@ MANY = {
     "dicts shared many times over": shared(6, 60),
     "dicts of long names": shared(3, 200, "long" * 100),
     "a list shared in itself 22 times": b"]q\x00Na" + b"0](h\x00h\x00eq\x00" * 22,
+    "lists in lists beside a long text": b"("
+    + text("x" * 3_000_000)
+    + b"]" * 90
+    + b"a" * 89
+    + b"q\x00"
+    + b"h\x00" * 300_000
+    + b"l",
     "a long text repeated": b"(" + text("x" * 100_000) + b"q\x00" + b"h\x00" * 100_000 + b"l",
     "a long name of a class repeated": b"(cfork\n"
     + b"C" * 290

@@ -95,7 +95,17 @@ def _size(text: bytes) -> Callable[[bytearray], None]:
     return change
 
 
-@pytest.mark.parametrize("size", [b"7" * 11 + b"\0", b"\x80" + bytes(3) + b"\x7f" * 8, b"x" * 12])
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "size",
+    [
+        b"7" * 11 + b"\0",
+        b"\x80" + bytes(3) + b"\x7f" * 8,
+        b"x" * 12,
+        (-1024).to_bytes(12, "big", signed=True),
+        (-512).to_bytes(12, "big", signed=True),
+    ],
+)
 def test_sizes_that_lie_are_refused(size: bytes) -> None:
     with pytest.raises(BadArchiveError):
         read_tar(region(_header(_size(size))))

@@ -13,6 +13,16 @@ from megaport.errors import MegaportError, encodable, shown_text
 # NeMo's have 20 kB; PyYAML reads 0.1 MB a second.
 _MOST_BYTES, _MOST_CHARACTERS = 1 << 17, 1 << 20
 _MOST_BITS, _MOST_DEPTH = 256, 8
+# What PyYAML raises: its own errors, and those of Python for scalars of a tag that they do not fit.
+_NOT_YAML = (
+    yaml.YAMLError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 # Where NeMo 2.0 and Megatron-Bridge state the model: the file, and the key in it.
 _STATED = (
     ("run_config.yaml", "model"),
@@ -76,7 +86,7 @@ def read_yaml(region: Region) -> dict[str, Any]:
         raise _bad(region.name, f"{region.size} bytes")
     try:
         said = yaml.safe_load(bytes(region.view).decode("utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except _NOT_YAML as error:
         raise _bad(region.name, shown_text(str(error), 160)) from None
     if not isinstance(said, dict):
         raise _bad(region.name, shown_text(said))

@@ -23,10 +23,11 @@ _UNFRAMED = 1 << 16
 MOST_DEPTH = 100
 # A tree may share its parts, but whoever walks it meets them wherever they appear. Written out in
 # full, with the path of every leaf, it may have this many characters for each byte of its pickle.
-# Real ones need up to 12: class names in the .metadata of distributed checkpoints.
-_SPELT_PER_BYTE = 64
+# Real ones need up to 17: class names in the .metadata of distributed checkpoints.
+_SPELT_PER_BYTE = 32
 _SPELT_FREE = 1 << 20
-_PLAIN = 8  # characters of a number, None or a tensor
+# Characters of a number, None or a tensor, and what a container takes in memory beside its parts.
+_PLAIN, _CONTAINER = 8, 64
 
 _Path = list[tuple[Any, list[Any]]]  # containers from the root down, each with parts to visit
 _Size = tuple[int, int]  # leaves, and characters when written out
@@ -209,7 +210,7 @@ def _parts(node: Any) -> list[Any]:
 
 def _size_of(node: Any, sizes: dict[int, _Size]) -> _Size:
     """A dict's keys are spelt once for every leaf below them, as paths are."""
-    leaves, spelt = 0, len(node.name) if isinstance(node, Record) else _PLAIN
+    leaves, spelt = 0, _CONTAINER + (len(node.name) if isinstance(node, Record) else 0)
     if type(node) is dict:
         for key, value in node.items():
             below, text = _size(value, sizes)

@@ -13,7 +13,7 @@ from megaport.errors import MegaportError
 
 # Weights hardly compress; deflate's bombs reach a ratio of 1032.
 MOST_RATIO = 64
-ALWAYS_ALLOWED = 64 << 20
+ALWAYS_ALLOWED = 4 << 20
 # zlib's `wbits` of a stream without header, with zlib's and with gzip's (docs.python.org, zlib).
 RAW, ZLIB, GZIP = -15, 15, 31
 _CHUNK = 1 << 20

@@ -53,7 +53,13 @@ def read_tar(region: Region) -> dict[str, Member]:
 def _headers(region: Region) -> list[tarfile.TarInfo]:
     try:
         with tarfile.open(fileobj=cast(IO[bytes], _HeaderReader(region)), mode="r:") as archive:
-            return archive.getmembers()
+            # One by one: a size below zero leads back to a header that was read before.
+            members = list[tarfile.TarInfo]()
+            for info in archive:
+                if info.size < 0:
+                    raise bad_archive(region.name, f"a member of {info.size} bytes", "a size")
+                members.append(info)
+            return members
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         seen = f"what tarfile calls: {shown_text(str(error))}"
         raise bad_archive(region.name, seen, "a whole tar") from None
