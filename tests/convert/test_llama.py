@@ -17,8 +17,7 @@ from transformers import (
 from megaport.convert.pytorch_bin import write_pytorch_bin
 from megaport.convert.tokenizer import files_in
 from support.llama_models import random_llama
-from support.subjects import assembled
-from support.tokenizers import TEXT, trained
+from support.subjects import SENTENCE, assembled, trained
 
 CHAT = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 
@@ -60,7 +59,7 @@ def test_it_is_loaded_as_it_is_stored_and_generates(model: Path) -> None:
 
 def test_the_tokenizer_is_whole(model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
-    assert tokenizer.decode(tokenizer(TEXT)["input_ids"], skip_special_tokens=True) == TEXT
+    assert tokenizer.decode(tokenizer(SENTENCE)["input_ids"], skip_special_tokens=True) == SENTENCE
     chat = tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
     assert chat == "[user]Why?"
 

@@ -15,7 +15,7 @@ from megaport.convert.tokenizer import (
     open_tokenizer,
     write_tokenizer,
 )
-from support.tokenizers import TEXT, trained
+from support.subjects import SENTENCE, trained
 
 
 def written(folder: Path, out: Path) -> dict[str, int]:
@@ -34,8 +34,8 @@ def test_vocab_and_merges_are_made_into_a_tokenizer(folder: Path, tmp_path: Path
     own.model.save(str(folder))
     ids = written(folder, tmp_path / "out")
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert loaded(TEXT)["input_ids"] == own.encode(TEXT).ids
-    assert loaded.decode(own.encode(TEXT).ids) == TEXT
+    assert loaded(SENTENCE)["input_ids"] == own.encode(SENTENCE).ids
+    assert loaded.decode(own.encode(SENTENCE).ids) == SENTENCE
     assert loaded.model_max_length == 48
     assert set(ids.values()) == {own.token_to_id("<|endoftext|>")} and len(ids) == 3
 
@@ -67,7 +67,7 @@ def test_a_tokenizer_without_settings_gets_the_least_there_are(
     own.save(str(folder / "tokenizer.json"))
     assert written(folder, tmp_path / "out") == {}
     loaded = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert loaded(TEXT)["input_ids"] == own.encode(TEXT).ids
+    assert loaded(SENTENCE)["input_ids"] == own.encode(SENTENCE).ids
 
 
 @pytest.mark.parametrize(

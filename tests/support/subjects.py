@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.inspect import inspection
 from megaport.checkpoint.model import Checkpoint
@@ -34,6 +36,7 @@ BUNDLED = RESOURCES / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 SAID = {"n_head": 4, "vocab_size": 50257, "activation_function": "gelu_new"}
 SIZES = {"layers": 3, "heads": 4, "hidden": 32, "positions": 24, "vocab": 101, "padded": 128}
 SMALL = {"layers": 2, "hidden": 16, "positions": 8}
+SENTENCE = "It is a truth universally acknowledged, that a single man must be in want of a wife."
 # The checkpoint_version by the order of query, key and value rows.
 VERSIONS = {"3,np,hn": None, "np,hn,3": 1.0, "np,3,hn": 3.0}
 
@@ -174,3 +177,18 @@ def lines_of_text(count: int) -> list[str]:
     what the bundled model's 256 positions hold."""
     text = TEXT.read_text(encoding="utf-8")
     return [line[:600] for line in text.splitlines() if len(line) > 40][:count]
+
+
+def trained(*special: str) -> Tokenizer:
+    """A byte-level BPE of 300 tokens, like GPT-2's but for its size."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=[AddedToken(token, special=True) for token in special],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([SENTENCE] * 9, trainer)
+    return tokenizer
