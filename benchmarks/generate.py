@@ -24,7 +24,6 @@ from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 from megaport.benchmark.benchmark import run_benchmark  # noqa: E402
 from megaport.benchmark.measure import BenchmarkOptions  # noqa: E402
-from megaport.benchmark.plots import draw_plots  # noqa: E402
 from megaport.benchmark.summary import decoded, speed  # noqa: E402
 from megaport.generate.device import resolve_device  # noqa: E402
 
@@ -58,11 +57,21 @@ def run(folder: Path, given: argparse.Namespace, options: BenchmarkOptions) -> P
     out.mkdir(parents=True, exist_ok=True)
     path = run_benchmark(model, out, options=options)
     result = json.loads(path.read_text())
-    if given.out:
-        draw_plots(result, out)
     print(path.with_suffix(".txt").read_text())
     print(markdown(result), flush=True)
+    if given.out:
+        draw(result, out)
     return Path(model)
+
+
+def draw(result: dict[str, Any], out: Path) -> None:
+    """The pictures, where matplotlib is: figures that a card gave shall not be lost without it."""
+    try:
+        from megaport.benchmark.plots import draw_plots
+    except ImportError as error:
+        print(f"no pictures: {error}; pip install matplotlib")
+    else:
+        draw_plots(result, out)
 
 
 def write_synthetic(folder: Path) -> Path:

@@ -120,15 +120,18 @@ class Plain:
 
 
 class Native(Plain):
-    """product.cpp for few rows, torch's own layer for a prompt's."""
+    """product.cpp for few rows, oneDNN's for a prompt's, on the same weights."""
 
     name, block_rows = "compiled here", FEW_ROWS
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        if x.numel() > FEW_ROWS * x.shape[-1]:
-            return super().__call__(x, residual)
-        out = native.product(self.weight, self.bias, x, residual)
-        return functional.gelu(out, approximate=self.gelu) if self.gelu else out
+        if x.numel() <= FEW_ROWS * x.shape[-1]:
+            out = native.product(self.weight, self.bias, x, residual)
+            return functional.gelu(out, approximate=self.gelu) if self.gelu else out
+        if one_dnn_takes(self.weight.dtype):
+            # On an AMD EPYC in float32 2.2 times as fast as torch's own choice, which is MKL's.
+            return _one_dnn(self.weight, self.bias, self.gelu, x, residual)
+        return super().__call__(x, residual)
 
 
 class Packed:
@@ -138,17 +141,23 @@ class Packed:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, gelu: str) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
-        self.bias = bias
-        self.post: tuple[Any, ...] = ("gelu", [], gelu) if gelu else ("none", [], "")
+        self.bias, self.gelu = bias, gelu
 
     def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        linear = torch.ops.mkldnn._linear_pointwise
-        out: Tensor
-        if residual is None:
-            out = linear(x, self.weight, self.bias, *self.post)
-        else:
-            out = linear.binary(x, residual, self.weight, self.bias, "add")
-        return out
+        return _one_dnn(self.weight, self.bias, self.gelu, x, residual)
+
+
+def _one_dnn(
+    weight: Tensor, bias: Tensor | None, gelu: str, x: Tensor, residual: Tensor | None
+) -> Tensor:
+    linear = torch.ops.mkldnn._linear_pointwise
+    post: tuple[Any, ...] = ("gelu", [], gelu) if gelu else ("none", [], "")
+    out: Tensor
+    if residual is None:
+        out = linear(x, weight, bias, *post)
+    else:
+        out = linear.binary(x, residual, weight, bias, "add")
+    return out
 
 
 class Both:
