@@ -25,6 +25,7 @@ STORAGE: dict[str, np.dtype[Any]] = {
 }
 # Of a float torch's name, which config.yaml's `dtype` and config.json say.
 TORCH_NAME = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
 FLOATS = frozenset(TORCH_NAME)
 
 

@@ -9,13 +9,12 @@ from megaport.generate.hardware import gpu_names
 from megaport.parameters import PARITY_TEXT, PUBLISHED_IDS
 from megaport.store.job import Work
 
-SAFETENSORS = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", None: None}
-
 
 def compute(work: Work, task: Task) -> None:
     from megaport.parity.golden import read_golden
     from megaport.parity.inputs import ParityOptions
     from megaport.parity.parity import run_parity
+    from megaport.tensors import BY_TORCH_NAME
 
     golden, given = task.settings["golden"], work.parameters
     options = ParityOptions(
@@ -25,7 +24,7 @@ def compute(work: Work, task: Task) -> None:
         device=given["device"],
         dtypes=tuple(given["dtypes"]),
         seed=given["seed"],
-        stored=SAFETENSORS[given["dtype"]],
+        stored=given["dtype"] and BY_TORCH_NAME[given["dtype"]],
     )
     out = work.out / "parity"
     kept = Path(snakemake.output.receipt).parent / "run" / "parity-failed"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from megaport.checkpoint.model import Checkpoint
-from megaport.convert.dtype import BY_TORCH_NAME, Tally, converted
+from megaport.convert.dtype import Tally, converted
 from megaport.convert.transforms import chunks, pieces
 from megaport.convert.weights import (
     INDEX,
@@ -19,7 +19,7 @@ from megaport.convert.weights import (
 )
 from megaport.errors import MegaportError
 from megaport.table import WORD, Architecture, Decision, Row
-from megaport.tensors import TORCH_NAME, Array
+from megaport.tensors import BY_TORCH_NAME, TORCH_NAME, Array
 
 log = logging.getLogger("megaport")
 Tallies = dict[Row, Tally]

@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megaport.checkpoint.bits import non_finite
-from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor, widen
-
-BY_TORCH_NAME = {name: dtype for dtype, name in TORCH_NAME.items()}
+from megaport.tensors import STORAGE, Array, Tensor, widen
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 from megaport.parity.comparison import ROWS
 from megaport.parity.reference import VOCABULARY, Reference
 from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
+from megaport.table import layer_name, leaves_of
 from megaport.tensors import Array, Tensor
 
 NAME = "reading"
@@ -196,13 +197,10 @@ def _mean(gains: Array, clusters: Array) -> Gain:
 def _layers_permuted(reference: Reference, order: Sequence[int]) -> dict[str, tuple[Tensor, ...]]:
     """Layer chunks (pipeline stages, of as equal a size as can be) in another order."""
     chunks = np.array_split(np.arange(reference.architecture.n_layer), len(order))
+    layers = np.concatenate([chunks[chunk] for chunk in order])
     held = reference.checkpoint.tensors
-    changed: dict[str, tuple[Tensor, ...]] = {}
-    for target, layer in enumerate(np.concatenate([chunks[chunk] for chunk in order])):
-        prefix = f"layers.{layer}."
-        changed |= {
-            f"layers.{target}." + name.removeprefix(prefix): held[name]
-            for name in held
-            if name.startswith(prefix)
-        }
-    return changed
+    return {
+        layer_name(target, leaf): held[layer_name(layer, leaf)]
+        for target, layer in enumerate(layers)
+        for leaf in leaves_of(held)
+    }
