@@ -177,6 +177,17 @@ def test_args_that_the_tensors_contradict_are_refused(
         converted(path, tmp_path)
 
 
+def test_a_model_without_args_is_said_in_the_configuration(tmp_path: Path) -> None:
+    path = write_llama(tmp_path / "c", Llama(), "torch_dist")
+    torch.save({"iteration": 7}, path / "iter_0000007" / "common.pt")
+    said = {"num_attention_heads": 4, "rope_theta": 5e5}
+    _, out = converted(path, tmp_path, **said, rope_scaling_factor=32.0, sliding_window=8)
+    config = AutoConfig.from_pretrained(out)
+    assert (config.model_type, config.sliding_window) == ("mistral", 8)
+    rope = config.rope_parameters
+    assert (rope["rope_type"], rope["factor"], rope["rope_theta"]) == ("llama3", 32, 5e5)
+
+
 @pytest.mark.parametrize("name", ["q", "k"])
 def test_one_norm_of_queries_and_keys_is_refused(name: str, tmp_path: Path) -> None:
     path = write_llama(tmp_path / "c", Llama(norm=True), "torch")

@@ -38,7 +38,10 @@ NAMES = {
     "num_key_value_heads": "n_group",
     "rms_norm_eps": "layer_norm_epsilon",
 }
-FREE = (*NAMES, "model_type", "rope_theta", "vocab_size")
+FREE = (
+    *(*NAMES, "model_type", "rope_theta", "vocab_size"),
+    *("rope_scaling_factor", "sliding_window"),  # for a checkpoint without args
+)
 
 
 def describe(facts: Facts) -> Architecture:
@@ -169,28 +172,34 @@ def _scaling(facts: Facts) -> Decision:
     """Of rotary positions, in the words of transformers' rope_parameters."""
     scaled = facts.said("use_rope_scaling") or facts.said("rope_scaling")
     stated = {name: facts.said(argument) for name, (argument, _) in LLAMA3.items()}
+    reason, override = "use_rope_scaling", "rope_scaling_factor"
+    if override in facts.given:
+        scaled, reason, stated["factor"] = True, "config", facts.given[override]
+    override = f"{PREFIX}.{override}"
     waves = {name: LLAMA3[name][1] if one is None else one for name, one in stated.items()}
     shrunk = facts.said("rotary_seq_len_interpolation_factor") or 1
     for name, value in {**waves, "interpolation": shrunk}.items():
         if not is_number(value) or not 0 < value < 1e9:
             raise conflict(f"rope_scaling {name}", value, "a positive number", "Correct it")
     if scaled and shrunk != 1:
-        both = "use_rope_scaling and rotary_seq_len_interpolation_factor"
+        both = f"{reason} and rotary_seq_len_interpolation_factor"
         raise conflict("rope_scaling", both, "one of them, which transformers can say", "Stop")
     if scaled:
         words = {"rope_type": "llama3", **waves, "factor": float(waves["factor"])}
-        return Decision("rope_scaling", words, "use_rope_scaling: Llama 3.1's, by wave length")
+        return Decision("rope_scaling", words, f"{reason}: Llama 3.1's, by wave length", override)
     if shrunk != 1:
         words = {"rope_type": "linear", "factor": float(shrunk)}
         return Decision("rope_scaling", words, "rotary_seq_len_interpolation_factor")
-    return Decision("rope_scaling", None, "no use_rope_scaling in the args")
+    return Decision("rope_scaling", None, "no use_rope_scaling in the args", override)
 
 
 def _window(facts: Facts) -> Decision:
     """Megatron's window counts the tokens before the one that looks, transformers' that one too."""
-    said = facts.said("window_size")
+    said, override = facts.said("window_size"), f"{PREFIX}.sliding_window"
+    if "sliding_window" in facts.given:
+        return Decision("sliding_window", facts.given["sliding_window"], "config", override)
     if said is None:
-        return Decision("sliding_window", None, "no window_size in the args")
+        return Decision("sliding_window", None, "no window_size in the args", override)
     pair = isinstance(said, list | tuple) and len(said) == 2
     if pair and said[0] == -1 and said[1] in (0, -1):
         return Decision("sliding_window", None, f"window_size {said} is no window")

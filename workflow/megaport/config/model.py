@@ -72,6 +72,8 @@ class ArchitectureKeys(Strict):
     head_dim: Positive | None = None
     max_position_embeddings: Positive | None = None
     rope_theta: Annotated[float, Field(gt=1)] | None = None
+    rope_scaling_factor: Annotated[float, Field(gt=0)] | None = None
+    sliding_window: Positive | None = None
     rms_norm_eps: Epsilon | None = None
 
 
