@@ -26,30 +26,18 @@ def _link_target(blob: Path, name: Path) -> str:
     return str(blob)
 
 
-def _hardlink(blob: Path, name: Path) -> None:
-    name.hardlink_to(blob)
-
-
-def _reflink(blob: Path, name: Path) -> None:
-    with blob.open("rb") as source, name.open("wb") as target:
-        fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
-
-
-def _copy(blob: Path, name: Path) -> None:
-    shutil.copyfile(blob, name)
-
-
 def _reflink_or_copy(blob: Path, name: Path) -> None:
     try:
-        _reflink(blob, name)
+        with blob.open("rb") as source, name.open("wb") as target:
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
     except OSError:
-        _copy(blob, name)
+        shutil.copyfile(blob, name)
 
 
-WAYS: dict[str, Callable[[Path, Path], None]] = {
+WAYS: dict[str, Callable[[Path, Path], object]] = {
     "auto": _reflink_or_copy,
-    "copy": _copy,
-    "hardlink": _hardlink,
+    "copy": shutil.copyfile,
+    "hardlink": lambda blob, name: name.hardlink_to(blob),
     "symlink": _symlink,
 }
 
