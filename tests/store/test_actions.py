@@ -1,11 +1,14 @@
-"""Action entries: written once, read with suspicion."""
+"""Action entries, written once and read with suspicion; receipts, there and back."""
 
 import json
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
-from megaport.store.actions import Result
+from megaport.store.actions import Receipt, ReceiptError, Result, read_receipt
 from megaport.store.content import Content
+from megaport.store.names import publish
 from support.stores import ACTION, build
 
 CONTENT = Content("a" * 64, 1)
@@ -37,3 +40,83 @@ def test_what_a_writer_left_half_done_is_no_entry_and_no_blob(store):
         (folder / ".half.1.00000000.tmp").touch()
     assert list(store.actions) == [ACTION.key]
     assert list(store.blobs) == [store.blobs.path(content.sha256)]
+
+
+REST = (
+    "; expected a receipt of format 1. "
+    "Delete the file and run the same command again: it is rebuilt from the store."
+)
+
+
+def receipt_of(store, folder):
+    result = build(store)
+    publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
+    Receipt(ACTION, result.outputs, result.facts).write(folder / "convert.json")
+    return folder / "convert.json"
+
+
+def test_a_receipt_is_sorted_indented_json_of_everything(store, tmp_path):
+    """Byte for byte: Snakemake compares receipts by content, and people read them."""
+    result = build(store)
+    action = replace(ACTION, parameters={"title": "Emma, à moi"})
+    Receipt(action, result.outputs, result.facts).write(tmp_path / "r.json")
+    told = {
+        "action": action.key,
+        "code": "code",
+        "facts": {"n": 1},
+        "inputs": {"in": {"x": {"sha256": "a" * 64, "size": 1}}},
+        "outputs": {"out.txt": {"sha256": sha256(b"hello").hexdigest(), "size": 5}},
+        "parameters": {"title": "Emma, à moi"},
+        "rule": "convert",
+        "schema": 1,
+        "software": {"numpy": "2"},
+    }
+    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    assert (tmp_path / "r.json").read_bytes() == text.encode()
+
+
+def test_receipt_round_trip_is_byte_identical(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    before = path.read_bytes()
+    read_receipt(path).write(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}'])
+def test_damaged_receipt_is_refused_with_a_remedy(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    said = str(refused.value)
+    assert said.startswith(f"receipt {path}: found a damaged receipt (") and said.endswith(REST)
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "No such file or directory"),
+        (OSError("no number"), "an unreadable file"),
+    ],
+)
+def test_a_receipt_that_cannot_be_read_says_why(tmp_path, monkeypatch, error, seen):
+    path = tmp_path / "r.json"
+    monkeypatch.setattr(type(path), "read_bytes", raising(error))
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    assert str(refused.value) == f"receipt {path}: found {seen}{REST}"
+
+
+def raising(error):
+    def call(*_):
+        raise error
+
+    return call
+
+
+def test_receipt_of_another_format_version_is_refused(store, tmp_path):
+    path = receipt_of(store, tmp_path / "results")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(path)
+    assert str(refused.value) == f"receipt {path}: found receipt format 99{REST}"

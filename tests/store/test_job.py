@@ -1,4 +1,4 @@
-"""One job: what it refuses, what it clears away, what it shows a job, when it is forced."""
+"""One job: what it refuses, clears away, shows and costs, and when it is forced."""
 
 import errno
 import json
@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from megaport.errors import MegaportError
+from megaport.store import job as job_module
 from megaport.store.actions import read_receipt
 from megaport.store.job import OutputError, run_job
 from megaport.store.store import Made, Store
@@ -185,3 +187,26 @@ def test_only_a_file_system_without_locks_is_worked_on_without_locks(tmp_path, m
     else:
         run_job(job_in(tmp_path), compute)
         assert state(tmp_path)
+
+
+def test_building_costs_time_and_memory_at_a_moment_on_a_host(monkeypatch):
+    """Begun at noon, read 2.00014 seconds later, on the host `alpha`."""
+    monkeypatch.setattr(job_module.time, "perf_counter", lambda: 12.00014)
+    monkeypatch.setattr(job_module.os, "uname", lambda: SimpleNamespace(nodename="alpha"))
+    usage = {job_module.resource.RUSAGE_SELF: SimpleNamespace(ru_maxrss=3)}
+    monkeypatch.setattr(job_module.resource, "getrusage", usage.__getitem__)
+    assert job_module.cost_since(1_700_000_000.0, 10.0) == {
+        "wall_seconds": 2.0001,
+        "peak_rss_bytes": 3072,
+        "started": "2023-11-14T22:13:20Z",
+        "host": "alpha",
+    }
+
+
+@pytest.mark.parametrize(("hit", "said"), [(True, "cache hit"), (False, "computed")])
+def test_run_says_what_the_build_cost_and_whether_this_was_it(tmp_path, hit, said):
+    path = tmp_path / "new" / "run" / "convert.json"
+    for _ in range(2):  # the folder may be there already
+        job_module.write_cost(path, {"wall_seconds": 1.5, "host": "alpha"}, hit=hit)
+    built = ' "built": {\n  "host": "alpha",\n  "wall_seconds": 1.5\n },\n'
+    assert path.read_text() == f'{{\n{built} "this_run": "{said}"\n}}\n'
