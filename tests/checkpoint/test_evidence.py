@@ -112,6 +112,15 @@ def test_one_layer_file_copied_over_another_is_seen(tmp_path: Path) -> None:
     assert "the same twice: layers.1." in refusal(path, tmp_path)
 
 
+def test_one_chunk_copied_over_that_of_another_shape_is_seen(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout="zarr")
+    here = path / "iter_0000007"
+    names = [f"decoder.layers.mlp.linear_fc{number}.weight" for number in (1, 2)]
+    first, second = (sorted((here / name).glob("[0-9]*"))[0] for name in names)
+    shutil.copy(first, second)
+    assert "the same twice: layers.0.mlp.dense_4h_to_h.weight" in refusal(path, tmp_path)
+
+
 def test_zeros_may_be_the_same_twice(tmp_path: Path) -> None:
     def edit(name: str, state: dict[str, Any]) -> None:
         for key, tensor in state["model"].items():

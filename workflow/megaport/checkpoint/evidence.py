@@ -19,6 +19,7 @@ from megaport.errors import shown_text
 from megaport.table import HEAD_COPY, WORD, Decision, Table, split_layer
 from megaport.tensors import Tensor, widen
 
+_PROBE = 64  # elements by which two matrices are taken to be worth comparing
 Place = tuple[int, int]  # (tensor rank, pipeline rank)
 # Arguments of 52a5f2f (2020-10-20) in NVIDIA/Megatron-LM, which wrote version 2 since 2020-10-12.
 _AFTER_VERSION_1 = ("tensor_model_parallel_size", "pipeline_model_parallel_size")
@@ -85,20 +86,24 @@ def check_stages(parts: Parts, findings: Findings) -> None:
 
 
 def check_copies(table: Table, tensors: Mapping[str, Shards], findings: Findings) -> None:
-    """Report matrices that two ranks or two layers hold alike: one's file was copied over.
+    """Report matrices that two ranks, layers or names hold alike: one's file was copied over.
 
     Numbers that were trained never are; one number all over, as zeros are, says nothing.
     """
-    seen: dict[tuple[str, bytes], tuple[str, Tensor]] = {}
+    seen: dict[tuple[str, int, bytes], tuple[str, Tensor]] = {}
     for name, shards in tensors.items():
         row, place = table.row(name), split_layer(name)
         if row.axis is None or len(row.megatron_shape) < 2:
             continue
         for number, shard in enumerate(shards):
             where = f"{name}, rank {number // row.parts}" if len(shards) > row.parts else name
-            probe = shard.array[0].tobytes() if len(shard.shape) == 2 and len(shard.array) else b""
-            first, held = seen.setdefault((place[1] if place else name, probe), (where, shard))
-            if held is not shard and same_bits(held, shard) and not is_constant(shard):
+            # In a layer whatever the shape: files of chunks hold nothing but elements.
+            array = shard.array.reshape(-1) if shard.array.flags.c_contiguous else shard.array
+            flat = Tensor(shard.dtype, array)
+            probe = array[:1].reshape(-1)[:_PROBE] if array.ndim > 1 else array[:_PROBE]
+            key = ("" if place else name, array.size, probe.tobytes())
+            first, held = seen.setdefault(key, (where, flat))
+            if held is not flat and same_bits(held, flat) and not is_constant(flat):
                 findings.report("the same twice", where, f"bit-equal to {first}")
 
 
