@@ -1,5 +1,5 @@
 """Any single edit of any real checkpoint is refused, said, harmless, or on the list of what no file
-can tell (docs/formats.md, "What cannot be told").
+can tell (docs/how-it-works/formats.md, "What cannot be told").
 
 Edits are made on what was read of the files, so no pickle is ever loaded or written for them.
 """

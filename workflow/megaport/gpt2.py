@@ -25,7 +25,7 @@ UP, DOWN = "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"
 INPUT_NORM, POST_NORM = "input_layernorm", "post_attention_layernorm"
 POSITION = "position_embeddings.weight"
 # What Megatron called modules of a layer from January 2021 on, and what Megatron core calls them
-# (docs/formats.md, "Where the tensors are"); the table's own names are those of 2019.
+# (docs/how-it-works/formats.md, "Where the tensors are"); the table's own names are those of 2019.
 SINCE_2021 = {"self_attention.query_key_value": QKV, "self_attention.dense": DENSE}
 CORE = {
     "self_attention.linear_qkv": QKV,

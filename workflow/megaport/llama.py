@@ -1,7 +1,8 @@
 """Llama's architecture, which Qwen2, Qwen3 and Mistral vary: the table of Megatron core's tensors.
 
 RMSNorm, SwiGLU, rotary positions that are not interleaved, no biases but those of query, key and
-value, keys and values shared by groups of heads. Checked against Megatron core (docs/formats.md).
+value, keys and values shared by groups of heads. Checked against Megatron core
+(docs/how-it-works/formats.md).
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,7 @@
 """What args, names and bytes say of where a tensor belongs, held against each other.
 
 Nothing here is needed to read a checkpoint of which every file is in its place: it finds those of
-which one is not, and reports it. What no file can tell stands in docs/formats.md.
+which one is not, and reports it. What no file can tell stands in docs/how-it-works/formats.md.
 """
 
 from collections.abc import Iterable, Mapping
