@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from megaport.parity.converted import Trace
-from megaport.parity.reference import Reference, watched
+from megaport.parity.reference import ROWS, Reference, watched
 from megaport.tensors import Array
 
 # Megatron's own logits are met within this by a right reading and missed by 2e-3 and more by a
@@ -20,8 +20,6 @@ FACTOR = 8.0
 # At the least, what rounding to float32 (2**-24) leaves of a block's output after sums of a few
 # terms, as a share of the largest number in it.
 BLOCK_FLOOR = 1e-6
-# Rows of logits widened to float64 at once.
-ROWS = 64
 
 
 @dataclass(frozen=True)

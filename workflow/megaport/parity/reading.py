@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megaport.parity.comparison import ROWS
-from megaport.parity.reference import VOCABULARY, Reference
+from megaport.parity.reference import ROWS, VOCABULARY, Reference
 from megaport.parity.verdict import Verdict, at_most, judge, not_applicable, told
 from megaport.table import layer_name, leaves_of
 from megaport.tensors import Array, Tensor

@@ -31,6 +31,8 @@ Named = Iterable[tuple[str, Tensor]]
 VOCABULARY = (WORD, HEAD)
 # Rows of the head multiplied at once, so that a widened vocabulary never stands in memory.
 HEAD_ROWS = 8192
+# Rows of logits widened to float64 at once.
+ROWS = 64
 # Seconds of one forward pass after which a terminal shows how far it is.
 PATIENCE = 1.0
 
