@@ -1,7 +1,7 @@
 """Kinds of linear layer: all the same function; the fastest is taken where it matters."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -97,7 +97,11 @@ class Slow(linear.Plain):
 
 
 def test_the_fastest_is_taken_and_each_ones_speed_said() -> None:
-    best, said = linear.fastest([Slow, linear.Plain], torch.ones(4000, 512))
+    def trial(kind: type[linear.Linear]) -> Callable[[int], torch.Tensor]:
+        layer = kind(torch.ones(4000, 512), None, "")
+        return lambda rows: layer(torch.ones(rows, 512))
+
+    best, said = linear.fastest([Slow, linear.Plain], trial, 4000 * 512 * 4)
     assert best is linear.Plain
     assert said.startswith("slow ")
     assert "torch's linear " in said
@@ -110,8 +114,8 @@ def test_both_layouts_are_held_where_they_save_enough(
     monkeypatch: pytest.MonkeyPatch, packed: list[float], taken: type[linear.Linear]
 ) -> None:
     seconds = {linear.Native: [1.0, 3.0], linear.Packed: packed}
-    monkeypatch.setattr(linear, "_times", lambda layer, sample: seconds[type(layer)])
-    assert linear.fastest(list(seconds), torch.ones(40, 16))[0] is taken
+    monkeypatch.setattr(linear, "_times", lambda kind: seconds[kind])
+    assert linear.fastest(list(seconds), lambda kind: kind, 1)[0] is taken
 
 
 def test_a_large_model_is_tried_and_its_tokens_are_the_same(

@@ -16,8 +16,7 @@ from torch.nn import functional
 from megaport.generate.engines import native
 from megaport.generate.engines.pages import on_huge_pages
 
-# Bytes of weights in a trial: beyond the caches, read in milliseconds.
-TRIAL_BYTES, TRIAL_ROWS, TRIAL_REPEATS = 48 * 2**20, (1, 16), 3
+TRIAL_ROWS, TRIAL_REPEATS = (1, 16), 3
 # What both layouts must save of the time to be worth the memory of both.
 WORTH_TWICE = 0.85
 # More rows than decoding has are a prompt's, which torch multiplies best.
@@ -47,13 +46,13 @@ def candidates(dtype: torch.dtype) -> list[type[Linear]]:
     return list(dict.fromkeys(kinds))
 
 
-def fastest(kinds: list[type[Linear]], weight: Tensor) -> tuple[type[Linear], str]:
-    """The kind that is best for one row and for many, tried on rows of `weight` [out, in], and what
-    each of them read, in GB/s, for the record."""
-    rows = max(1, TRIAL_BYTES // (weight.shape[1] * weight.itemsize))
-    sample = on_huge_pages(weight[:rows])
-    seconds = {kind: _times(kind(sample, None, ""), sample) for kind in kinds}
-    rates = {k.name: [f"{sample.nbytes / s / 1e9:.1f}" for s in seconds[k]] for k in kinds}
+def fastest(
+    kinds: list[type[Linear]], trial: Callable[[type[Linear]], Callable[[int], object]], size: int
+) -> tuple[type[Linear], str]:
+    """The kind that is best for one row and for many, and what each of them read, in GB/s, for the
+    record. `trial` makes layers of a kind, with `size` bytes of weights, that run so many rows."""
+    seconds = {kind: _times(trial(kind)) for kind in kinds}
+    rates = {k.name: [f"{size / s / 1e9:.1f}" for s in seconds[k]] for k in kinds}
     said = ", ".join(f"{name} {one} and {many}" for name, (one, many) in rates.items())
     best = min(kinds, key=lambda kind: seconds[kind][0] * seconds[kind][1])
     if {Native, Packed} <= seconds.keys():
@@ -63,15 +62,14 @@ def fastest(kinds: list[type[Linear]], weight: Tensor) -> tuple[type[Linear], st
     return best, said
 
 
-def _times(layer: Linear, sample: Tensor) -> list[float]:
-    """Seconds of the layer for one row and for many; the best of a few, the first left out."""
-    given = [torch.ones(rows, sample.shape[1], dtype=sample.dtype) for rows in TRIAL_ROWS]
-    return [min([_time(layer, x) for _ in range(TRIAL_REPEATS + 1)][1:]) for x in given]
+def _times(run: Callable[[int], object]) -> list[float]:
+    """Seconds for one row and for many; the best of a few, the first left out."""
+    return [min([_time(run, rows) for _ in range(TRIAL_REPEATS + 1)][1:]) for rows in TRIAL_ROWS]
 
 
-def _time(layer: Callable[[Tensor], Tensor], x: Tensor) -> float:
+def _time(run: Callable[[int], object], rows: int) -> float:
     start = time.perf_counter()
-    layer(x)
+    run(rows)
     return time.perf_counter() - start
 
 

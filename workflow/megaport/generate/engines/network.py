@@ -4,6 +4,8 @@ Everything that changes from token to token lies in tensors of fixed address and
 one and the same step runs eagerly on a CPU and as a captured CUDA graph.
 """
 
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,8 @@ from megaport.generate.model_files import SMALL, Shape
 
 # Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
 VOCABULARY_MULTIPLE = 64
+# Bytes of weights in a trial: beyond most caches, read in milliseconds.
+TRIAL_BYTES = 96 * 2**20
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,47 @@ class Network:
         self.tokens = on_huge_pages(functional.pad(self._take("wte.weight"), (0, 0, 0, rows)))
         self.positions = self._take("wpe.weight")
         head = self.tokens if shape.tied else on_huge_pages(self._take("lm_head.weight"))
-        self.kind, self.tried = usual(device, dtype), ""
+        kind, self.tried = usual(device, dtype), ""
         # A small model gains nothing, and its texts shall hang on no measurement.
         if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= SMALL:
-            self.kind, self.tried = fastest(candidates(dtype), head)
-        self.head = self.kind(head, None, "")
-        self.layers = [self._layer(f"h.{number}.") for number in range(shape.layers)]
+            kind, self.tried = self._fastest()
+        self._build(kind, shape.layers)
+        self.head = kind(head, None, "")
         self.norm = self._norm("ln_f")
-        fits = shape.hidden // shape.heads <= LARGEST_HEAD
-        self.block_rows = self.kind.block_rows if fits else 0
+
+    def _build(self, kind: type[Linear], layers: int) -> None:
+        """The first so many layers, their products of one kind."""
+        self.kind = kind
+        self.layers = [self._layer(f"h.{number}.") for number in range(layers)]
+        fits = self.shape.hidden // self.shape.heads <= LARGEST_HEAD
+        self.block_rows = kind.block_rows if fits else 0
         self.blocks = [_block(layer) for layer in self.layers] if self.block_rows else []
         self._step: tuple[tuple[int, int], Step] | None = None
+
+    def _fastest(self) -> tuple[type[Linear], str]:
+        """Whole layers are tried: what a kind saves beside its products counts as much."""
+        s = self.shape
+        layer = (4 * s.hidden + 2 * s.inner) * s.hidden * self.dtype.itemsize
+        layers = min(s.layers, -(-TRIAL_BYTES // layer))
+        return fastest(
+            candidates(self.dtype), lambda kind: self._trial(kind, layers), layer * layers
+        )
+
+    def _trial(self, kind: type[Linear], layers: int) -> Callable[[int], Tensor]:
+        """A decode step of so many rows through the first layers."""
+        trial = copy(self)
+        trial._weights = dict(self._weights)
+        trial._build(kind, layers)
+
+        def run(rows: int) -> Tensor:
+            x = torch.ones(rows, 1, self.shape.hidden, dtype=self.dtype)
+            slots, mask = (
+                torch.zeros(1, dtype=torch.int64),
+                torch.zeros(rows, 1, 1, 1, dtype=self.dtype),
+            )
+            return trial._through(x, slots, mask, trial.cache(rows, 1), 1)
+
+        return run
 
     def cache(self, rows: int, slots: int) -> list[Tensor]:
         """Keys and values of each layer: [rows, 2, heads, slots, head size], zeros."""
@@ -75,14 +109,19 @@ class Network:
         x = functional.embedding(tokens, self.tokens) + functional.embedding(
             positions, self.positions
         )
-        rows, count, _ = x.shape
-        if mask is not None and count == 1 and rows <= self.block_rows:
-            x = self._by_blocks(x, slots, mask, cache)
-        else:
-            for layer, stored in zip(self.layers, cache, strict=True):
-                x = self._block(layer, x, slots, mask, stored, span)
+        x = self._through(x, slots, mask, cache, span)
         logits = self.head(self._normed(x[:, -1], self.norm))
         return logits[:, : self.shape.vocabulary]
+
+    def _through(
+        self, x: Tensor, slots: Tensor, mask: Tensor | None, cache: list[Tensor], span: int
+    ) -> Tensor:
+        rows, count, _ = x.shape
+        if mask is not None and count == 1 and rows <= self.block_rows:
+            return self._by_blocks(x, slots, mask, cache)
+        for layer, stored in zip(self.layers, cache, strict=True):
+            x = self._block(layer, x, slots, mask, stored, span)
+        return x
 
     def _by_blocks(self, x: Tensor, slots: Tensor, mask: Tensor, cache: list[Tensor]) -> Tensor:
         form = (x.shape[0], cache[0].shape[3])
