@@ -4,6 +4,7 @@ Everything that changes from token to token lies in tensors of fixed address and
 one and the same step runs eagerly on a CPU and as a captured CUDA graph.
 """
 
+import functools
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from megaport.generate.model_files import SMALL, Shape
 
 # Tensor cores want rows in multiples of 8 elements; 64 is what training pads to, too.
 VOCABULARY_MULTIPLE = 64
-# Bytes of weights in a trial: beyond most caches, read in milliseconds.
-TRIAL_BYTES = 96 * 2**20
+# Bytes of weights in a trial: beyond most caches, read in milliseconds; tokens of its context.
+TRIAL_BYTES, TRIAL_SPAN = 96 * 2**20, 64
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,12 @@ class Network:
         trial = copy(self)
         trial._weights = dict(self._weights)
         trial._build(kind, layers)
+        cache = functools.cache(lambda rows: trial.cache(rows, TRIAL_SPAN))
 
         def run(rows: int) -> Tensor:
             x = torch.ones(rows, 1, self.shape.hidden, dtype=self.dtype)
-            slots, mask = (
-                torch.zeros(1, dtype=torch.int64),
-                torch.zeros(rows, 1, 1, 1, dtype=self.dtype),
-            )
-            return trial._through(x, slots, mask, trial.cache(rows, 1), 1)
+            slots, mask = torch.zeros(1, dtype=torch.int64), x.new_zeros(rows, 1, 1, TRIAL_SPAN)
+            return trial._through(x, slots, mask, cache(rows), TRIAL_SPAN)
 
         return run
 
