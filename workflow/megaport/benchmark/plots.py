@@ -14,6 +14,7 @@ from megaport.figures import INK, draw
 
 Row = dict[str, Any]
 Paint = Callable[[Axes], None]
+MARKERS = "osD"  # a dtype each; an engine has a colour
 
 
 def draw_plots(result: dict[str, Any], out: Path) -> None:
@@ -46,8 +47,13 @@ def _throughput(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
 
 
 def _paint_throughput(rows: list[Row], result: dict[str, Any], axes: Axes) -> None:
+    engines, dtypes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("engine", "dtype"))
     for label, group in _by_engine(rows).items():
-        axes.plot([row["batch"] for row in group], list(map(speed, group)), "o-", label=label)
+        form: dict[str, Any] = {
+            "color": f"C{engines.index(group[0]['engine'])}",
+            "marker": MARKERS[dtypes.index(group[0]["dtype"])],
+        }
+        axes.plot([row["batch"] for row in group], list(map(speed, group)), label=label, **form)
     for dtype in sorted({row["dtype"] for row in rows}):
         roof = {row["batch"]: _limit(row, result) for row in rows if row["dtype"] == dtype}
         batches, speeds = zip(*sorted(roof.items()), strict=True)
@@ -62,9 +68,10 @@ def _paint_throughput(rows: list[Row], result: dict[str, Any], axes: Axes) -> No
         axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.15)
+    axes.set_ylim(bottom=min(map(speed, rows)) / 4)  # room for the legend
     axes.set_xlabel(f"batch (rows)\n{_where(result)}")
     axes.set_ylabel("tokens per second, all rows")
-    axes.legend()
+    axes.legend(loc="lower right", ncols=2, fontsize=9)
 
 
 def _engines(rows: list[Row], result: dict[str, Any]) -> tuple[str, Paint]:
