@@ -105,19 +105,18 @@ def row(
             tp=2,
             edit=at("mp_rank_01", "model", f"{CORE_DOWN}.bias", to=more),
         ),
-        row(
-            "a tied head that differs",
-            "unlike the word embedding it is tied to",
-            layout="core",
-            pp=2,
-            edit=at("mp_rank_00_001", "model", "output_layer.weight", to=more),
-        ),
-        row(
-            "a tied head that differs",
-            "unlike the word embedding it is tied to",
-            layout="encoder",
-            pp=2,
-            edit=at("mp_rank_00_001", "model", "word_embeddings_for_head", "weight", to=more),
+        *(
+            row(
+                "a tied head that differs",
+                "unlike the word embedding it is tied to",
+                layout=layout,
+                pp=2,
+                edit=at("mp_rank_00_001", "model", *head, to=more),
+            )
+            for layout, head in (
+                ("core", ("output_layer.weight",)),
+                ("encoder", ("word_embeddings_for_head", "weight")),
+            )
         ),
         row(
             "two stages hold it differently",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from megaport.generate.engines import linear, native
-from megaport.generate.engines.block import Block, Step
+from megaport.generate.engines.block import Block, DecodeStep
 from megaport.generate.model_files import Shape
 
 CLOSE = {torch.float32: 1e-5, torch.bfloat16: 5e-2}
@@ -58,7 +58,7 @@ def test_a_block_is_what_torch_computes_in_float64(
     inside = torch.nn.functional.gelu(inside, approximate=gelu)
     wanted = wanted + torch.nn.functional.linear(inside, *wide[10:])
 
-    step = Step(_shape(hidden, heads, inner, gelu), rows, SLOTS, dtype)
+    step = DecodeStep(_shape(hidden, heads, inner, gelu), rows, SLOTS, dtype)
     step.at(SLOT, mask[..., :SPAN])
     Block([*norm1, *qkv, *out, *norm2, *up, *down])(step, x, cache, mask)
     close = {"rtol": CLOSE[dtype], "atol": CLOSE[dtype]}

@@ -26,7 +26,7 @@ class _Sizes(ctypes.Structure):
     ]
 
 
-class Step:
+class DecodeStep:
     """The sizes of one decode step and the memory it works in, the same for all layers."""
 
     def __init__(self, shape: Shape, rows: int, slots: int, dtype: torch.dtype) -> None:
@@ -58,7 +58,7 @@ class Block:
         self.tensors = [tensor.contiguous() for tensor in tensors]
         self.table = (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in self.tensors))
 
-    def __call__(self, step: Step, x: Tensor, cache: Tensor, mask: Tensor) -> None:
+    def __call__(self, step: DecodeStep, x: Tensor, cache: Tensor, mask: Tensor) -> None:
         """Add the layer to x, float32 [rows, hidden], in place; `cache` takes the token's keys and
         values, [rows, 2, heads, slots, head size]; `mask` is added to scores."""
         given = (x, cache, mask, step.scratch)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from megaport.generate.engines.block import LARGEST_HEAD, Block, Step
+from megaport.generate.engines.block import LARGEST_HEAD, Block, DecodeStep
 from megaport.generate.engines.linear import Linear, candidates, fastest, plain, usual
 from megaport.generate.engines.pages import on_huge_pages
 from megaport.generate.model_files import SMALL, Shape
@@ -59,7 +59,7 @@ class Network:
         fits = self.shape.hidden // self.shape.heads <= LARGEST_HEAD
         self.block_rows = kind.block_rows if fits else 0
         self.blocks = [_block(layer) for layer in self.layers] if self.block_rows else []
-        self._step: tuple[tuple[int, int], Step] | None = None
+        self._step: tuple[tuple[int, int], DecodeStep] | None = None
 
     def _fastest(self) -> tuple[type[Linear], str]:
         """Whole layers are tried: what a kind saves beside its products counts as much."""
@@ -125,7 +125,7 @@ class Network:
     def _by_blocks(self, x: Tensor, slots: Tensor, mask: Tensor, cache: list[Tensor]) -> Tensor:
         form = (x.shape[0], cache[0].shape[3])
         if self._step is None or self._step[0] != form:
-            self._step = form, Step(self.shape, *form, self.dtype)
+            self._step = form, DecodeStep(self.shape, *form, self.dtype)
         step = self._step[1]
         step.at(int(slots), mask)
         stream = x[:, 0].float()
