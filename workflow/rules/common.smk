@@ -1,6 +1,7 @@
 # Read before every rule: checks the configuration, and gives rules the input functions that put back
 # what is known before any job is planned (megaport/restore.py). They are called in the main process,
 # for exactly the jobs that a target reaches, before Snakemake looks at what exists.
+import gc
 import sys
 import time
 from contextlib import suppress
@@ -14,6 +15,8 @@ from snakemake.utils import update_config
 HERE = Path(str(workflow.current_basedir))  # of this file, in a module as well
 ROOT = HERE.parents[1]
 BEGAN = time.time()
+# A plan of thousands of jobs lives to the end: searching it for cycles, again and again, finds none.
+gc.set_threshold(100_000)
 sys.path.insert(0, str(HERE.parent))
 
 from megaport.config.load import load_config
