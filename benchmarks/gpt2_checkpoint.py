@@ -1,6 +1,5 @@
 """A GPT-2 of the 345M's sizes in NGC's form (one legacy .pt in a stored zip, no args), random."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +33,9 @@ def make_gpt2(path: Path, layers: int = LAYERS) -> Path:
     def leaf(row: Row) -> Leaf:
         shape = SIZES.shape(row.megatron_shape)
 
-        def read() -> Iterator[Array]:
+        def read() -> Array:
             drawn = random.standard_normal(shape, np.float32) * 0.02
-            yield (drawn + row.is_norm_scale).astype(np.float16)
+            return (drawn + row.is_norm_scale).astype(np.float16)
 
         return Leaf("F16", shape, read)
 

@@ -24,7 +24,6 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from megaport.convert.torch_writer import Leaf, write_torch_zip
-from megaport.tensors import Array
 
 RANKS = 2
 HIDDEN, INNER, HEADS, GROUPS, VOCABULARY = 4096, 14336, 32, 8, 128256
@@ -44,7 +43,6 @@ OUTSIDE = {
     "decoder.final_layernorm.weight": NORM,
     "output_layer.weight": ((VOCABULARY, HIDDEN), 0),
 }
-ZEROS = np.zeros(1 << 20, np.uint16)
 
 
 class Holes:
@@ -91,7 +89,9 @@ def make_llama(folder: Path, layers: int) -> Path:
         )
         for at, size, rank in chunks:
             start = files[rank].begin()
-            write_torch_zip(Leaf("BF16", size, partial(_zeros, size)), files[rank], "archive")
+            write_torch_zip(
+                Leaf("BF16", size, partial(np.zeros, size, np.uint16)), files[rank], "archive"
+            )
             place = _StorageInfo(f"__{rank}_0.distcp", start, files[rank].tell())
             places[MetadataIndex(key, torch.Size(at))] = place
     (iteration / ".metadata").write_bytes(pickle.dumps(Metadata(described, None, places)))
@@ -127,13 +127,6 @@ def _chunks(
                 at[axis] = part * size[axis]
             front = ((layer,), (1,)) if stacked else ((), ())
             yield (*front[0], *at), (*front[1], *size), part % RANKS
-
-
-def _zeros(size: tuple[int, ...]) -> Iterator[Array]:
-    left = int(np.prod(size))
-    while left:
-        yield ZEROS[: min(left, ZEROS.size)]
-        left -= min(left, ZEROS.size)
 
 
 def _args(layers: int) -> Namespace:

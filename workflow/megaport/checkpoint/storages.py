@@ -26,7 +26,7 @@ DTYPES = {
     "torch.uint8": "U8",
     "torch.bool": "BOOL",
 }
-_KINDS = {
+KINDS = {
     "DoubleStorage": "F64",
     "FloatStorage": "F32",
     "HalfStorage": "F16",
@@ -89,9 +89,9 @@ def storage_of(where: str, said: Any) -> Storage:
     if not isinstance(key, str) or not isinstance(location, str):
         raise _bad_id(where, "a storage whose key or location is not text")
     module, _, name = kind.name.rpartition(".") if isinstance(kind, Name) else ("", "", "")
-    if module not in _MODULES or not (name in _KINDS or name in _OTHER_KINDS):
+    if module not in _MODULES or not (name in KINDS or name in _OTHER_KINDS):
         raise _bad_id(where, f"a storage of class {shown_text(name or kind)}")
-    dtype, count = _KINDS.get(name), _count(where, numel)
+    dtype, count = KINDS.get(name), _count(where, numel)
     return Storage(
         f"torch.{name}",
         key=key,

@@ -1,22 +1,16 @@
 """GPT-2 to Megatron: the table read from right to left, in three forms."""
 
 import zipfile
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megaport.checkpoint.selection import TRACKER
 from megaport.convert.export_trees import ExportError, Form, Gpt2, model_tree, open_gpt2
-from megaport.convert.torch_writer import (
-    Global,
-    Instance,
-    add_member,
-    legacy_stream,
-    write_torch_zip,
-)
+from megaport.convert.torch_writer import Global, add_member, legacy_stream, write_torch_zip
 from megaport.gpt2 import ERF, TANH, TANHS
 from megaport.tensors import TORCH_NAME
-
-TRACKER = "latest_checkpointed_iteration.txt"
 
 
 def export_checkpoint(
@@ -73,9 +67,9 @@ def _rank_tree(
 
 def _arguments(
     model: Gpt2, *, tensor_parallel: int, pipeline_parallel: int, core: bool
-) -> Instance:
-    """What Megatron needs to build the same model: argparse.Namespace with the names of
-    Megatron-LM's arguments.py, `core` those of core's time.
+) -> Namespace:
+    """What Megatron needs to build the same model, by the names of Megatron-LM's arguments.py,
+    `core` those of core's time.
 
     Megatron core ignores `openai_gelu`, so there the tanh GELU is said by `bias_gelu_fusion`.
     """
@@ -123,7 +117,7 @@ def _arguments(
             "transformer_impl": "local",
             "use_mcore_models": True,
         }
-    return Instance(Global("argparse", "Namespace"), dict(sorted(state.items())))
+    return Namespace(**dict(sorted(state.items())))
 
 
 def write_ngc(tree: dict[str, Any], out: Path, *, compress: bool = False) -> None:

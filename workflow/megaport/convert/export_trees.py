@@ -60,7 +60,7 @@ class Gpt2:
         held = ranks if row.axis is not None else 1
         shape = row.shard_shape(self.sizes, held)
 
-        def read() -> Iterator[Array]:
+        def read() -> Array:
             tensor = self.tensors[row.target]
             shards = [np.broadcast_to(np.zeros((), STORAGE[tensor.dtype]), shape)] * held
             shards[rank % held] = shard = np.zeros(shape, STORAGE[tensor.dtype])
@@ -68,7 +68,7 @@ class Gpt2:
             piece = found.pieces[rank % held]
             target = tensor.array.reshape((found.rows, *found.inner))
             piece.view[...] = target[(slice(piece.start, piece.stop), *piece.columns)]
-            yield shard
+            return shard
 
         return Leaf(self.dtype, shape, read)
 

@@ -1,16 +1,13 @@
 """pytorch_model.bin, for tools that read no safetensors."""
 
 import hashlib
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from megaport.checkpoint.architecture import TABLES
 from megaport.convert.torch_writer import Leaf, write_torch_zip
-from megaport.convert.transforms import CHUNK_BYTES
 from megaport.convert.weights import read_config, read_weights
 from megaport.table import WORD
-from megaport.tensors import Array
+from megaport.tensors import Tensor
 
 
 def write_pytorch_bin(converted: Path, out: Path) -> str:
@@ -21,11 +18,7 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
     same input, same bytes. Returns the SHA-256. Raises UnreadableModelError.
     """
     config = read_config(converted)
-    tensors = read_weights(converted)
-    leaves = {
-        name: Leaf(tensor.dtype, tensor.shape, partial(_chunks, tensor.array))
-        for name, tensor in tensors.items()
-    }
+    leaves = {name: _leaf(tensor) for name, tensor in read_weights(converted).items()}
     table = next(table for table in TABLES if table.row(WORD).target in leaves)
     tied = config.get("tie_word_embeddings", True)
     layers = config.get("n_layer") or config["num_hidden_layers"]
@@ -40,8 +33,5 @@ def write_pytorch_bin(converted: Path, out: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _chunks(array: Array) -> Iterator[Array]:
-    flat = array.reshape(-1)
-    step = CHUNK_BYTES // flat.itemsize
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step]
+def _leaf(tensor: Tensor) -> Leaf:
+    return Leaf(tensor.dtype, tensor.shape, lambda: tensor.array)

@@ -1,6 +1,6 @@
 """Both of torch's serializations, written without torch; the same tree gives the same bytes.
 
-A tree is made of dicts, lists, tuples, scalars and `Leaf` tensors; memory is one leaf's chunk.
+A tree is made of dicts, lists, tuples, scalars, Namespaces and `Leaf` tensors; memory is one leaf.
 Pickles are of exactly the structures Megatron checkpoints hold; they name classes, and nothing here
 imports any. Protocol 2, as torch.save writes it (its `DEFAULT_PROTOCOL`), without a memo: every
 value is spelled out where it stands, so equal trees give equal bytes.
@@ -10,23 +10,21 @@ import pickle
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import prod
 from operator import mul
 from typing import IO, Any
 
-from megaport.tensors import STORAGE, Array
+from megaport.checkpoint.storages import KINDS
+from megaport.checkpoint.torchfile import MAGIC, PROTOCOL
+from megaport.tensors import FLOATS, STORAGE, Array
 
 Chunk = bytes | memoryview
 
-STORAGE_CLASS = {
-    "F64": "DoubleStorage",
-    "F32": "FloatStorage",
-    "F16": "HalfStorage",
-    "BF16": "BFloat16Storage",
-}
+STORAGE_CLASS = {dtype: name for name, dtype in KINDS.items() if dtype in FLOATS}
 
 # The oldest date a zip can hold (APPNOTE 4.4.6): no time of ours enters a file.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -35,9 +33,7 @@ ALIGNMENT = 64
 # Members near 4 GiB need ZIP64 fields.
 ZIP64_FROM = 1 << 30
 ZIP64_EXTRA = 20
-# torch/serialization.py: MAGIC_NUMBER, PROTOCOL_VERSION and the sys_info that _legacy_save writes.
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
+# The sys_info that torch/serialization.py's _legacy_save writes.
 SYSTEM = {
     "protocol_version": PROTOCOL,
     "little_endian": True,
@@ -53,34 +49,24 @@ class Global:
     name: str
 
 
-@dataclass(frozen=True)
-class Instance:
-    """An object made by `cls.__new__(cls)` and given `state` as its `__dict__`."""
-
-    cls: Global
-    state: Mapping[str, Any]
-
-
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """A contiguous tensor whose bytes are asked for only when they are written.
+    """A tensor whose bytes are asked for only when they are written.
 
-    `read` yields C-contiguous chunks of `STORAGE[dtype]` that together are the tensor in order.
+    `read` gives it, C-contiguous and of `STORAGE[dtype]`; a view of a mapped file takes no memory.
     One Leaf met twice is one storage, as tied weights are in torch's own files.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    read: Callable[[], Iterator[Array]] = field(repr=False)
+    read: Callable[[], Array] = field(repr=False)
 
     @property
     def nbytes(self) -> int:
         return prod(self.shape) * STORAGE[self.dtype].itemsize
 
-    def chunks(self) -> Iterator[memoryview]:
-        """Its bytes."""
-        for chunk in self.read():
-            yield chunk.data.cast("B")
+    def bytes(self) -> memoryview:
+        return self.read().data.cast("B")
 
 
 class Pickler:
@@ -105,8 +91,9 @@ class Pickler:
                 return self._tensor(value)
             case Global():
                 return f"c{value.module}\n{value.name}\n".encode()
-            case Instance():
-                return self._value(value.cls) + b")\x81" + self._value(dict(value.state)) + b"b"
+            case Namespace():
+                made = self._value(Global("argparse", "Namespace")) + b")\x81"
+                return made + self._value(vars(value)) + b"b"
             case dict():
                 return b"}(" + self._values(x for item in value.items() for x in item) + b"u"
             case list():
@@ -144,7 +131,7 @@ def write_torch_zip(tree: Any, file: IO[bytes], root: str) -> None:
         add_member(archive, f"{root}/byteorder", [b"little"])
         for key, leaf in enumerate(pickler.leaves):
             large = leaf.nbytes >= ZIP64_FROM
-            add_member(archive, f"{root}/data/{key}", leaf.chunks(), large=large)
+            add_member(archive, f"{root}/data/{key}", [leaf.bytes()], large=large)
         add_member(archive, f"{root}/version", [b"3\n"])
 
 
@@ -161,7 +148,7 @@ def legacy_stream(tree: Any) -> Iterator[Chunk]:
     for key in keys:
         leaf = pickler.leaves[int(key)]
         yield struct.pack("<q", prod(leaf.shape))
-        yield from leaf.chunks()
+        yield leaf.bytes()
 
 
 def add_member(
