@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -14,7 +14,7 @@ from megaport.checkpoint.model import Decision
 from megaport.convert.convert import ConversionError, convert_checkpoint
 from megaport.convert.dtype import add_one, cast
 from megaport.parity.reference import Reference
-from megaport.tensors import STORAGE, TORCH_NAME, Array, Tensor
+from megaport.tensors import STORAGE, Array, Tensor
 from support.megatron_model import DTYPES, as_tensor, as_torch
 from support.subjects import convert, small
 
@@ -56,6 +56,7 @@ def test_each_value_is_rounded_as_torch_rounds_it(source: str, target: str) -> N
     np.testing.assert_array_equal(seen.view(BITS[target]), expected.view(BITS[target]))
 
 
+@example(1 + 2**-8 + 2**-40)  # above the middle; by way of float32 it would be the middle
 @given(st.floats(min_value=-1e38, max_value=1e38).filter(lambda value: abs(value) > 1e-30))
 def test_float64_to_bfloat16_is_rounded_once(value: float) -> None:
     pattern = int(cast(np.array([value]), "F64", "BF16")[0])
@@ -67,12 +68,6 @@ def test_float64_to_bfloat16_is_rounded_once(value: float) -> None:
 
 def bfloat16(pattern: int) -> float:
     return float(np.array([pattern << 16], np.uint32).view(np.float32)[0])
-
-
-def test_float64_between_two_bfloat16_is_not_rounded_twice() -> None:
-    """1 + 2^-8 + 2^-40 is above the middle; by way of float32 it would be the middle."""
-    seen = cast(np.array([1 + 2**-8 + 2**-40]), "F64", "BF16")
-    assert int(seen[0]) == 0x3F81
 
 
 def test_layernorm_1p_adds_one(tmp_path: Path) -> None:
@@ -138,12 +133,6 @@ def test_hazard_fp32_values_that_overflow_fp16(tmp_path: Path, largest: float) -
     with pytest.raises(ConversionError, match=rf"{NORM}: 2 values overflow float16"):
         convert(holding({NORM: values}), tmp_path, dtype="float16")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unknown_dtype_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="int8"):
-        convert(small(), tmp_path, dtype="int8")
-    assert set(TORCH_NAME.values()) == {"float64", "float32", "float16", "bfloat16"}
 
 
 SMALLEST = 2.0**-24  # of float16's numbers beside zero; half of it is rounded to zero

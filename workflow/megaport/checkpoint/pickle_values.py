@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,98 +17,90 @@ from megaport.checkpoint.storages import (
 from megaport.errors import shown_text
 from megaport.tensors import Tensor
 
+if TYPE_CHECKING:
+    from megaport.checkpoint.pickle_machine import Machine
 
-class Context(Protocol):
-    """What a constructor may ask of the machine that runs it."""
-
-    where: str
-
-    def charge(self, work: int) -> None: ...
-
-    def set_key(self, target: dict[Any, Any], key: Any, value: Any) -> None: ...
+Constructor = Callable[["Machine", tuple[Any, ...]], Any]
 
 
-Constructor = Callable[[Context, tuple[Any, ...]], Any]
-
-
-def call(context: Context, target: Any, args: Any) -> Any:
+def call(machine: "Machine", target: Any, args: Any) -> Any:
     """The value of `target(*args)` without calling anything.
 
     Data constructors of Python, NumPy and torch give their data, every other class a `Record`.
     `ForbiddenGlobalError` when the target is a function that is not a known constructor of data.
     """
     if not isinstance(target, Name):
-        raise damaged(context.where, f"a call of {shown_text(target)}", "a call of a class")
+        raise damaged(machine.where, f"a call of {shown_text(target)}", "a call of a class")
     if not isinstance(args, tuple):
-        raise damaged(context.where, f"a call with {shown_text(args)}", "a call with a tuple")
+        raise damaged(machine.where, f"a call with {shown_text(args)}", "a call with a tuple")
     constructor = _CONSTRUCTORS.get(target.name)
     if constructor is not None:
-        return constructor(context, args)
+        return constructor(machine, args)
     if not may_be_called(target):
-        raise forbidden(context.where, target.name)
+        raise forbidden(machine.where, target.name)
     return _unknown(target, args)
 
 
-def _dict(context: Context, args: tuple[Any, ...]) -> dict[Any, Any]:
+def _dict(machine: "Machine", args: tuple[Any, ...]) -> dict[Any, Any]:
     result: dict[Any, Any] = {}
-    for pair in _elements(context, args):
+    for pair in _elements(machine, args):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise damaged(
-                context.where, f"a dict made of {shown_text(pair)}", "key and value pairs"
+                machine.where, f"a dict made of {shown_text(pair)}", "key and value pairs"
             )
-        context.set_key(result, pair[0], pair[1])
+        machine.set_key(result, pair[0], pair[1])
     return result
 
 
-def _list(context: Context, args: tuple[Any, ...]) -> list[Any]:
+def _list(machine: "Machine", args: tuple[Any, ...]) -> list[Any]:
     """Sets too: in the file's order, because a Python set's order differs from run to run."""
-    return list(_elements(context, args))
+    return list(_elements(machine, args))
 
 
-def _tuple(context: Context, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(_elements(context, args))
+def _tuple(machine: "Machine", args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_elements(machine, args))
 
 
-def _elements(context: Context, args: tuple[Any, ...]) -> Sequence[Any]:
+def _elements(machine: "Machine", args: tuple[Any, ...]) -> Sequence[Any]:
     source = args[0] if args else ()
     if isinstance(source, dict):
         source = list(source.items())
     if not isinstance(source, list | tuple):
-        raise damaged(context.where, f"a container made of {shown_text(source)}", "a list or tuple")
-    context.charge(len(source))
+        raise damaged(machine.where, f"a container made of {shown_text(source)}", "a list or tuple")
+    machine.charge(len(source))
     return source
 
 
-def _empty_dict(context: Context, args: tuple[Any, ...]) -> dict[Any, Any]:
+def _empty_dict(machine: "Machine", args: tuple[Any, ...]) -> dict[Any, Any]:
     return {}
 
 
-def _bytes(context: Context, args: tuple[Any, ...]) -> bytes:
+def _bytes(machine: "Machine", args: tuple[Any, ...]) -> bytes:
     """`bytes(b"..")`, `bytearray(text, "latin-1")`, `_codecs.encode(text, "latin1")`."""
     source = args[0] if args else b""
     if not isinstance(source, str | bytes):
-        raise damaged(context.where, f"bytes made of {shown_text(source)}", "text or bytes")
-    context.charge(len(source))
+        raise damaged(machine.where, f"bytes made of {shown_text(source)}", "text or bytes")
+    machine.charge(len(source))
     if isinstance(source, bytes):
         return source
     encoding = args[1] if len(args) > 1 else None
     if not isinstance(encoding, str) or encoding.lower() not in _ENCODINGS:
-        raise damaged(context.where, "text to bytes by an unusual encoding", "latin1")
+        raise damaged(machine.where, "text to bytes by an unusual encoding", "latin1")
     try:
         return source.encode(encoding)
     except UnicodeEncodeError:
-        raise damaged(context.where, "text that its encoding has no bytes for", "latin1") from None
+        raise damaged(machine.where, "text that its encoding has no bytes for", "latin1") from None
 
 
-def _path(context: Context, args: tuple[Any, ...]) -> str:
+def _path(machine: "Machine", args: tuple[Any, ...]) -> str:
     """A pathlib path, as the text it was made from."""
     if len(args) > 1000 or not all(isinstance(part, str) for part in args):
-        raise damaged(context.where, "a path that is not made of text", "path parts")
-    context.charge(sum(len(part) for part in args))
+        raise damaged(machine.where, "a path that is not made of text", "path parts")
+    machine.charge(sum(len(part) for part in args))
     return "/".join(args).replace("//", "/", 1) if args else "."
 
 
-def _scalar(context: Context, args: tuple[Any, ...]) -> Any:
+def _scalar(machine: "Machine", args: tuple[Any, ...]) -> Any:
     """`numpy.core.multiarray.scalar(dtype, bytes)`: a Python number; other kinds stay inert."""
     if len(args) == 2 and isinstance(args[0], Record) and isinstance(args[1], bytes):
         code = args[0].args[0] if args[0].args else None
@@ -121,43 +113,43 @@ def _scalar(context: Context, args: tuple[Any, ...]) -> Any:
     return Record("numpy.core.multiarray.scalar", args)
 
 
-def _new_object(context: Context, args: tuple[Any, ...]) -> Any:
+def _new_object(machine: "Machine", args: tuple[Any, ...]) -> Any:
     """`copyreg.__newobj__(cls, *args)`: what the NEWOBJ opcode does."""
-    context.charge(len(args))
-    return call(context, args[0] if args else None, args[1:])
+    machine.charge(len(args))
+    return call(machine, args[0] if args else None, args[1:])
 
 
-def _reconstructor(context: Context, args: tuple[Any, ...]) -> Any:
+def _reconstructor(machine: "Machine", args: tuple[Any, ...]) -> Any:
     """`copyreg._reconstructor(cls, base, state)`: an empty object of a Python 2 class."""
-    return call(context, args[0] if args else None, ())
+    return call(machine, args[0] if args else None, ())
 
 
-def _array(context: Context, args: tuple[Any, ...]) -> Record:
+def _array(machine: "Machine", args: tuple[Any, ...]) -> Record:
     """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`; BUILD brings what it holds."""
     return Record("numpy.ndarray")
 
 
 def _of_storage(rebuild: Callable[[str, tuple[Any, ...]], Any]) -> Constructor:
-    return lambda context, args: rebuild(context.where, args)
+    return lambda machine, args: rebuild(machine.where, args)
 
 
-def _parameter(context: Context, args: tuple[Any, ...]) -> Any:
+def _parameter(machine: "Machine", args: tuple[Any, ...]) -> Any:
     """A Parameter is its tensor."""
     if not args or not isinstance(args[0], Tensor | Unreadable):
-        raise damaged(context.where, "a parameter without a tensor", "a tensor")
+        raise damaged(machine.where, "a parameter without a tensor", "a tensor")
     return args[0]
 
 
-def _from_type(context: Context, args: tuple[Any, ...]) -> Any:
+def _from_type(machine: "Machine", args: tuple[Any, ...]) -> Any:
     """`torch._tensor._rebuild_from_type_v2(function, type, args, state)`: a tensor with attributes.
 
     Plain tensors and parameters are views; any other subclass (FP8, DTensor) is unreadable, because
     its bytes need not be its values.
     """
     if len(args) < 3 or not all(isinstance(part, Name) for part in args[:2]):
-        raise damaged(context.where, "a tensor made of no known function", "a rebuild function")
+        raise damaged(machine.where, "a tensor made of no known function", "a rebuild function")
     if args[1].name in _PLAIN_TENSORS and args[0].name in _REBUILDS:
-        return call(context, args[0], args[2])
+        return call(machine, args[0], args[2])
     return Unreadable(args[1].name, args, reason=f"values of a {args[1].name}")
 
 

@@ -140,7 +140,7 @@ def _named(where: str, folder: str, files: frozenset[str], name: str) -> str:
 
 
 def _text(tracker: bytes) -> str:
-    return tracker[:4096].decode("ascii", "replace").strip()
+    return tracker.decode("ascii", "replace").strip()
 
 
 def _ambiguous(where: str, iterations: list[str]) -> NoCheckpointError:

@@ -55,7 +55,7 @@ def convert_checkpoint(
     Raises ConversionError, naming every tensor of another dtype where none is asked for, that holds
     NaN or Inf, or that overflows `dtype`. Then no weights are left in `out`.
     """
-    target = _target(dtype) or _common_dtype(checkpoint)
+    target = BY_TORCH_NAME[dtype] if dtype else _common_dtype(checkpoint)
     by_name = {row.target: row for row in sorted(checkpoint.rows, key=lambda row: row.target)}
     infos = [
         TensorInfo(name, target, architecture.shape(row.target_shape))
@@ -141,16 +141,4 @@ def _refuse(problems: Sequence[str], checkpoint: Checkpoint) -> NoReturn:
         seen="; ".join([*problems[:SHOWN], *more]),
         expected="finite values of one dtype, which the one asked for can hold",
         remedy="Set another `dtype` in config.yaml; values that are not numbers mean damage.",
-    )
-
-
-def _target(dtype: str | None) -> str | None:
-    """The safetensors name of a dtype by torch's name. Raises ConversionError for any other."""
-    if dtype is None or dtype in BY_TORCH_NAME:
-        return BY_TORCH_NAME[dtype] if dtype else None
-    raise ConversionError(
-        "dtype",
-        seen=repr(dtype),
-        expected=f"one of {', '.join(sorted(BY_TORCH_NAME))}, or null for the checkpoint's own",
-        remedy="Correct `dtype` in config.yaml.",
     )

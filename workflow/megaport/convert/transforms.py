@@ -7,7 +7,6 @@ Nothing here looks at an element, so any dtype moves, BF16 carried as uint16 inc
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 import numpy as np
@@ -158,22 +157,10 @@ def copy(destination: Array, source: Array) -> None:
     if source.ndim < 2 or source.strides[0] != source.itemsize:
         np.copyto(destination, source)
         return
-    turn = (*range(1, source.ndim), 0)
-    back = (source.ndim - 1, *range(source.ndim - 1))
-    columns = list(_column_blocks(source.shape[1:]))
-    for start in range(0, source.shape[0], ROWS):
-        for block in columns:
-            at = (slice(start, start + ROWS), *block)
-            packed = np.ascontiguousarray(source[at].transpose(turn))
-            np.copyto(destination[at], packed.transpose(back))
-
-
-def _column_blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Slices that cover `shape` in order, at most COLUMNS elements each."""
-    steps, room = [], COLUMNS
-    for length in reversed(shape):
-        steps.append(max(1, min(length, room)))
-        room //= max(1, length)
-    starts = [range(0, n, step) for n, step in zip(shape, reversed(steps), strict=True)]
-    for corner in product(*starts):
-        yield tuple(slice(s, s + step) for s, step in zip(corner, reversed(steps), strict=True))
+    columns = min(COLUMNS, source.shape[-1])
+    rows = ROWS * COLUMNS // columns
+    for between in np.ndindex(source.shape[1:-1]):
+        for row in range(0, source.shape[0], rows):
+            for column in range(0, source.shape[-1], columns):
+                at = (slice(row, row + rows), *between, slice(column, column + columns))
+                destination[at] = np.ascontiguousarray(source[at].T).T
