@@ -20,14 +20,14 @@ class Sizes:
     `head_size` of None means `n_embd` / `n_head`.
     """
 
-    padded_vocab_size: int
-    vocab_size: int
-    n_positions: int
-    n_embd: int
-    n_inner: int
     n_head: int
     n_group: int | None = None
     head_size: int | None = None
+    n_embd: int
+    n_inner: int
+    n_positions: int
+    vocab_size: int
+    padded_vocab_size: int
 
     @property
     def groups(self) -> int:

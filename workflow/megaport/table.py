@@ -109,6 +109,7 @@ class Architecture(Sizes):
     `rope_parameters`; a token sees itself and `sliding_window` - 1 before it.
     """
 
+    model_type: str = "gpt2"
     n_layer: int
     activation_function: str
     layer_norm_epsilon: float
@@ -116,7 +117,6 @@ class Architecture(Sizes):
     layernorm_1p: bool
     dtype: str
     decisions: tuple[Decision, ...]
-    model_type: str = "gpt2"
     rope_theta: float | None = None
     rope_scaling: Mapping[str, Any] | None = None
     sliding_window: int | None = None

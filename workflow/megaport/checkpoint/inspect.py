@@ -24,23 +24,6 @@ _FACTS = (
     "qkv_order",
     "iteration",
 )
-_NUMBERS = (
-    "model_type",
-    "n_layer",
-    "n_head",
-    "n_embd",
-    "n_inner",
-    "n_positions",
-    "vocab_size",
-    "padded_vocab_size",
-    "activation_function",
-    "layer_norm_epsilon",
-    "tie_word_embeddings",
-    "layernorm_1p",
-    "dtype",
-)
-# What only some architectures have; None is not shown.
-_PARTICULAR = ("n_group", "head_size", "rope_theta", "rope_scaling", "sliding_window")
 
 
 def inspect(
@@ -82,9 +65,7 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
     shards = [shard for held in checkpoint.tensors.values() for shard in held]
     return {
         "checkpoint": {key: getattr(checkpoint, key) for key in _FACTS},
-        "architecture": {key: getattr(architecture, key) for key in _NUMBERS}
-        | {key: said for key in _PARTICULAR if (said := getattr(architecture, key)) is not None}
-        | {"n_head": architecture.n_head or None},
+        "architecture": _numbers(architecture),
         # Numbers that are trained, of the padded vocabulary; a tied head counts once.
         "parameters": sum(int(shard.array.size) for shard in shards),
         "bytes": total_bytes(shards),
@@ -93,6 +74,14 @@ def inspection(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, 
         "ignored": list(checkpoint.ignored),
         "args": None if checkpoint.args is None else dict(sorted(checkpoint.args.items())),
     }
+
+
+def _numbers(architecture: Architecture) -> dict[str, Any]:
+    """Without those that only other architectures have; `n_head` is None where nobody states it."""
+    numbers = asdict(architecture)
+    del numbers["decisions"]
+    there = {key: value for key, value in numbers.items() if value is not None}
+    return there | {"n_head": architecture.n_head or None}
 
 
 def _tensor(checkpoint: Checkpoint, name: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from megaport.checkpoint.families.chunks import (
     unstack,
 )
 from megaport.checkpoint.families.names import (
+    canonical,
     is_training_state,
-    resolver,
     unwrapped,
     weights_beside,
 )
@@ -52,7 +52,7 @@ class Place:
 
 def place_of(table: Table, key: str) -> Place | None:
     """Where the key belongs; None if the table does not know it."""
-    if name := resolver(table, "decoder")(key):
+    if name := canonical(table, ("decoder",), key):
         return Place(name)
     if key.startswith(_STACK) and (leaf := table.leaf(key.removeprefix(_STACK))):
         return Place(leaf, stacked=True)

@@ -1,7 +1,7 @@
 """From the names a family stores to canonical ones, and the tensors of one stage by them."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from megaport.checkpoint.contents import Contents, flatten
@@ -10,7 +10,6 @@ from megaport.checkpoint.records import Unreadable
 from megaport.table import Table
 from megaport.tensors import Tensor
 
-Resolve = Callable[[str], str | None]
 # Values that no weight has.
 _PLAIN = (type(None), bool, int, float, str, bytes)
 # All of a model that may be ignored: Transformer Engine's FP8 state, masks, what rotary positions
@@ -26,20 +25,16 @@ _TRAINING = re.compile(
 )
 
 
-def resolver(table: Table, *stacks: str) -> Resolve:
-    """Canonical names of tensors whose layers live under one of `stacks` (encoder, decoder, ...).
+def canonical(table: Table, stacks: Collection[str], native: str) -> str | None:
+    """The canonical name of a tensor; None for one that the table does not know.
 
-    The resolver gives None for a name that the table does not know.
+    Layers lie under one of `stacks` (encoder, decoder, ...).
     """
-
-    def resolve(native: str) -> str | None:
-        name = unwrapped(native).removeprefix("language_model.")
-        stack, _, rest = name.partition(".")
-        if stack in stacks:
-            return table.name(rest)
-        return table.outside(name.removeprefix("embedding."))
-
-    return resolve
+    name = unwrapped(native).removeprefix("language_model.")
+    stack, _, rest = name.partition(".")
+    if stack in stacks:
+        return table.name(rest)
+    return table.outside(name.removeprefix("embedding."))
 
 
 def unwrapped(native: str) -> str:
@@ -82,11 +77,10 @@ def stage_of(
     unknown: dict[str, None] = {}
     ignored: dict[str, None] = {}
     ranks = []
-    resolve = resolver(table, *stacks)
     for file, tree in zip(files, trees, strict=True):
         named: dict[str, Tensor] = {}
         for native, leaf in flatten(tree):
-            name = resolve(native)
+            name = canonical(table, stacks, native)
             if is_ignorable(native) or isinstance(leaf, _PLAIN):
                 ignored[native] = None
             elif not isinstance(leaf, Tensor):

@@ -6,7 +6,6 @@ format `torch` a flat dictionary below `decoder`. NeMo's lie alike.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from megaport.checkpoint.architecture import table_of
 from megaport.checkpoint.contents import Contents, flatten, plain_args, size_said
 from megaport.checkpoint.evidence import check_ranks
-from megaport.checkpoint.families.names import resolver, stage_of, unwrapped, weights_beside
+from megaport.checkpoint.families.names import canonical, stage_of, unwrapped, weights_beside
 from megaport.checkpoint.features import refuse_features
 from megaport.checkpoint.model import CORE_RANKS, LEGACY_RANKS, Parts, Stage
 from megaport.errors import MegaportError
@@ -28,6 +27,7 @@ _RANK = re.compile(
 )
 _MOST_NAMED = 8
 State = Mapping[str, Any]
+Grid = Mapping[tuple[int, int], str]  # (tensor rank, pipeline rank)
 _LEGACY, _CORE = ("transformer", "encoder"), ("decoder",)  # what layers lie under
 
 
@@ -40,18 +40,8 @@ wrong_file = partial(
 )
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """`files[tensor rank, pipeline rank]` is a complete grid of file names."""
-
-    files: Mapping[tuple[int, int], str]
-    tensor: int
-    pipeline: int
-    args: Mapping[str, Any] | None
-
-
-def rank_names(contents: Contents) -> dict[tuple[int, int], str]:
-    """The files that hold the model, by (tensor, pipeline) rank; `{}` where there are none.
+def rank_names(contents: Contents) -> Grid:
+    """The files that hold the model; `{}` where there are none.
 
     A lone file of any name is rank (0, 0). Folders of a distributed optimizer that are named
     like pipeline ranks hold no such file, so they do not count.
@@ -80,28 +70,12 @@ def first_state(contents: Contents) -> dict[str, Any]:
     return contents.state(names[min(names)]) if names else {}
 
 
-def load_ranks(contents: Contents, table: Table, args: Mapping[str, Any] | None = None) -> Ranks:
-    """The grid of rank files, which `args`, the file's own or the names say the size of.
-
-    `RankFilesError` names the file that is missing, one too many or of another run; a mixture of
-    experts is refused as `UnsupportedModelError`.
-    """
-    grid = rank_names(contents)
-    first = grid[min(grid)]
-    args = args or plain_args(contents.state(first).get("args"))
-    if args:
-        refuse_features(contents.source, table, args, {}, ())
+def _refuse_gaps(contents: Contents, grid: Grid, args: Mapping[str, Any] | None) -> None:
+    """`RankFilesError` for a file missing or too many of the ranks that args or names count."""
     names = ("tensor_model_parallel_size", "model_parallel_size")
     stated = names[0] if names[0] in (args or {}) else names[1]
     tensor = size_said(args, stated, max(tp for tp, _ in grid) + 1)
     pipeline = size_said(args, "pipeline_model_parallel_size", max(pp for _, pp in grid) + 1)
-    _refuse_gaps(contents, grid, tensor, pipeline)
-    return Ranks(grid, tensor, pipeline, args)
-
-
-def _refuse_gaps(
-    contents: Contents, grid: Mapping[tuple[int, int], str], tensor: int, pipeline: int
-) -> None:
     size = f"{tensor} tensor-parallel x {pipeline} pipeline ranks"
     # Lazily: a hostile name or argument may claim any number of ranks.
     places = ((tp, pp) for tp in range(tensor) for pp in range(pipeline))
@@ -113,7 +87,7 @@ def _refuse_gaps(
         raise wrong_file(grid[place], "a rank too many", f"the files of {size}")
 
 
-def _name_of(place: tuple[int, int], grid: Mapping[tuple[int, int], str], pipeline: int) -> str:
+def _name_of(place: tuple[int, int], grid: Grid, pipeline: int) -> str:
     like = grid[min(grid)]
     staged = pipeline > 1 or re.search(r"mp_rank_\d+_\d+/", like)
     number = f"mp_rank_{place[0]:02d}" + (f"_{place[1]:03d}" if staged else "")
@@ -128,7 +102,7 @@ def recognise(contents: Contents) -> Decision | None:
     if any(unwrapped(name).startswith(("decoder.", "embedding.")) for name in names):
         reason = "rank files hold decoder.layers and embedding keys, as Megatron core names them"
         return Decision("family", CORE_RANKS, reason)
-    if any(map(resolver(table_of(names), *_LEGACY), names)):
+    if any(canonical(table_of(names), _LEGACY, name) for name in names):
         reason = f"rank files hold tensors under {_stack(names)}.layers, as Megatron-LM names them"
         return Decision("family", LEGACY_RANKS, reason)
     return None
@@ -160,32 +134,35 @@ def parts_of_ranks(
     """Parts from rank files; `models` gives the virtual stages in a file's state by their keys.
 
     The key of a file that is a model itself is "". Layers lie under one of `stacks`; `args` are
-    those of a file beside the model, `iteration` is the key of its number.
+    those of a file beside the model, `iteration` is the key of its number. What args ask for beyond
+    the table is refused before files that are missing.
     """
-    first = first_state(contents)
-    keys = list(models(first))
+    grid, first = rank_names(contents), first_state(contents)
+    keys, files = list(models(first)), grid.values()
     # Of all files: a first pipeline stage may hold the embedding and no layer.
-    files = rank_names(contents).values()
     table = table_of(name for file in files for name in _names(models(contents.state(file))))
-    ranks = load_ranks(contents, table, args)
-    check_ranks(contents, ranks.files, table)
+    args = args or plain_args(first.get("args"))
+    refuse_features(contents.source, table, args, {}, ())
+    _refuse_gaps(contents, grid, args)
+    check_ranks(contents, grid, table)
     for file in files:
         _refuse_uneven_chunks(file, list(models(contents.state(file))), keys)
         for beside in weights_beside(contents.state(file), keys) if "" not in keys else ():
             contents.findings.report("extra", beside, f"beside the model in {file}")
+    tensor, pipeline = max(grid)
     used = {*keys, "args", "checkpoint_version", iteration}
     others = sorted(str(key) for key in first if "" not in keys and key not in used)
     return Parts(
         family=family,
         era=era,
-        serialization=contents.serialization(ranks.files[0, 0]),
+        serialization=contents.serialization(grid[0, 0]),
         since_2021=since_2021,
         table=table,
-        stages=tuple(_stages(contents, ranks, table, models, keys, stacks)),
-        tensor_parallel=ranks.tensor,
-        pipeline_parallel=ranks.pipeline,
+        stages=tuple(_stages(contents, grid, table, models, keys, stacks)),
+        tensor_parallel=tensor + 1,
+        pipeline_parallel=pipeline + 1,
         virtual_pipeline=len(keys),
-        args=ranks.args,
+        args=args,
         stated_version=first.get("checkpoint_version"),
         stated_iteration=first.get(iteration),
         ignored=(*others, *(name for name in contents.files if name not in files)),
@@ -228,15 +205,15 @@ def _refuse_uneven_chunks(file: str, found: list[str], keys: list[str]) -> None:
 
 def _stages(
     contents: Contents,
-    ranks: Ranks,
+    grid: Grid,
     table: Table,
     models: Callable[[State], State],
     keys: list[str],
     stacks: Sequence[str],
 ) -> Iterator[Stage]:
     for key in sorted(keys, key=lambda key: (len(key), key)):
-        for pipeline in range(ranks.pipeline):
-            files = [ranks.files[tensor, pipeline] for tensor in range(ranks.tensor)]
+        for stage in sorted({pipeline for _, pipeline in grid}):
+            files = [grid[place] for place in sorted(grid) if place[1] == stage]
             trees = [models(contents.state(file))[key] for file in files]
             labels = [f"{file}:{key}" if len(keys) > 1 else file for file in files]
             yield stage_of(contents, labels, trees, table, stacks)
