@@ -162,6 +162,7 @@ def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
         ({"kv_channels": 8}, "head_dim"),
         ({"rotary_base": -1}, "rope_theta"),
         ({"use_rope_scaling": True, "rope_scaling_factor": 0}, "rope_scaling"),
+        ({"use_rope_scaling": True, "rotary_seq_len_interpolation_factor": 2}, "one of them"),
         ({"window_size": (-5, 3)}, "sliding_window"),
         ({"add_qkv_bias": True}, "add_qkv_bias"),
         ({"qk_layernorm": True}, "qk_layernorm"),
@@ -286,9 +287,10 @@ def stated(folder: Path, file: str, key: str, said: dict[str, Any]) -> Path:
     [
         (NEMO, ("llama3", 32.0, 4096)),
         ({"rope_scaling": True, "rope_scaling_factor": 8.0}, ("llama3", 8.0, 8192)),
+        ({"seq_len_interpolation_factor": 4}, ("linear", 4.0, None)),
         ({"rope_scaling": False, "window_size": [7, 0]}, ("default", None, None)),
     ],
-    ids=["scale_factor", "rope_scaling", "window"],
+    ids=["scale_factor", "rope_scaling", "interpolation", "window"],
 )
 def test_nemo_and_bridge_state_the_model_in_a_file_beside_it(
     file: str, key: str, said: dict[str, Any], scaling: tuple[Any, ...], tmp_path: Path

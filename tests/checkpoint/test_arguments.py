@@ -128,6 +128,7 @@ FORKS = [
     ({"headscale": True}, "scaled"),
     ({"heterogeneous_layers_config_encoded_json": "{}"}, "unlike each other"),
     ({"position_embedding_type": "megatron.model.enums.PositionEmbeddingType(3)"}, "position"),
+    ({"model_type": "megatron.core.enums.ModelType(2)"}, "T5"),
 ]
 
 

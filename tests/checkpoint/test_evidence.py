@@ -13,11 +13,13 @@ import torch
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.model import CheckpointMismatchError
 from megaport.checkpoint.open import open_checkpoint
+from support.edits import at
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.reading import read_whole, refused
 
 FOUR = Model(layers=4)
+FP8 = torch.ones(4).to(torch.float8_e4m3fn)
 
 
 def swapped(path: Path, one: str, other: str) -> Path:
@@ -122,13 +124,9 @@ def test_one_chunk_copied_over_that_of_another_shape_is_seen(tmp_path: Path) -> 
 
 
 def test_zeros_may_be_the_same_twice(tmp_path: Path) -> None:
-    def edit(name: str, state: dict[str, Any]) -> None:
-        for key, tensor in state["model"].items():
-            if "linear_fc2.weight" in key:
-                state["model"][key] = torch.zeros_like(tensor)
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="core", tp=2, edit=edit)
-    open_checkpoint(path, spool=tmp_path)
+    name = "decoder.layers.1.mlp.linear_fc2.weight"
+    form = {"layout": "core", "tp": 2, "edit": at("mp_rank", "model", name, to=torch.zeros_like)}
+    open_checkpoint(write_checkpoint(tmp_path / "c", Model(), **form), spool=tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist", "bigscience"])
@@ -155,10 +153,8 @@ def test_an_early_version_beside_later_args_is_refused(tmp_path: Path) -> None:
 def test_a_version_that_code_of_the_args_time_did_not_write_is_refused(
     version: int, args: dict[str, Any], tmp_path: Path
 ) -> None:
-    def edit(_: str, state: dict[str, Any]) -> None:
-        state["args"] = Namespace(hidden_size=16, num_attention_heads=4, **args)
-
-    form = {"layout": "transformer", "version": version, "edit": edit}
+    said = Namespace(hidden_size=16, num_attention_heads=4, **args)
+    form = {"layout": "transformer", "version": version, "edit": at("", "args", to=said)}
     message = refused(tmp_path, Model(), **form)
     assert f"checkpoint_version disagrees: {float(version)} (args" in message
 
@@ -189,6 +185,13 @@ def test_a_lost_file_of_args_is_seen_by_the_file_that_says_it_was_saved(tmp_path
     assert "missing: common.pt" in refusal(path, tmp_path)
 
 
+def test_virtual_stages_are_as_many_as_args_say(tmp_path: Path) -> None:
+    form = {"layout": "encoder", "pp": 2, "vp": 2}
+    said = {"virtual_pipeline_model_parallel_size": 3}
+    message = refused(tmp_path, FOUR, **form, args=said)
+    assert "args disagree: virtual_pipeline_model_parallel_size (3, but files hold 2)" in message
+
+
 def test_an_own_head_that_was_lost_is_missed(tmp_path: Path) -> None:
     lost = {"tie_word_embeddings": False, "untie_embeddings_and_output_weights": None}
     message = refused(tmp_path, Model(), layout="core", args=lost)
@@ -197,10 +200,7 @@ def test_an_own_head_that_was_lost_is_missed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mlp.linear_fc1.weight", "input_layernorm.weight"])
 def test_weights_that_are_one_number_all_over_are_said(name: str, tmp_path: Path) -> None:
-    def edit(_: str, state: dict[str, Any]) -> None:
-        key = f"decoder.layers.1.{name}"
-        state["model"][key] = torch.zeros_like(state["model"][key])
-
+    edit = at("mp_rank", "model", f"decoder.layers.1.{name}", to=torch.zeros_like)
     path = write_checkpoint(tmp_path / "c", Model(), layout="core", edit=edit)
     first = open_checkpoint(path, spool=tmp_path).decisions[0]
     assert first.subject == "constant weights" and list(first.value.values()) == ["0.0 all over"]
@@ -217,10 +217,7 @@ def test_weights_that_are_one_number_all_over_are_said(name: str, tmp_path: Path
     ],
 )
 def test_what_ranks_say_differently_is_named(argument: str, value: Any, tmp_path: Path) -> None:
-    def edit(name: str, state: dict[str, Any]) -> None:
-        if name == "mp_rank_01":
-            setattr(state["args"], argument, value)
-
+    edit = at("mp_rank_01", "args", argument, to=value)
     message = refused(tmp_path, Model(), layout="core", tp=2, edit=edit)
     assert f"ranks disagree: args.{argument} (in mp_rank_01/model_optim_rng.pt: {value}" in message
 
@@ -269,36 +266,22 @@ def test_two_bytes_are_what_params_dtype_says(
 
 
 def test_a_head_that_cannot_be_read_is_no_tied_model(tmp_path: Path) -> None:
-    def edit(name: str, state: dict[str, Any]) -> None:
-        del state["args"].untie_embeddings_and_output_weights
-        state["model"]["output_layer.weight"] = torch.ones(32, 16).to(torch.float8_e4m3fn)
-
-    message = refused(tmp_path, Model(), layout="core", edit=edit)
+    args = {"untie_embeddings_and_output_weights": None}
+    edit = at("mp_rank", "model", "output_layer.weight", to=FP8)
+    message = refused(tmp_path, Model(), layout="core", args=args, edit=edit)
     assert "unreadable: output_layer.weight" in message
 
 
 @pytest.mark.parametrize("name", ["adapter.weight", "self_attention.scale_of_a_fork"])
 def test_what_is_like_a_weight_and_not_used_is_refused(name: str, tmp_path: Path) -> None:
-    def edit(_: str, state: dict[str, Any]) -> None:
-        for layer in range(2):
-            value = torch.ones(4).to(torch.float8_e4m3fn)
-            state["model"][f"decoder.layers.{layer}.{name}"] = value
-
+    edit = at("mp_rank", "model", f"decoder.layers.1.{name}", to=FP8)
     message = refused(tmp_path, Model(), layout="core", edit=edit)
     assert f"unreadable: decoder.layers.1.{name}" in message
 
 
-def test_tensors_beside_the_model_are_refused_and_training_state_is_not(tmp_path: Path) -> None:
-    def training(_: str, state: dict[str, Any]) -> None:
-        state["optimizer"] = {"state": torch.ones(3)}
-        state["rng_state"] = [{"cuda": torch.ones(3)}]
-
-    def teacher(_: str, state: dict[str, Any]) -> None:
-        state["teacher"] = {"weight": torch.ones(3)}
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="core", edit=training)
-    assert {"optimizer", "rng_state"} <= set(open_checkpoint(path, spool=tmp_path).ignored)
-    message = refused(tmp_path, Model(), layout="core", edit=teacher)
+def test_tensors_beside_the_model_are_refused(tmp_path: Path) -> None:
+    edit = at("mp_rank", "teacher", to={"weight": torch.ones(3)})
+    message = refused(tmp_path, Model(), layout="core", edit=edit)
     assert "extra: teacher.weight (beside the model in mp_rank_00" in message
 
 

@@ -136,7 +136,7 @@ def test_a_head_of_its_own_in_a_layer_file(name: str, tmp_path: Path) -> None:
 
 
 def _with_training_state(name: str, state: dict[str, Any]) -> None:
-    state |= {"rng_state": [1], "optimizer": None}
+    state |= {"rng_state": [{"cuda": torch.ones(3)}], "optimizer": {"state": torch.ones(3)}}
 
 
 @pytest.mark.parametrize("layout", LEGACY)

@@ -9,6 +9,7 @@ import torch
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
+from support.edits import added
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.reading import refused
@@ -69,12 +70,8 @@ TENSOR_FEATURES = [
 def test_not_gpt2_is_refused_by_feature_from_tensors(
     name: str, feature: str, tmp_path: Path
 ) -> None:
-    def add(_: str, state: dict[str, Any]) -> None:
-        state["model"][name] = torch.ones(3)
-
-    message = refused(
-        tmp_path, Model(), UnsupportedModelError, layout="encoder", edit=add, with_args=False
-    )
+    form = {"layout": "encoder", "edit": added(name), "with_args": False}
+    message = refused(tmp_path, Model(), UnsupportedModelError, **form)
     assert feature in message
     assert name in message
 

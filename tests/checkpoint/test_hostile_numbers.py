@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +11,35 @@ import torch
 from megaport.checkpoint.inspect import inspect
 from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
+from support.edits import added
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.reading import refused
 
 pytestmark = pytest.mark.timeout(20)
 HUGE = 10**9 - 1
 
 
-def refused(tmp_path: Path, **form: Any) -> str:
-    path = write_checkpoint(tmp_path / "c", Model(), **form)
-    with pytest.raises(MegaportError) as caught:
-        open_checkpoint(path, spool=tmp_path)
-    return str(caught.value)
-
-
-def add(name: str, file: str, content: dict[str, Any]) -> None:
-    """An edit that stores one tensor more, called `name`."""
-    if file == "entries":
-        content[name] = [((0,), torch.ones(16))]
-    elif "model" in content:
-        content["model"][name] = torch.ones(16)
-    elif file.startswith("layer_03"):
-        content[name] = torch.ones(16)
+def message(tmp_path: Path, **form: Any) -> str:
+    return refused(tmp_path, Model(), MegaportError, **form)
 
 
 @pytest.mark.parametrize("number", [HUGE, "9" * 5000])
 @pytest.mark.parametrize("layout", ["core", "torch_dist_layers", "bigscience"])
 def test_a_layer_number_that_is_absurd(layout: str, number: object, tmp_path: Path) -> None:
     name = f"decoder.layers.{number}.input_layernorm.bias"
-    assert "layers" in refused(tmp_path, layout=layout, edit=partial(add, name))
+    assert "layers" in message(tmp_path, layout=layout, edit=added(name))
 
 
 @pytest.mark.parametrize("key", ["tensor_model_parallel_size", "pipeline_model_parallel_size"])
 @pytest.mark.parametrize("layout", ["encoder", "core"])
 def test_parallel_sizes_that_are_absurd(layout: str, key: str, tmp_path: Path) -> None:
-    assert "mp_rank_0" in refused(tmp_path, layout=layout, args={key: HUGE})
+    assert "mp_rank_0" in message(tmp_path, layout=layout, args={key: HUGE})
 
 
 @pytest.mark.parametrize("key", ["tensor_model_parallel_size", "num_layers"])
 def test_sizes_of_deepspeed_that_are_absurd(key: str, tmp_path: Path) -> None:
-    assert "layer_" in refused(tmp_path, layout="bigscience", args={key: HUGE})
+    assert "layer_" in message(tmp_path, layout="bigscience", args={key: HUGE})
 
 
 @pytest.mark.parametrize("name", [f"layer_{HUGE}-model_00", f"layer_03-model_{HUGE}"])
@@ -82,7 +70,7 @@ def test_a_chunk_that_claims_an_absurd_tensor(shape: tuple[int, ...], tmp_path: 
             piece = torch.ones(1).expand(1, 1) if all(shape) else torch.empty(0, 16)
             content[key] = [(tuple(max(0, size - 1) for size in shape), piece)]
 
-    assert "linear_fc2.bias" in refused(tmp_path, layout="torch_dist", edit=grow)
+    assert "linear_fc2.bias" in message(tmp_path, layout="torch_dist", edit=grow)
 
 
 ODD = {
@@ -132,9 +120,9 @@ def test_no_value_of_a_file_is_a_traceback(layout: str, place: str, tmp_path: Pa
 )
 @pytest.mark.parametrize("layout", ["encoder", "core", "torch_dist"])
 def test_odd_names_of_tensors_are_shown_escaped_and_cut(layout, name, tmp_path: Path) -> None:
-    message = refused(tmp_path, layout=layout, edit=partial(add, name))
-    assert message.replace("\n", "").isprintable()
-    assert len(message) < 5000
+    said = message(tmp_path, layout=layout, edit=added(name))
+    assert said.replace("\n", "").isprintable()
+    assert len(said) < 5000
 
 
 @pytest.mark.parametrize("name", ["mp_rank_" + "9" * 200, "mp_rank_\u00b2", "mp_rank_00_\u0663"])

@@ -80,6 +80,13 @@ def row(
             tp=2,
             edit=at("mp_rank_01", "model", WORD, to=torch.Tensor.half),
         ),
+        row(
+            "one of two bytes of the other kind",
+            "wrong dtype: float16 beside bfloat16 (F16 27 times, BF16 1 times",
+            layout="core",
+            model=Model(dtype="F16"),
+            edit=at("mp_rank", "model", WORD, to=torch.Tensor.bfloat16),
+        ),
         *(
             row(
                 "a stack lost",

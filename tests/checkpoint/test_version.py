@@ -11,6 +11,7 @@ from megaport.checkpoint.version import (
     UnknownVersionError,
     decide_version,
 )
+from support.edits import GONE, at
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 from support.reading import assert_holds
@@ -28,10 +29,13 @@ def test_a_stated_version_decides(stated: float, order: str) -> None:
     assert (version, decision.value) == (float(stated), order)
 
 
-@pytest.mark.parametrize("stated", [4.0, -1, "3", True, float("nan"), 1.5, [3]])
-def test_a_version_nobody_wrote_is_refused(stated: object) -> None:
+@pytest.mark.parametrize(
+    ("stated", "given"),
+    [*((said, None) for said in (4.0, -1, "3", True, float("nan"), 1.5, [3])), (None, 5.0)],
+)
+def test_a_version_nobody_wrote_is_refused(stated: object, given: float | None) -> None:
     with pytest.raises(UnknownVersionError, match=r"checkpoint\.version"):
-        decide_version("c", stated, None, None, since_2021=False)
+        decide_version("c", stated, given, None, since_2021=False)
 
 
 @pytest.mark.parametrize("stated", [None, 3.0, 4.0])
@@ -39,11 +43,6 @@ def test_the_config_wins_over_the_file_and_says_so(stated: float | None) -> None
     version, decision = decide_version("c", stated, 1.0, None, since_2021=False)
     assert (version, decision.value) == (1.0, "np,hn,3")
     assert "checkpoint.version" in decision.reason
-
-
-def test_a_config_version_nobody_wrote_is_refused() -> None:
-    with pytest.raises(UnknownVersionError):
-        decide_version("c", None, 5.0, None, since_2021=False)
 
 
 @pytest.mark.parametrize("args", [None, EARLY_ARGS])
@@ -59,33 +58,14 @@ def test_without_version_and_args_the_window_of_september_2020_is_pointed_out() 
     assert "2020-09-11" in decision.reason
 
 
-def test_without_version_names_from_2021_on_mean_the_last_order() -> None:
-    assert decide_version("c", None, None, None, since_2021=True)[1].value == "np,3,hn"
-
-
-def test_without_version_args_of_the_window_are_refused() -> None:
-    with pytest.raises(AmbiguousVersionError, match="bias_gelu_fusion") as caught:
-        decide_version("c", None, None, WINDOW_ARGS, since_2021=False)
-    assert "Set checkpoint.version" in str(caught.value)
-    assert "set 2)" in str(caught.value)
-
-
-def test_deepspeed_without_version_under_old_names_is_refused() -> None:
-    with pytest.raises(AmbiguousVersionError, match="DeepSpeed"):
-        decide_version("c", None, None, None, since_2021=False, deepspeed=True)
-
-
 def test_the_unversioned_file_of_the_window_reads_right_with_the_config_key(
     tmp_path: Path,
 ) -> None:
-    model = Model()
-
-    def forget(name: str, state: dict[str, Any]) -> None:
-        del state["checkpoint_version"]
-
-    path = write_checkpoint(
-        tmp_path / "c", model, layout="transformer", version=2, tp=2, edit=forget
-    )
-    with pytest.raises(AmbiguousVersionError):
+    model, forget = Model(), at("", "checkpoint_version", to=GONE)
+    form = {"layout": "transformer", "version": 2, "tp": 2, "edit": forget}
+    path = write_checkpoint(tmp_path / "c", model, **form)
+    with pytest.raises(AmbiguousVersionError, match="bias_gelu_fusion") as caught:
         open_checkpoint(path, spool=tmp_path)
+    assert "Set checkpoint.version" in str(caught.value)
+    assert "set 2)" in str(caught.value)
     assert_holds(open_checkpoint(path, version=2.0, spool=tmp_path), model)

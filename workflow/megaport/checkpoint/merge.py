@@ -1,7 +1,7 @@
 """Stages and ranks become one state dict: every tensor accounted for, or one error."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -41,8 +41,6 @@ from megaport.table import (
 )
 from megaport.tensors import FLOATS
 
-_MOST_NAMED = 20
-
 
 def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpoint:
     """Check the parts of `contents` against each other and their table; `version` is the config's.
@@ -81,7 +79,7 @@ def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpo
         since_2021=parts.since_2021,
         deepspeed=parts.family.value == DEEPSPEED_LAYERS,
     )
-    beside = (*_shortened(contents.files.ignored), *parts.ignored)
+    beside = (*contents.files.ignored, *parts.ignored)
     inside = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)
     return Checkpoint(
         table=table,
@@ -107,13 +105,6 @@ def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpo
             tied,
         ),
     )
-
-
-def _shortened(names: Sequence[str]) -> Iterator[str]:
-    """File names, and only the number of those beyond the first: optimizers have thousands."""
-    yield from names[:_MOST_NAMED]
-    if len(names) > _MOST_NAMED:
-        yield f"and {len(names) - _MOST_NAMED} more files"
 
 
 def _numbered_through(
