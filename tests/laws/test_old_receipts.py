@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from megaport.cli import main
 from support.checkout import content
 from support.samples import slow
+from support.stores import collect
 
 RECEIPT = Path("results/austen-tiny/convert.json")
 
@@ -28,19 +28,6 @@ def test_collection_stops_at_a_receipt_of_an_older_format_version(built, capsys)
     """What it reaches is not known: nothing may go."""
     (built / RECEIPT).write_text(json.dumps({"schema": 0}))
     stored = sorted((built / ".store").rglob("*"))
-    assert (
-        main(
-            [
-                "store",
-                "gc",
-                str(built / ".store"),
-                str(built / "results"),
-                "--grace",
-                "0",
-                "--delete",
-            ]
-        )
-        == 1
-    )
+    assert collect(built / ".store", built / "results") == 1
     assert "receipt format 0" in capsys.readouterr().err
     assert sorted((built / ".store").rglob("*")) == stored

@@ -8,7 +8,6 @@ import pytest
 
 from megaport.store.actions import Receipt, ReceiptError, Result, read_receipt
 from megaport.store.content import Content
-from megaport.store.names import publish
 from support.stores import ACTION, build
 
 CONTENT = Content("a" * 64, 1)
@@ -48,13 +47,6 @@ REST = (
 )
 
 
-def receipt_of(store, folder):
-    result = build(store)
-    publish(store, result.outputs["out.txt"], folder / "out.txt", "copy")
-    Receipt(ACTION, result.outputs, result.facts).write(folder / "convert.json")
-    return folder / "convert.json"
-
-
 def test_a_receipt_is_sorted_indented_json_of_everything(store, tmp_path):
     """Byte for byte: Snakemake compares receipts by content, and people read them."""
     result = build(store)
@@ -73,23 +65,23 @@ def test_a_receipt_is_sorted_indented_json_of_everything(store, tmp_path):
     }
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
     assert (tmp_path / "r.json").read_bytes() == text.encode()
+    assert read_receipt(tmp_path / "r.json").text == text.encode()
 
 
-def test_receipt_round_trip_is_byte_identical(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    before = path.read_bytes()
-    read_receipt(path).write(path)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": 1}'])
-def test_damaged_receipt_is_refused_with_a_remedy(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        *((text, "a damaged receipt (") for text in ("", "{", "[]", "null", '{"schema": 1}')),
+        ('{"schema": 99}', f"receipt format 99{REST}"),
+    ],
+)
+def test_a_damaged_receipt_or_one_of_another_format_is_refused_with_a_remedy(tmp_path, text, seen):
     path = tmp_path / "r.json"
     path.write_text(text)
     with pytest.raises(ReceiptError) as refused:
         read_receipt(path)
     said = str(refused.value)
-    assert said.startswith(f"receipt {path}: found a damaged receipt (") and said.endswith(REST)
+    assert said.startswith(f"receipt {path}: found {seen}") and said.endswith(REST)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +104,3 @@ def raising(error):
         raise error
 
     return call
-
-
-def test_receipt_of_another_format_version_is_refused(store, tmp_path):
-    path = receipt_of(store, tmp_path / "results")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
-    with pytest.raises(ReceiptError) as refused:
-        read_receipt(path)
-    assert str(refused.value) == f"receipt {path}: found receipt format 99{REST}"

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from megaport.cli import main
 from megaport.store.actions import Action, read_receipt
 from megaport.store.code import Code
 from megaport.store.job import Job, run_job
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
+from support.stores import collect
 
 
 def job(folder: Path, number: int, before: Job | None) -> Job:
@@ -22,20 +22,6 @@ def job(folder: Path, number: int, before: Job | None) -> Job:
     return Job(action, receipt, store, source)
 
 
-def collect(folder: Path) -> None:
-    """Without any grace: whatever is not reached goes, however young."""
-    command = [
-        "store",
-        "gc",
-        str(folder / "store"),
-        str(folder / "results"),
-        "--delete",
-        "--grace",
-        "0",
-    ]
-    assert main(command) == 0
-
-
 def test_what_a_running_step_reads_and_writes_is_kept(tmp_path):
     """At the worst moment, with no grace at all: the input has a receipt, the work a lock."""
     first = job(tmp_path, 0, None)
@@ -44,12 +30,12 @@ def test_what_a_running_step_reads_and_writes_is_kept(tmp_path):
     def compute(work):
         path = work.blob("before", "0")
         (work.out / "1").write_text("one")
-        collect(tmp_path)
+        assert collect(tmp_path / "store", tmp_path / "results") == 0
         assert path.read_text() == "zero"
 
     second = job(tmp_path, 1, first)
     run_job(second, compute)
-    collect(tmp_path)
+    assert collect(tmp_path / "store", tmp_path / "results") == 0
     assert (tmp_path / "results/m/0").read_text() == "zero"
     assert (tmp_path / "results/m/1").read_text() == "one"
     assert verify(second.store).clean and len(list(second.store.blobs)) == 2
@@ -62,7 +48,7 @@ def test_what_no_receipt_reaches_goes_while_a_step_runs(tmp_path):
     first.receipt.unlink()
 
     def compute(work):
-        collect(tmp_path)
+        assert collect(tmp_path / "store", tmp_path / "results") == 0
         assert list(first.store.blobs) == []
         (work.out / "1").write_text("one")
 

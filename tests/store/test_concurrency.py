@@ -65,8 +65,3 @@ def test_sixteen_runs_on_the_same_store_and_key(tmp_path, locks, kinds):
         text = (tmp_path / f"results-{number}" / "out").read_text()
         assert text == f"result {number % kinds}\n" * 1000
     assert list((store.root / "tmp").iterdir()) == []
-
-
-def test_an_action_key_is_the_same_in_every_process():
-    keys = {Action("r", {}, {"b": 1, "a": [2]}, "c", {"z": "1", "y": "2"}).key for _ in range(3)}
-    assert len(keys) == 1

@@ -1,6 +1,7 @@
 """Remembered digests: never one that its file may have outgrown (the "racy git" problem)."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -35,6 +36,9 @@ def test_a_settled_file_is_read_once(cache, file, monkeypatch):
     assert remembered(cache) == [digest(b"hello")]
     monkeypatch.setattr(content, "sha256_file", lambda path: pytest.fail("read again"))
     assert cache.digest(file) == digest(b"hello")
+    os.utime(file)
+    with pytest.raises(pytest.fail.Exception):
+        cache.digest(file)
 
 
 def test_a_file_that_changed_within_a_tick_of_the_clock_is_not_remembered(cache, file, monkeypatch):

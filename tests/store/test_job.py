@@ -30,18 +30,21 @@ def test_a_promised_file_that_is_kept_back_is_a_bug_and_nothing_is_filed(tmp_pat
     assert list(job.store.blobs) == list(job.store.actions) == []
 
 
-def test_each_run_says_in_one_line_whether_it_computed(tmp_path, caplog):
+def test_each_run_says_in_one_line_whether_it_computed_and_notes_what_building_cost(
+    tmp_path, caplog
+):
     caplog.set_level(logging.INFO, "megaport")
     said = []
     for body in (compute, never):
         receipt = run_job(job_in(tmp_path), body)
         note = json.loads((tmp_path / "results/m/run/build.json").read_text())
-        said.append((caplog.messages[-1], note["this_run"]))
+        said.append((caplog.messages[-1], note["this_run"], note["built"]))
     short = receipt.action.key[:12]
     assert caplog.messages[0] == "build: m" and len(caplog.messages) == 3
     assert re.fullmatch(rf"build: computed in \d+\.\d s \(action {short}, 2 files\)", said[0][0])
     assert said[1][0] == f"build: cache hit, nothing computed (action {short}, 2 files)"
-    assert [note for _, note in said] == ["computed", "cache hit"]
+    assert [note for _, note, _ in said] == ["computed", "cache hit"]
+    assert said[0][2] == said[1][2] == job_in(tmp_path).lookup().cost
 
 
 def test_a_step_that_waited_for_another_finds_what_that_built(tmp_path):
@@ -201,12 +204,3 @@ def test_building_costs_time_and_memory_at_a_moment_on_a_host(monkeypatch):
         "started": "2023-11-14T22:13:20Z",
         "host": "alpha",
     }
-
-
-@pytest.mark.parametrize(("hit", "said"), [(True, "cache hit"), (False, "computed")])
-def test_run_says_what_the_build_cost_and_whether_this_was_it(tmp_path, hit, said):
-    path = tmp_path / "new" / "run" / "convert.json"
-    for _ in range(2):  # the folder may be there already
-        job_module.write_cost(path, {"wall_seconds": 1.5, "host": "alpha"}, hit=hit)
-    built = ' "built": {\n  "host": "alpha",\n  "wall_seconds": 1.5\n },\n'
-    assert path.read_text() == f'{{\n{built} "this_run": "{said}"\n}}\n'

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from megaport.cli import main
 from megaport.fetch.partial import Partial
 from megaport.fetch.trust import Trust
 from megaport.store.job import run_job
 from megaport.store.store import Store, open_store
 from megaport.store.upkeep import verify
-from support.stores import OUTPUTS, compute, job_in, never, state
+from support.stores import OUTPUTS, collect, compute, job_in, never, state
 
 
 def test_a_store_on_another_file_system(tmp_path, other_file_system):
@@ -62,20 +61,10 @@ def test_a_personal_store_leans_on_nothing_below(tmp_path, below):
     assert verify(mine).clean and len(list(mine.blobs)) == len(OUTPUTS)
 
 
-def test_collecting_the_personal_store_leaves_the_one_below(tmp_path, below, capsys):
+def test_collecting_the_personal_store_leaves_the_one_below(tmp_path, below):
     before = contents(below)
     (tmp_path / "mine").mkdir()
-    main(
-        [
-            "store",
-            "gc",
-            str(tmp_path / "mine"),
-            str(tmp_path / "results"),
-            "--delete",
-            "--grace",
-            "0",
-        ]
-    )
+    assert collect(tmp_path / "mine", tmp_path / "results") == 0
     assert contents(below) == before
 
 

@@ -22,13 +22,9 @@ def test_blob_is_read_only_and_named_by_its_content(store):
     assert store.lookup(ACTION.key).facts == {"n": 1}
 
 
-@pytest.mark.parametrize(
-    "harm", [b"", b"hell", b"jello"], ids=["emptied", "truncated", "bit-rotted"]
-)
-def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
+def test_a_harmed_blob_is_not_given_out(store):
     content = build(store).outputs["out.txt"]
-    rot(store.blobs.path(content.sha256), harm)
-    assert store.lookup(ACTION.key) is None
+    rot(store.blobs.path(content.sha256), b"jello")
     with pytest.raises(StoreError) as refused:
         store.path_of(content)
     assert str(refused.value) == (
@@ -36,8 +32,6 @@ def test_harmed_blob_is_a_miss_and_is_rebuilt(store, harm):
         "expected 5 bytes with that digest. "
         "Run the same command again: what is missing is found and rebuilt."
     )
-    build(store)
-    assert store.path_of(content).read_bytes() == b"hello"
 
 
 def test_the_digest_a_writer_took_is_not_taken_again(store, monkeypatch):
@@ -49,10 +43,7 @@ def test_the_digest_a_writer_took_is_not_taken_again(store, monkeypatch):
     assert result.outputs == {"out": Content(digest, 5)}
 
 
-def test_removed_blob_and_damaged_action_are_misses(store):
-    content = build(store).outputs["out.txt"]
-    store.blobs.path(content.sha256).unlink()
-    assert store.lookup(ACTION.key) is None
+def test_a_damaged_action_is_a_miss(store):
     build(store)
     rot(store.actions.path(ACTION.key), b'{"schema": 1, "outp')
     assert store.lookup(ACTION.key) is None
@@ -163,13 +154,3 @@ def test_a_link_to_something_else_is_made_anew(store, tmp_path):
     name.symlink_to(tmp_path / "other")
     publish(store, content, name)
     assert name.read_bytes() == b"hello"
-
-
-def test_unchanged_files_are_not_read_again(store, tmp_path, monkeypatch):
-    content = build(store).outputs["out.txt"]
-    blob = store.blobs.path(content.sha256)
-    monkeypatch.setattr("megaport.store.content.sha256_file", lambda path: pytest.fail("read"))
-    assert store.blobs.holds(content)
-    os.utime(blob)
-    with pytest.raises(pytest.fail.Exception):
-        store.blobs.holds(content)

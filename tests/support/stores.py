@@ -1,7 +1,8 @@
-"""A small job with two outputs, and one action with one, for tests that harm them."""
+"""A small job with two outputs, and one action with one, for tests that harm them; and gc."""
 
 from pathlib import Path
 
+from megaport.cli import main
 from megaport.store.actions import Action, Result
 from megaport.store.code import Code
 from megaport.store.content import Content
@@ -50,3 +51,8 @@ def rot(path: Path, content: bytes) -> None:
     """Other bytes in a blob, as a failing disk or a bold user would leave."""
     path.chmod(0o644)
     path.write_bytes(content)
+
+
+def collect(store: Path, results: Path) -> int:
+    """`gc` without any grace: whatever is not reached goes, however young. Its exit status."""
+    return main(["store", "gc", str(store), str(results), "--delete", "--grace", "0"])

@@ -16,6 +16,32 @@ WRITING = set("wax+")
 real_open = os.open
 
 
+def before_changes(act, put=setattr):
+    """From here on `act` is called before every change of the disk; `put` sets an attribute."""
+    for name in CHANGES:
+        put(os, name, preceded(getattr(os, name), act))
+    opened = preceded_open(io.open, act)
+    put(io, "open", opened)
+    put(builtins, "open", opened)
+
+
+def preceded(function, act):
+    def call(*arguments, **options):
+        act()
+        return function(*arguments, **options)
+
+    return call
+
+
+def preceded_open(function, act):
+    def call(file, mode="r", *arguments, **options):
+        if WRITING & set(mode):
+            act()
+        return function(file, mode, *arguments, **options)
+
+    return call
+
+
 def count() -> None:
     counter = real_open(os.environ["DIE_COUNT"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     leads = os.getpid() == os.getpgrp()  # Snakemake does
@@ -30,24 +56,5 @@ def count() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def counted(function):
-    def call(*arguments, **options):
-        count()
-        return function(*arguments, **options)
-
-    return call
-
-
-def counted_open(function):
-    def call(file, mode="r", *arguments, **options):
-        if WRITING & set(mode):
-            count()
-        return function(file, mode, *arguments, **options)
-
-    return call
-
-
 if "DIE_AT" in os.environ:
-    for name in CHANGES:
-        setattr(os, name, counted(getattr(os, name)))
-    builtins.open = io.open = counted_open(io.open)
+    before_changes(count)

@@ -170,12 +170,13 @@ class Store:
                 expected="a folder this user can write to",
                 remedy="Point `store:` in config.yaml to such a folder, or free some space.",
             ) from error
-        with exclusive(folder.with_suffix(".lock")):
-            try:
+        lock = folder.with_suffix(".lock")
+        try:
+            with exclusive(lock):
                 yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.with_suffix(".lock").unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
     def path_of(self, content: Content) -> Path:
         """The verified blob. Raises StoreError where it is missing or damaged."""
