@@ -24,12 +24,6 @@ def test_chunked_body_cut_at_any_chunk(server, fetch, digest, at):
     assert server.ranges == [None, f"bytes={at}-" if at >= 4 else None]
 
 
-def test_body_cut_at_every_chunk_one_after_the_other(server, fetch, digest):
-    server.will_always(bad.cut_after(CHUNK))
-    assert fetch(server.url()).sha256 == digest
-    assert server.ranges == [None, *(f"bytes={at}-" for at in range(CHUNK, 40_000, CHUNK))]
-
-
 @pytest.mark.parametrize("at", CUTS[4::5])
 def test_body_cut_in_one_run_is_resumed_in_the_next(server, fetch, digest, at):
     server.will(bad.cut_after(at), bad.status(404))

@@ -34,30 +34,28 @@ def test_no_content_is_an_error():
         content_digest({})
 
 
-def test_what_is_pinned_is_enforced():
-    assert check_content(A, pinned=A, trusted=None) == "pinned"
+@pytest.mark.parametrize(
+    ("pinned", "trusted", "by"),
+    [
+        (A, None, "pinned"),
+        (A.upper(), None, "pinned"),
+        (A, B, "pinned"),
+        (None, A, "trusted"),
+    ],
+)
+def test_the_pin_outranks_the_record_of_what_was_trusted(pinned, trusted, by):
+    assert check_content(A, pinned=pinned, trusted=trusted) == by
+
+
+@pytest.mark.parametrize(
+    ("pinned", "trusted", "told"),
+    [(B, None, (KEY, "-R download")), (B, A, (KEY,)), (None, B, (f"set {KEY}: {A}",))],
+)
+def test_what_is_pinned_or_was_trusted_is_enforced(pinned, trusted, told):
     with pytest.raises(DigestError) as failure:
-        check_content(A, pinned=B, trusted=None, key=KEY)
-    for part in (A, B, KEY, "-R download"):
+        check_content(A, pinned=pinned, trusted=trusted, key=KEY)
+    for part in (A, B, *told):
         assert part in str(failure.value)
-
-
-def test_a_pin_may_be_in_capitals():
-    assert check_content(A, pinned=A.upper(), trusted=None) == "pinned"
-
-
-def test_the_pin_outranks_the_record():
-    assert check_content(A, pinned=A, trusted=B) == "pinned"
-    with pytest.raises(DigestError):
-        check_content(A, pinned=B, trusted=A)
-
-
-def test_what_was_trusted_is_enforced():
-    assert check_content(A, pinned=None, trusted=A) == "trusted"
-    with pytest.raises(DigestError) as failure:
-        check_content(A, pinned=None, trusted=B, key=KEY)
-    assert f"set {KEY}: {A}" in str(failure.value)
-    assert B in str(failure.value)
 
 
 @pytest.fixture
@@ -83,31 +81,30 @@ def test_a_pin_neither_reads_nor_writes_the_record(trust):
     assert trust.read() == A
 
 
-def test_the_first_writer_wins(trust):
-    assert trust.record(A) == A
-    assert trust.record(B) == A
-
-
-@pytest.mark.parametrize("links", ["working", "missing"])
-def test_many_first_writers_agree(trust, links, monkeypatch):
-    if links == "missing":
+@pytest.fixture(params=["working", "missing"])
+def links(request, monkeypatch):
+    """Hard links of the store's file system."""
+    if request.param == "missing":
         monkeypatch.setattr(os, "link", no_links)
-    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(20)]
-    with ThreadPoolExecutor(8) as pool:
-        said = set(pool.map(trust.record, digests))
-    assert trust.read() in digests
-    assert links == "missing" or said == {trust.read()}
-    assert [path.name for path in trust.path.parent.iterdir()] == [trust.path.name]
+    return request.param
 
 
 def no_links(*_):
     raise OSError(errno.EPERM, "Operation not permitted")
 
 
-def test_without_hard_links_an_existing_record_stays(trust, monkeypatch):
-    monkeypatch.setattr(os, "link", no_links)
+def test_the_first_writer_wins(trust, links):
     assert trust.record(A) == A
     assert trust.record(B) == A
+
+
+def test_many_first_writers_agree(trust, links):
+    digests = [hashlib.sha256(bytes([number])).hexdigest() for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        said = set(pool.map(trust.record, digests))
+    assert trust.read() in digests
+    assert links == "missing" or said == {trust.read()}
+    assert [path.name for path in trust.path.parent.iterdir()] == [trust.path.name]
 
 
 def test_a_lost_race_is_enforced(trust, monkeypatch):
