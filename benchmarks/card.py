@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from costs import ROOT
 
-from generate import ROOT, run
+from generate import run
 from megaport.benchmark.instruments import clock_for
 from megaport.benchmark.measure import BenchmarkOptions
 from megaport.generate.device import Placement, resolve_device

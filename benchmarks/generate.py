@@ -11,21 +11,18 @@ leaves the JSON with raw samples, the table and the plots there.
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
+import costs  # noqa: F401 - puts the library on the path
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
-import torch  # noqa: E402
-from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
-
-from megaport.benchmark.benchmark import run_benchmark  # noqa: E402
-from megaport.benchmark.measure import BenchmarkOptions  # noqa: E402
-from megaport.benchmark.summary import decoded, speed  # noqa: E402
-from megaport.generate.device import resolve_device  # noqa: E402
+from megaport.benchmark.benchmark import run_benchmark
+from megaport.benchmark.measure import BenchmarkOptions
+from megaport.benchmark.summary import decoded, speed
+from megaport.generate.device import resolve_device
 
 GPT2_345M = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024, "vocab_size": 50257}
 ENGINES = "eager,static,fast,llamacpp"

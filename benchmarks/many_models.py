@@ -14,7 +14,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -23,33 +22,12 @@ from costs import ROOT, measure
 sys.path.insert(0, str(ROOT / "tests" / "slurm"))
 
 from daemons import one_node_slurm
-from run import QUICK, environment
+from run import CHECKPOINT, QUICK, environment
 
-PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "resources", "envs")
+from support.checkout import checkout
+
 TARGET = "assemble"
 JOBS_A_MODEL = 5  # download, checksum, inspect, convert, assemble
-MODEL = {
-    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
-    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
-    "tokenizer": "gpt2",
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """Wall seconds of three runs over one number of models."""
-
-    models: int
-    built: float
-    restored: float
-    nothing: float
-
-    def markdown(self) -> str:
-        jobs = self.models * JOBS_A_MODEL
-        return (
-            f"| {self.models} | {jobs} | {self.built:.1f} | {jobs / self.built:.1f} "
-            f"| {self.restored:.1f} | {jobs / self.restored:.1f} | {self.nothing:.1f} |"
-        )
 
 
 def main() -> None:
@@ -64,8 +42,8 @@ def main() -> None:
     print("| models | jobs | built, s | jobs/s | restored, s | jobs/s | nothing to do, s |")
     print("|---|---|---|---|---|---|---|")
     with slurm(given.folder) if given.slurm else nullcontext(here) as command:
-        for row in rows(given.folder, given.models, command):
-            print(row.markdown(), flush=True)
+        for count in given.models:
+            print(row(given.folder / f"models-{count}", count, command), flush=True)
 
 
 @contextmanager
@@ -76,24 +54,22 @@ def slurm(folder: Path) -> Iterator[list[str]]:
         yield [str(python), "-m", "snakemake", "--profile", "profiles/slurm", *QUICK]
 
 
-def rows(folder: Path, counts: list[int], command: list[str]) -> Iterator[Row]:
-    for count in counts:
-        copy = folder / f"models-{count}"
-        prepare(copy, count)
-        built = run(copy, command)
-        shutil.rmtree(copy / "results")
-        yield Row(count, built, run(copy, command), run(copy, command))
-        shutil.rmtree(copy)
+def row(copy: Path, count: int, command: list[str]) -> str:
+    """Three runs over so many models, in a checkout of their own with an empty store."""
+    prepare(copy, count)
+    built = run(copy, command)
+    shutil.rmtree(copy / "results")
+    restored, nothing = run(copy, command), run(copy, command)
+    shutil.rmtree(copy)
+    jobs = count * JOBS_A_MODEL
+    return (
+        f"| {count} | {jobs} | {built:.1f} | {jobs / built:.1f} "
+        f"| {restored:.1f} | {jobs / restored:.1f} | {nothing:.1f} |"
+    )
 
 
 def prepare(copy: Path, count: int) -> None:
-    """A checkout of its own with an empty store."""
-    copy.mkdir(parents=True)
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, copy / part)
-        else:
-            shutil.copy2(ROOT / part, copy / part)
+    checkout(copy)
     models = {f"model-{number:02}": variant(number) for number in range(count)}
     settings = yaml.safe_dump({"model": list(models), "models": models})
     (copy / "many.yaml").write_text(settings)
@@ -101,7 +77,7 @@ def prepare(copy: Path, count: int) -> None:
 
 def variant(number: int) -> dict[str, object]:
     epsilon = {"layer_norm_epsilon": 1e-5 + number * 1e-9}
-    return MODEL | {"architecture": MODEL["architecture"] | epsilon}
+    return CHECKPOINT | {"architecture": CHECKPOINT["architecture"] | epsilon}
 
 
 def run(copy: Path, command: list[str]) -> float:

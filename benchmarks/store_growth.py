@@ -6,25 +6,15 @@ from pathlib import Path
 
 import yaml
 from costs import Contender, Cost, least, measure, race
-from store_peers import lay_out_empty
+from store_peers import EMPTY, lay_out_empty
 
 from support.checkout import SNAKEMAKE
-
-CHAIN = [
-    "download.json",
-    "checksum.json",
-    "inspect.json",
-    "inspection",
-    "convert.json",
-    "converted",
-]
-JOBS = 4
 
 
 def growth(work: Path, ours: Path, model: str, counts: list[int], empty_jobs: int) -> None:
     """Two lines for each count: this workflow, and the same files from empty scripts; those only up
     to `empty_jobs` models, as they take minutes."""
-    print(f"\n## More models (`convert`, {JOBS} steps each)\n")
+    print(f"\n## More models (`convert`, {len(EMPTY)} steps each)\n")
     print(
         "| models | | nothing to do, wall s | CPU s | peak MB | from the store or by jobs, wall s |"
     )
@@ -49,7 +39,8 @@ def growth(work: Path, ours: Path, model: str, counts: list[int], empty_jobs: in
 def _one_model(kept: Path, built: Path) -> Path:
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir()
-    for name in CHAIN:
+    files = (file for _, made in EMPTY.values() for file in made)
+    for name in {Path(file).parts[0] for file in files}:
         subprocess.run(["cp", "-a", built / name, kept / name], check=True)
     return kept
 
