@@ -11,8 +11,8 @@ from megaport.benchmark import benchmark
 from megaport.benchmark.agreement import REGRET, Judge, judged_texts
 from megaport.benchmark.benchmark import BenchmarkError, run_benchmark
 from megaport.benchmark.measure import BenchmarkOptions
-from megaport.benchmark.peers import open_contender
 from megaport.generate.device import DeviceError, Placement
+from megaport.generate.engines import open_engine
 from support.contenders import COMPILATION_S
 
 QUICK = BenchmarkOptions(
@@ -141,7 +141,7 @@ def test_regret_is_nothing_for_the_best_tokens_and_more_for_any_other(judge: Jud
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_fast_stays_within_its_bound(tiny: Path, judge: Judge, dtype: str) -> None:
-    engine = open_contender("fast", tiny, Placement("cpu", dtype, "a test"))
+    engine = open_engine("fast", tiny, Placement("cpu", dtype, "a test"))
     texts = list(judged_texts(engine, engine.network.shape))  # type: ignore[attr-defined]
     agreement = judge.agreement(dtype, texts)
     assert agreement["passed"], agreement["reason"]

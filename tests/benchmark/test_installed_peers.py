@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from megaport.benchmark.peers import open_contender
+from megaport.benchmark.peers import PEERS
+from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch
 from support.tiny_gpt2 import FP32
 
@@ -13,6 +14,6 @@ from support.tiny_gpt2 import FP32
 def test_llamacpp_gives_the_greedy_tokens_of_eager(tiny: Path, prompts: list[list[int]]) -> None:
     marks: list[None] = []
     batch = Batch(prompts, 40, mark=lambda: marks.append(None))
-    expected = open_contender("eager", tiny, FP32).generate(Batch(prompts, 40))
-    assert open_contender("llamacpp", tiny, FP32).generate(batch) == expected
+    expected = open_engine("eager", tiny, FP32).generate(Batch(prompts, 40))
+    assert open_engine(PEERS["llamacpp"], tiny, FP32).generate(batch) == expected
     assert len(marks) == batch.steps

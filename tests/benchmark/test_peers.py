@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from megaport.benchmark.peers import llamacpp, open_contender
+from megaport.benchmark.peers import PEERS, llamacpp
 from megaport.benchmark.peers.gguf_file import gguf_name
+from megaport.generate.engines import open_engine
 from megaport.generate.engines.base import Batch, EngineError
 from megaport.generate.sampling import Sampling
 from support.tiny_gpt2 import FP32
@@ -17,7 +18,7 @@ def test_a_missing_peer_says_what_to_install(tiny: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(EngineError, match=r"pip install"):
-        open_contender("llamacpp", tiny, FP32)
+        open_engine(PEERS["llamacpp"], tiny, FP32)
 
 
 @pytest.mark.parametrize(

@@ -72,14 +72,6 @@ def test_every_activation_and_head_agrees(tmp_path: Path, activation: str, tied:
     ).generate(batch)
 
 
-def test_plain_linear_layers_agree_with_packed_ones(
-    tiny: Path, ours: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    batch = Batch(PROMPTS, 64)
-    assert open_engine("fast", tiny, FP32).generate(batch) == ours.generate(batch)
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("instructions", ["of this CPU", "none for halves"])
 def test_sixteen_bits_stay_close_to_float32(

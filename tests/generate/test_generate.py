@@ -39,12 +39,6 @@ def test_every_sequence_comes_in_order_with_what_made_it(tiny: Path) -> None:
     assert {(g.device, g.dtype, g.engine) for g in made} == {("cpu", "float32", "fast")}
 
 
-def test_the_engine_does_not_change_float32_texts(tiny: Path) -> None:
-    made = generate_texts(tiny, PROMPTS, FP32, "eager")
-    expected = generate_texts(tiny, PROMPTS, FP32)
-    assert [g.token_ids for g in made] == [g.token_ids for g in expected]
-
-
 def test_the_default_on_a_cpu_is_the_text_of_transformers_pipeline(tiny: Path) -> None:
     (made,) = generate_texts(tiny, [PROMPTS[1]], resolve_device("cpu"))
     run = pipeline("text-generation", model=str(tiny), device="cpu")
@@ -76,19 +70,12 @@ def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path
         generate_texts(tmp_path / "model", [Prompt()], FP32)
 
 
-@pytest.mark.parametrize(
-    ("prompt", "named"),
-    [
-        (Prompt(token_ids=[257]), "ids below 257"),
-        (Prompt(max_length=97), "at most the model's 96 positions"),
-    ],
-)
 def test_a_prompt_the_model_cannot_serve_is_refused_before_it_loads(
-    tiny: Path, tmp_path: Path, prompt: Prompt, named: str
+    tiny: Path, tmp_path: Path
 ) -> None:
     shutil.copy(tiny / "config.json", tmp_path)
-    with pytest.raises(PromptError, match=named):
-        generate_texts(tmp_path, [prompt], FP32)
+    with pytest.raises(PromptError, match="at most the model's 96 positions"):
+        generate_texts(tmp_path, [Prompt(max_length=97)], FP32)
 
 
 def test_files_are_the_same_bytes_and_say_where_they_come_from(tiny: Path, tmp_path: Path) -> None:

@@ -44,5 +44,5 @@ def test_the_weights_read_per_token_are_those_of_the_real_345m(tmp_path: Path) -
     config = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024}
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 50257}))
     shape = read_shape(tmp_path)
-    assert shape.weight_bytes(2) == 2 * (354_823_168 - 1024 * 1024)
-    assert shape.kv_bytes(2) == 98_304
+    assert shape.weights == 354_823_168 - 1024 * 1024
+    assert shape.keys == 49_152

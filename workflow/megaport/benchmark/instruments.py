@@ -11,16 +11,9 @@ from typing import Any
 
 import torch
 
-from megaport.generate.hardware import core_count, cpu_model, machine_key
+from megaport.generate.hardware import CPUINFO, core_count, cpu_model, machine_key
 
-PACKAGES = (
-    "transformers",
-    "numpy",
-    "triton",
-    "llama-cpp-python",
-    "gguf",
-    "nvidia-ml-py",
-)
+PACKAGES = ("transformers", "numpy", "triton", "llama-cpp-python", "gguf", "nvidia-ml-py")
 PROCESS = Path("/proc/self")
 COPY_BYTES = {"cpu": 256 * 2**20, "cuda": 2**30}
 COPY_REPEATS = 10
@@ -141,13 +134,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_mhz(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[float]:
-    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+def _cpu_mhz() -> list[float]:
+    text = CPUINFO.read_text() if CPUINFO.is_file() else ""
     return [float(mhz) for mhz in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.MULTILINE)]
 
 
-def _temperatures(root: Path = Path("/sys/class/thermal")) -> list[float]:
-    zones = sorted(root.glob("thermal_zone*/temp"))
+def _temperatures() -> list[float]:
+    zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*/temp"))
     return [int(zone.read_text()) / 1000 for zone in zones]
 
 

@@ -54,7 +54,7 @@ class Point:
         """What one decode step reads at least: all weights, and the keys and values of every row at
         the middle of the run."""
         context = self.prompt + self.new_tokens // 2
-        return shape.weight_bytes(itemsize) + self.batch * context * shape.kv_bytes(itemsize)
+        return itemsize * (shape.weights + self.batch * context * shape.keys)
 
 
 def points(options: BenchmarkOptions) -> Iterator[Point]:

@@ -20,9 +20,10 @@ from typing import IO, Any, TextIO
 from megaport.benchmark.agreement import Judge, judged_texts
 from megaport.benchmark.instruments import copy_bandwidth
 from megaport.benchmark.measure import BenchmarkOptions, measure, points
-from megaport.benchmark.peers import open_contender
+from megaport.benchmark.peers import PEERS
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement
+from megaport.generate.engines import open_engine
 from megaport.generate.model_files import read_outline
 
 Record = dict[str, Any]
@@ -106,7 +107,8 @@ def contend(task: Record) -> Iterator[Record]:
     model_dir, options = Path(task["model"]), BenchmarkOptions(**task["options"])
     placement, shape = Placement(**task["placement"]), read_outline(model_dir)
     start = time.perf_counter()
-    engine = open_contender(task["engine"], model_dir, placement)
+    name: str = task["engine"]
+    engine = open_engine(PEERS.get(name, name), model_dir, placement)
     load = {"load_s": time.perf_counter() - start}
     yield {"load": {**load, "note": engine.note}}
     texts = judged_texts(engine, shape)
@@ -116,7 +118,7 @@ def contend(task: Record) -> Iterator[Record]:
     yield {"texts": [first, *texts], "load": {**load, "note": engine.note}}
     for point in points(options) if task["timed"] else ():
         measured = measure(engine, shape, placement, point, options.repeats)
-        row = {"engine": task["engine"], **measured}
+        row = {"engine": name, **measured}
         yield {"measurement": row, "load": {**load, "note": engine.note}}
 
 

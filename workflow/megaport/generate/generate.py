@@ -92,7 +92,7 @@ def _threads(shape: Outline, placement: Placement) -> Iterator[None]:
     """One thread for a small model: others' work then costs little where two threads would wait for
     each other at every layer, and the texts are the same on any number of cores."""
     threads = torch.get_num_threads()
-    if placement.device == "cpu" and shape.weight_bytes(placement.torch_dtype.itemsize) < SMALL:
+    if placement.device == "cpu" and shape.weights * placement.torch_dtype.itemsize < SMALL:
         torch.set_num_threads(1)
     try:
         yield

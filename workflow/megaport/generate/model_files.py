@@ -28,7 +28,8 @@ class ModelFilesError(MegaportError):
 class Outline:
     """What texts and measurements must know of any model: `positions` a text may have, the token
     ids it begins and ends with (None: it has none), elements of `weights` that a decode step reads
-    at least, and of `keys` and values that a token of context adds."""
+    at least (all but the lookups in embeddings), and of `keys` and values that a token of context
+    adds."""
 
     positions: int
     vocabulary: int
@@ -36,14 +37,6 @@ class Outline:
     eos: int | None
     weights: int
     keys: int
-
-    def kv_bytes(self, itemsize: int) -> int:
-        """Bytes of keys and values for one token of context."""
-        return self.keys * itemsize
-
-    def weight_bytes(self, itemsize: int) -> int:
-        """Bytes of weights that one decode step must read: all but the lookups in embeddings."""
-        return self.weights * itemsize
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,35 +25,27 @@ def _say_errors(level: int, text: bytes, _: None) -> None:
 LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_say_errors)
 
 
-def available() -> str:
-    """Empty where it can run, else why not."""
-    try:
-        import gguf  # noqa: F401
-        import llama_cpp  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        return f"{error}; pip install llama-cpp-python gguf"
-    return ""
-
-
 class LlamaCppEngine:
     """A model from a temporary GGUF file, and the context of the batch form used last."""
 
     name = "llamacpp"
     in_stream = False
 
-    def __init__(self, model: Any, placement: Placement, note: str, free: tuple[Any, Any]) -> None:
-        self.model, self.placement, self.note = model, placement, note
+    def __init__(self, library: Any, model: Any, placement: Placement) -> None:
+        self.library, self.model, self.placement = library, model, placement
+        self.note = f"llama-cpp-python {library.__version__}"
         self._context: Any = None
         self._form = (0, 0)
         # Bound now: when the interpreter ends, modules are gone before engines are.
-        self._free = free
+        self._free = (library.llama_free, library.llama_model_free)
 
     @classmethod
     def load(cls, model_dir: Path, placement: Placement) -> Self:
-        if missing := available():
-            raise _refusal(missing)
-        import llama_cpp
-
+        try:
+            import gguf  # noqa: F401
+            import llama_cpp
+        except (ImportError, RuntimeError, OSError) as error:
+            raise _refusal(f"{error}; pip install llama-cpp-python gguf") from error
         if placement.device == "cuda" and not llama_cpp.llama_supports_gpu_offload():
             raise _refusal("a build without GPU support")
         llama_cpp.llama_log_set(LOG, None)
@@ -69,8 +61,7 @@ class LlamaCppEngine:
             model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         if not model:
             raise _refusal("a GGUF file that it would not load")
-        free = (llama_cpp.llama_free, llama_cpp.llama_model_free)
-        return cls(model, placement, f"llama-cpp-python {llama_cpp.__version__}", free)
+        return cls(llama_cpp, model, placement)
 
     def __del__(self) -> None:
         free_context, free_model = self._free
@@ -80,23 +71,19 @@ class LlamaCppEngine:
 
     def generate(self, given: Batch) -> list[list[int]]:
         _require_greedy(given)
-        import llama_cpp
-
         context = self._open(given)
-        batch = llama_cpp.llama_batch_init(sum(map(len, given.prompts)), 0, 1)
+        batch = self.library.llama_batch_init(sum(map(len, given.prompts)), 0, 1)
         try:
             return finish(given, self._decode(context, batch, given))
         finally:
-            llama_cpp.llama_batch_free(batch)
+            self.library.llama_batch_free(batch)
 
     def _decode(self, context: Any, batch: Any, given: Batch) -> list[list[int]]:
-        import llama_cpp
-
         rows = [list(prompt) for prompt in given.prompts]
         starts = [0] * len(rows)
         for _ in range(given.steps):
             ends = _fill(batch, rows, starts)
-            if status := llama_cpp.llama_decode(context, batch):
+            if status := self.library.llama_decode(context, batch):
                 raise _refusal(f"status {status} of llama_decode")
             starts = [len(row) for row in rows]
             for row, end in zip(rows, ends, strict=True):
@@ -106,38 +93,32 @@ class LlamaCppEngine:
         return [row[len(prompt) :] for row, prompt in zip(rows, given.prompts, strict=True)]
 
     def _open(self, given: Batch) -> Any:
-        import llama_cpp
-
-        form = (len(given.prompts), given.width + given.steps)
+        library, form = self.library, (len(given.prompts), given.width + given.steps)
         if self._context and form == self._form:
-            llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
+            library.llama_memory_clear(library.llama_get_memory(self._context), False)
             return self._context
         if self._context:
-            llama_cpp.llama_free(self._context)
-        self._context, self._form = (
-            llama_cpp.llama_init_from_model(self.model, self._params(*form)),
-            form,
-        )
+            library.llama_free(self._context)
+        self._context = library.llama_init_from_model(self.model, self._params(*form))
+        self._form = form
         if not self._context:
             raise _refusal(f"no context for {form[0]} rows of {form[1]} tokens")
         return self._context
 
     def _params(self, rows: int, length: int) -> Any:
-        import llama_cpp
-
-        params = llama_cpp.llama_context_default_params()
+        params = self.library.llama_context_default_params()
         size, threads = rows * length, core_count()
         _set(params, n_seq_max=rows, n_ctx=size, n_batch=size, n_ubatch=min(512, size))
         _set(params, n_threads=threads, n_threads_batch=threads)
         if self.placement.dtype == "float32":
-            _set(params, type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32)
+            exact = self.library.GGML_TYPE_F32
+            _set(params, type_k=exact, type_v=exact)
         return params
 
     def _greedy(self, context: Any, index: int) -> int:
-        import llama_cpp
-
-        size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
-        logits = llama_cpp.llama_get_logits_ith(context, index)
+        library = self.library
+        size = library.llama_vocab_n_tokens(library.llama_model_get_vocab(self.model))
+        logits = library.llama_get_logits_ith(context, index)
         return int(np.ctypeslib.as_array(logits, (size,)).argmax())
 
 

@@ -46,7 +46,7 @@ class Network:
         head = self.tokens if shape.tied else on_huge_pages(self._take("lm_head.weight"))
         kind, self.tried = usual(device, dtype), ""
         # A small model gains nothing, and its texts shall hang on no measurement.
-        if device == "cpu" and shape.weight_bytes(dtype.itemsize) >= SMALL:
+        if device == "cpu" and shape.weights * dtype.itemsize >= SMALL:
             kind, self.tried = self._fastest()
         self._build(kind, shape.layers)
         self.head = kind(head, None, "")
