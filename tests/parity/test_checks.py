@@ -9,7 +9,7 @@ import pytest
 
 from megaport.parity.checks import check_precision
 from megaport.parity.comparison import compare_logits
-from megaport.parity.converted import ModelUnreadableError, load_converted
+from megaport.parity.converted import ModelUnreadableError
 from megaport.parity.files import check_tensors, find_differences
 from megaport.parity.inputs import make_inputs
 from megaport.parity.reference import Reference
@@ -19,6 +19,7 @@ from support.parity_mistakes import edit_config, edit_weights, examined, named
 from support.subjects import (
     PUBLISHED_IDS,
     TEXT,
+    VERSIONS,
     assembled,
     convert,
     random_gpt2,
@@ -99,6 +100,15 @@ def test_the_full_context_is_always_among_the_inputs(subject: Reference) -> None
 def test_text_is_cut_into_windows_of_full_context(length: int, shape: tuple[int, int]) -> None:
     inputs = make_inputs(random_gpt2().architecture, list(range(length)), seed=0)
     assert inputs.text is not None and inputs.text.shape == shape
+
+
+@pytest.mark.parametrize("order", VERSIONS)
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_every_row_order_passes_on_any_number_of_ranks(
+    order: str, ranks: int, tmp_path: Path
+) -> None:
+    subject = random_gpt2(order=order, ranks=ranks)
+    assert examined(subject, convert(subject, tmp_path)).outcome == "passed"
 
 
 @pytest.mark.parametrize("asked", ["float16", "bfloat16", "float32", None])
@@ -220,10 +230,3 @@ def test_half_precision_that_loses_more_than_rounding_fails() -> None:
     far = full * (1 + rng.normal(size=full.shape).astype(np.float32) * 2**-5)
     assert check_precision("float16", "cpu", full, near, layers=4).outcome == "passed"
     assert check_precision("float16", "cpu", full, far, layers=4).outcome == "failed"
-
-
-def test_left_padding_is_compared_where_it_matters(model: Path) -> None:
-    converted = load_converted(model, dtype="float32", device="cpu")
-    ids = np.arange(20)
-    together = converted.padded_logits([ids[:3], ids])
-    assert np.abs(together[0] - converted.logits(ids[None, :3])[0, -1]).max() < 1e-5

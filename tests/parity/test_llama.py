@@ -10,7 +10,6 @@ import pytest
 
 from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.open import open_checkpoint
-from megaport.parity.arithmetic import rotate
 from megaport.parity.reading import check_reading, other_readings
 from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
@@ -91,22 +90,6 @@ def test_a_window_hides_what_is_before_it(tmp_path: Path) -> None:
     assert examined(subject, convert(subject, tmp_path)).failed == ()
     wider = Planted("config", configured(sliding_window=6))
     assert_caught(subject, wider, tmp_path)
-
-
-def test_rotary_positions_depend_on_distances_alone() -> None:
-    query, key = np.random.default_rng(0).normal(size=(2, 1, 8))
-    turned = [rotate(np.repeat(row, 9, axis=0), 10_000.0, None) for row in (query, key)]
-    scores = turned[0] @ turned[1].T
-    np.testing.assert_allclose(np.diag(scores, -2), scores[2, 0])
-    assert abs(scores[2, 0] - scores[3, 0]) > 1e-3
-
-
-def test_ranks_give_what_one_rank_gives() -> None:
-    one, several = (random_llama("qwen2", ranks=ranks, seed=3) for ranks in (1, 2))
-    ids = np.arange(24).reshape(2, 12)
-    expected = one.at("float64").logits(ids)
-    found = several.at("float64").logits(ids)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def permuted(*, into: bool) -> Plant:

@@ -9,6 +9,7 @@ import numpy as np
 
 from megaport.parity.converted import Trace
 from megaport.parity.reference import ROWS, Reference, watched
+from megaport.table import FINAL_NORM
 from megaport.tensors import Array
 
 # Megatron's own logits are met within this by a right reading and missed by 2e-3 and more by a
@@ -112,7 +113,7 @@ def _outputs(reference: Reference, ids: Array, trace: Trace) -> Iterator[tuple[s
     yield "embedding", reference.embed(ids), trace.states[0]
     for index, (before, after) in enumerate(pairwise(trace.states)):
         yield f"layer {index}", reference.layer(index, given(before)), after
-    yield "final norm", reference.final(given(trace.states[-1])), trace.normed
+    yield "final norm", reference.norm(FINAL_NORM, given(trace.states[-1])), trace.normed
     # Not the ends of the vocabulary: a head off by one takes these from anywhere.
     inner = (..., slice(1, -1))
     yield "head", reference.project(given(trace.normed))[inner], trace.logits[inner]

@@ -8,7 +8,6 @@ rows of queries, keys and values lie, and its activation (gpt2.py, llama.py).
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -159,22 +158,13 @@ class Reference(ABC):
         """Queries and keys [B, heads, S, size] as attention takes them."""
         return query, key
 
-    def final(self, hidden: Array) -> Array:
-        """The final norm of `hidden` [..., H]."""
-        return self.norm(FINAL_NORM, hidden)
-
-    def hidden_states(self, ids: Array) -> Iterator[Array]:
-        """The embeddings, then the output of each layer: n_layer + 1 arrays [B, S, H]."""
+    def normed(self, ids: Array) -> Array:
+        """The states before the head, [B, S, H], holding one layer's output at a time."""
         hidden = self.embed(ids)
-        yield hidden
         layers = range(self.architecture.n_layer)
         for index in watched(layers, f"reference, {ids.size} tokens, layer"):
             hidden = self.layer(index, hidden)
-            yield hidden
-
-    def normed(self, ids: Array) -> Array:
-        """The states before the head, [B, S, H], holding one layer's output at a time."""
-        return self.final(deque(self.hidden_states(ids), maxlen=1).pop())
+        return self.norm(FINAL_NORM, hidden)
 
     def project(self, normed: Array) -> Array:
         """Logits [..., vocab_size] of normed states [..., H]; the padding rows are cut off."""

@@ -94,6 +94,6 @@ def judge(
     return Verdict(name, question, outcome, reason, tuple(measures), note)
 
 
-def not_applicable(name: str, question: str, why: str, note: str = "") -> Verdict:
+def not_applicable(name: str, question: str, why: str) -> Verdict:
     """The check cannot be made on this model, said instead of silently dropped."""
-    return Verdict(name, question, "not applicable", why, note=note)
+    return Verdict(name, question, "not applicable", why)
