@@ -12,13 +12,12 @@ import pytest
 import torch
 
 from megaport.checkpoint.open import open_checkpoint
-from megaport.checkpoint.pickle import read_pickle
 from megaport.checkpoint.records import PickleTooLargeError
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.torchfiles import number, pickle, region, saved, text
+from support.torchfiles import region, saved
 
 SECONDS, MEBIBYTES = 4.0, 300
 
@@ -30,41 +29,6 @@ def bounded() -> Iterator[None]:
     yield
     assert time.process_time() - start < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEBIBYTES << 10
-
-
-def shared(levels: int, fan: int, key: str = "k") -> bytes:
-    """Dicts in dicts, each shared `fan` times: about fan ** levels paths to one leaf."""
-    body = b"}q\x00" + text("leaf") + number(1) + b"s"
-    for level in range(1, levels):
-        pairs = b"".join(text(f"{key}{i}") + b"h" + bytes([level - 1]) for i in range(fan))
-        body = body + b"0}(" + pairs + b"uq" + bytes([level])
-    return body
-
-
-MANY = {
-    "dicts shared many times over": shared(6, 60),
-    "dicts of long names": shared(3, 200, "long" * 100),
-    "a list shared in itself 22 times": b"]q\x00Na" + b"0](h\x00h\x00eq\x00" * 22,
-    "lists in lists beside a long text": b"("
-    + text("x" * 3_000_000)
-    + b"]" * 90
-    + b"a" * 89
-    + b"q\x00"
-    + b"h\x00" * 300_000
-    + b"l",
-    "a long text repeated": b"(" + text("x" * 100_000) + b"q\x00" + b"h\x00" * 100_000 + b"l",
-    "a long name of a class repeated": b"(cfork\n"
-    + b"C" * 290
-    + b"\nq\x00"
-    + b"h\x00" * 90_000
-    + b"l",
-}
-
-
-@pytest.mark.parametrize("name", MANY)
-def test_shared_parts_are_not_written_out_for_every_path(name: str, tmp_path: Path) -> None:
-    with bounded(), pytest.raises(PickleTooLargeError, match="repetition"):
-        read_pickle(region(pickle(MANY[name])))
 
 
 @pytest.mark.parametrize("serialization", ["zip", "legacy"])

@@ -122,18 +122,40 @@ def test_numbers_and_lengths_that_lie_typed_error(part: bytes) -> None:
     refused(pickle(part, protocol=5), "found")
 
 
-@pytest.mark.parametrize("again", [b"2", b"q\x00h\x00"], ids=["DUP", "memo"])
-def test_billion_laughs_by_dup_and_memo_bounded(again: bytes) -> None:
-    refused(pickle(text("lol") + (again + b"\x86") * 60), "repetition", PickleTooLargeError)
+def shared(levels: int, fan: int, key: str = "k") -> bytes:
+    """Dicts in dicts, each shared `fan` times: about fan ** levels paths to one leaf."""
+    body = b"}q\x00" + text("leaf") + number(1) + b"s"
+    for level in range(1, levels):
+        pairs = b"".join(text(f"{key}{i}") + b"h" + bytes([level - 1]) for i in range(fan))
+        body = body + b"0}(" + pairs + b"uq" + bytes([level])
+    return body
 
 
-def test_billion_laughs_of_dicts_bounded() -> None:
-    body = b"}q\x00"
-    for level in range(1, 60):
-        put = b"q" + bytes([level])
-        get = b"h" + bytes([level - 1])
-        body += b"}(" + b"".join(text(str(i)) + get for i in range(10)) + b"u" + put
-    refused(pickle(b"(" + body + b"l"), "repetition", PickleTooLargeError)
+MANY = {
+    "tuples of the same twice, by DUP": text("lol") + b"2\x86" * 60,
+    "tuples of the same twice, by the memo": text("lol") + b"q\x00h\x00\x86" * 60,
+    "dicts shared many times over": shared(6, 60),
+    "dicts of long names": shared(3, 200, "long" * 100),
+    "a list shared in itself 22 times": b"]q\x00Na" + b"0](h\x00h\x00eq\x00" * 22,
+    "lists in lists beside a long text": b"("
+    + text("x" * 300_000)
+    + b"]" * 90
+    + b"a" * 89
+    + b"q\x00"
+    + b"h\x00" * 30_000
+    + b"l",
+    "a long text repeated": b"(" + text("x" * 100_000) + b"q\x00" + b"h\x00" * 10_000 + b"l",
+    "a long name of a class repeated": b"(cfork\n"
+    + b"C" * 290
+    + b"\nq\x00"
+    + b"h\x00" * 20_000
+    + b"l",
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_shared_parts_are_not_written_out_for_every_path(name: str) -> None:
+    refused(pickle(MANY[name]), "repetition", PickleTooLargeError)
 
 
 @pytest.mark.parametrize("depth", [101, 5_000])
