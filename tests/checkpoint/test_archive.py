@@ -127,6 +127,7 @@ def test_bytes_between_members_and_directories_with_content_refused(tmp_path: Pa
     refused(zipped(GOOD, File(b"folder/", b"content")), tmp_path, "with content")
     at_the_end = File(b"x", offset=len(zipped(GOOD)) - 22 - 46 - len(MODEL) - 10)
     refused(zipped(GOOD, at_the_end), tmp_path)
+    refused(zipped(File(MODEL, CONTENT, compressed=1 << 20)), tmp_path, "outside of the zip")
 
 
 def test_a_tracker_that_is_no_short_text_refused(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_every_truncation_of_a_pickle_typed_error() -> None:
 
 @pytest.mark.parametrize(
     "opcode",
-    b"R b s a \x81 \x92 \x93 Q 2 \x85 \x87 q\x00 \x94 u e t l d o 0 1 \x90 \x91 (o (u".split(b" "),
+    b"R b s a \x81 \x92 \x93 Q 2 \x85 \x87 q\x00 \x94 u e t l d o 0 1 \x90 \x91 (o }(Nu".split(),
     ids=repr,
 )
 def test_opcodes_without_their_operands_typed_error(opcode: bytes) -> None:

@@ -8,7 +8,7 @@ import tarfile
 from typing import IO, cast
 
 from megaport.checkpoint.archive import STORED, Member, bad_archive, check_name
-from megaport.checkpoint.regions import OutOfBoundsError, Region, RegionReader
+from megaport.checkpoint.regions import Region, RegionReader
 from megaport.errors import shown_text
 
 # Names have at most 255 bytes, and no header that Python or GNU tar writes for one has 1 KiB.
@@ -43,7 +43,8 @@ def read_tar(region: Region) -> dict[str, Member]:
         if not info.isreg() or info.sparse is not None:
             seen = f"{name[:80]!r}, a link, device or sparse file"
             raise bad_archive(region.name, seen, "regular files only")
-        members[name] = Member(name, STORED, None, info.size, _body(region, info, name))
+        body = region.sub(info.offset_data, info.size, f"{region.name}:{name}")
+        members[name] = Member(name, STORED, None, info.size, body)
     rest = region.view[end:]
     if len(rest) > _MOST_PADDING or any(rest):
         raise bad_archive(region.name, "bytes after its last member", "a tar only")
@@ -63,10 +64,3 @@ def _headers(region: Region) -> list[tarfile.TarInfo]:
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         seen = f"what tarfile calls: {shown_text(str(error))}"
         raise bad_archive(region.name, seen, "a whole tar") from None
-
-
-def _body(region: Region, info: tarfile.TarInfo, name: str) -> Region:
-    try:
-        return region.sub(info.offset_data, info.size, f"{region.name}:{name}")
-    except OutOfBoundsError:
-        raise bad_archive(region.name, f"{name[:80]!r} cut short", "a whole tar") from None
