@@ -1,8 +1,6 @@
 """Training args as plain data, whatever class holds them."""
 
-from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -10,6 +8,7 @@ from megaport.checkpoint.contents import flatten, plain_args
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.records import Name, Record
 from megaport.tensors import Tensor
+from support.edits import at
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 
@@ -42,11 +41,8 @@ def test_args_become_plain_data() -> None:
 
 
 def test_args_may_be_a_dictionary(tmp_path: Path) -> None:
-    def as_dictionary(name: str, state: dict[str, Any]) -> None:
-        assert isinstance(state["args"], Namespace)
-        state["args"] = vars(state["args"])
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", edit=as_dictionary)
+    form = {"layout": "encoder", "edit": at("mp_rank", "args", to=vars)}
+    path = write_checkpoint(tmp_path / "c", Model(), **form)
     checkpoint = open_checkpoint(path, spool=tmp_path)
     assert checkpoint.args is not None
     assert checkpoint.args["num_attention_heads"] == 4

@@ -20,6 +20,7 @@ from megaport.checkpoint.model import (
 )
 from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.spool import SpoolError
+from support.edits import at, renamed
 from support.megatron_files import RANKED, forms, models, write_checkpoint
 from support.megatron_model import Model
 from support.oracles import Oracle, oracle_cases
@@ -119,15 +120,9 @@ def test_tensors_cut_otherwise_are_put_together_in_the_spool(tmp_path: Path) -> 
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-def _three_ranks(name: str, content: dict[str, Any]) -> None:
-    if name == "common":
-        content["args"].tensor_model_parallel_size = 3
-
-
 def test_chunks_that_would_cut_a_head_are_put_together(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="fsdp_dtensor", tp=3, edit=_three_ranks)
-    assert_holds(open_checkpoint(path, spool=tmp_path / "spool"), model)
+    edit = at("common", "args", "tensor_model_parallel_size", to=3)
+    read_whole(tmp_path, Model(), layout="fsdp_dtensor", tp=3, edit=edit)
 
 
 def test_folders_of_a_distributed_optimizer_are_no_pipeline_ranks(tmp_path: Path) -> None:
@@ -152,21 +147,17 @@ def test_a_rank_file_alone_is_a_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.args is None
 
 
-def _wrapped(name: str, state: dict[str, Any]) -> None:
-    state["model"] = {f"module.module.{key}": value for key, value in state["model"].items()}
+def _wrapped(tree: dict[str, Any]) -> dict[str, Any]:
+    return {f"module.module.{key}": value for key, value in tree.items()}
 
 
 def test_module_prefixes_of_wrappers_are_looked_through(tmp_path: Path) -> None:
-    read_whole(tmp_path, Model(), layout="core", edit=_wrapped)
-
-
-def _as_deepspeed_module(name: str, state: dict[str, Any]) -> None:
-    state["module"] = state.pop("model")
+    read_whole(tmp_path, Model(), layout="core", edit=at("mp_rank", "model", to=_wrapped))
 
 
 def test_deepspeed_without_a_pipeline_keeps_the_model_in_its_rank_file(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="encoder", edit=_as_deepspeed_module)
+    model, edit = Model(), renamed("mp_rank", "model", "module")
+    path = write_checkpoint(tmp_path / "c", model, layout="encoder", edit=edit)
     here = tmp_path / "ds" / "global_step7"
     here.mkdir(parents=True)
     next(path.rglob("model_optim_rng.pt")).rename(here / "mp_rank_00_model_states.pt")

@@ -111,19 +111,18 @@ _BESIDE = re.compile(
     r"|_grad|quant|codecarbon|nccl|tp_comm|ffn_hidden|_head_dim$|topk|grouped_gemm|hierarchical"
     r"|consumed|stage$|delay|split_transformers|encoder_|decoder_|standalone|microbatch|optimizer"
 )
-# Said and used where they matter, or decided by the tensors.
+# Said and used where they matter, or decided by the tensors, whatever the architecture.
 _READ = re.compile(
-    r"account_for_embedding_in_pipeline_split|activation|add_position_embedding"
-    r"|add_qkv_bias|apply_layernorm_1p|bias_gelu_fusion|cache_mla_latents"
-    r"|distribute_saved_activations|embedding_scattered|glu_activation|group_query_attention"
-    r"|kv_channels"
-    r"|layernorm_zero_centered_gamma|(layer)?norm_epsilon|memory_efficient_layer_norm|min_scale|mrope_section|mscale"
-    r"|mscale_all_dim|multiple_validation_sets|no_position_embedding|norm_factor|normalization"
-    r"|num_attention_heads|num_query_groups|onnx_safe|openai_gelu|output_bert_embeddings"
-    r"|position_embedding_type|pretrain_causal_attention|qk_layernorm|query_in_block_prob"
-    r"|quick_geglu|rope_scaling|rope_scaling_factor|rotary_base|rotary_percent"
+    r"account_for_embedding_in_pipeline_split|add_position_embedding|add_qkv_bias"
+    r"|apply_layernorm_1p|bias_gelu_fusion|cache_mla_latents|distribute_saved_activations"
+    r"|embedding_scattered|onnx_safe"
+    r"|group_query_attention|kv_channels|layernorm_zero_centered_gamma|(layer)?norm_epsilon"
+    r"|memory_efficient_layer_norm|min_scale|mrope_section|mscale|mscale_all_dim"
+    r"|multiple_validation_sets|no_position_embedding|norm_factor|num_attention_heads"
+    r"|num_query_groups|openai_gelu|output_bert_embeddings|pretrain_causal_attention|qk_layernorm"
+    r"|query_in_block_prob|rope_scaling|rope_scaling_factor|rotary_base|rotary_percent"
     r"|rotary_scaling_factor|rotary_seq_len_interpolation_factor"
-    r"|share_embeddings_and_output_weights|swiglu|temperature|tie_word_embeddings"
+    r"|share_embeddings_and_output_weights|temperature|tie_word_embeddings"
     r"|untie_embeddings_and_output_weights|use_rope_scaling|use_rotary_position_embeddings"
     r"|window_size"
 )

@@ -80,9 +80,10 @@ def parts_of_keys(
     """
     for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
         contents.findings.report("extra", name, "nobody knows whose it is")
-    if "common_backend" in _metadata(contents) and not one_named(contents, "common.pt"):
-        seen = "metadata.json says that it was saved"
-        contents.findings.report("missing", "common.pt", seen)
+    about = one_named(contents, "metadata.json")
+    saved = read_json(contents.files[about]) if about else {}
+    if "common_backend" in saved and not one_named(contents, "common.pt"):
+        contents.findings.report("missing", "common.pt", "metadata.json says that it was saved")
     args, decisions = _args(contents, common)
     tensor = size_said(args, "tensor_model_parallel_size")
     keys = [key for key in loads if not is_training_state(key)]
@@ -150,12 +151,6 @@ def _args(
         return args, ()
     name, args = stated
     return args, (Decision("args", name, "the model's own files hold no args"),)
-
-
-def _metadata(contents: Contents) -> Mapping[str, Any]:
-    """What metadata.json says of the save; {} where it is not there or not read."""
-    name = one_named(contents, "metadata.json")
-    return read_json(contents.files[name]) if name else {}
 
 
 def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:

@@ -112,8 +112,8 @@ def read_array(contents: Contents, name: str) -> ZarrArray:
     said = read_json(contents.files[name])
     if said.get("zarr_format") != 2:
         raise _bad(name, "no zarr v2 metadata", 'a short JSON text with "zarr_format": 2')
-    _one_of(name, "dimension_separator", said.get("dimension_separator", "."), {".": "."})
-    _one_of(name, "order", said.get("order", "C"), {"C": "C"})
+    _one_of(name, "dimension_separator", said.get("dimension_separator", "."), ".")
+    _one_of(name, "order", said.get("order", "C"), "C")
     shape, chunks = _sizes(name, said.get("shape"), 0), _sizes(name, said.get("chunks"), 1)
     if len(shape) != len(chunks):
         raise _bad(name, f"shape {shape}, chunks {chunks}", "as many numbers in each")
@@ -121,7 +121,7 @@ def read_array(contents: Contents, name: str) -> ZarrArray:
         folder=name.removesuffix(".zarray"),
         shape=shape,
         chunks=chunks,
-        dtype=_one_of(name, "dtype", said.get("dtype"), _DTYPES),
+        dtype=_DTYPES[_one_of(name, "dtype", said.get("dtype"), *_DTYPES)],
         codec=_codec(name, said),
     )
 
@@ -141,10 +141,10 @@ def _codec(name: str, said: Mapping[str, Any]) -> str | None:
     if compressor is None:
         return None
     codec = compressor.get("id") if isinstance(compressor, dict) else compressor
-    return _one_of(name, "compressor", codec, {known: known for known in _WBITS})
+    return _one_of(name, "compressor", codec, *_WBITS)
 
 
-def _one_of(name: str, what: str, value: Any, known: Mapping[str, str]) -> str:
+def _one_of(name: str, what: str, value: Any, *known: str) -> str:
     if isinstance(value, str) and value in known:
-        return known[value]
+        return value
     raise _bad(name, f"{what} {shown_text(value)}", f"one of {', '.join(known)}")
