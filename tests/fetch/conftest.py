@@ -15,7 +15,7 @@ from megaport.fetch.download import Check, download
 from megaport.fetch.partial import Partial
 from megaport.fetch.progress import Progress
 from megaport.fetch.response import Limits
-from megaport.fetch.trust import check_content
+from megaport.fetch.trust import check_pin
 from support.misbehaving_server import HOSTS, KEY, MisbehavingServer, serving
 
 CONTENT = b"PK\x03\x04" + random.Random(0).randbytes(39_996)
@@ -41,7 +41,7 @@ def pinned(digest: str) -> Check:
 
     def check(path: Path) -> None:
         seen = hashlib.sha256(path.read_bytes()).hexdigest()
-        check_content(seen, pinned=digest, trusted=None)
+        check_pin(seen, digest, "checkpoint.sha256")
 
     return check
 

@@ -7,7 +7,6 @@ import pytest
 from fetch.conftest import QUICK
 from megaport.errors import MegaportError
 from megaport.fetch.download import FetchError, download
-from megaport.fetch.sources import Local
 from support import misbehaviours as bad
 
 
@@ -23,27 +22,27 @@ def found(sources, folder, **options):
 
 
 def test_a_path(file, folder):
-    assert found([str(file)], folder) == Local(file)
+    assert found([str(file)], folder) == file
     assert not folder.exists()
 
 
 def test_a_relative_path(file, folder, monkeypatch):
     monkeypatch.chdir(file.parent)
-    assert found([file.name], folder) == Local(Path(file.name))
+    assert found([file.name], folder) == Path(file.name)
 
 
 def test_a_path_below_home(file, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(file.parent))
-    assert found([f"~/{file.name}"], folder) == Local(file)
+    assert found([f"~/{file.name}"], folder) == file
 
 
 def test_a_folder(tmp_path, folder):
-    assert found([tmp_path.as_uri()], folder) == Local(tmp_path)
+    assert found([tmp_path.as_uri()], folder) == tmp_path
 
 
 @pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://LocalHost"])
 def test_a_file_url(file, folder, start):
-    assert found([file.as_uri().replace("file://", start)], folder) == Local(file)
+    assert found([file.as_uri().replace("file://", start)], folder) == file
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_no_sources_at_all(folder):
 
 def test_a_local_file_after_a_url_that_is_gone(server, file, folder):
     server.will(bad.status(410))
-    assert found([server.url(), str(file)], folder) == Local(file)
+    assert found([server.url(), str(file)], folder) == file
 
 
 def test_a_local_file_that_is_refused_is_left_alone(file, folder):

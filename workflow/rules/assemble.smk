@@ -56,8 +56,6 @@ use rule assemble_model as assemble_model_sharded with:
         *TOKENIZER,
         "results/{model}/model/model.safetensors.index.json",
         receipt="results/{model}/assemble.json",
-    log:
-        "results/{model}/run/assemble.log",
     wildcard_constraints:
         model=models_shaped(CONFIG, "assemble", "_sharded"),
 
@@ -67,8 +65,6 @@ use rule assemble_model as assemble_model_bare with:
         *COMMON,
         "results/{model}/model/model.safetensors",
         receipt="results/{model}/assemble.json",
-    log:
-        "results/{model}/run/assemble.log",
     wildcard_constraints:
         model=models_shaped(CONFIG, "assemble", "_bare"),
 
@@ -78,7 +74,5 @@ use rule assemble_model as assemble_model_bare_sharded with:
         *COMMON,
         "results/{model}/model/model.safetensors.index.json",
         receipt="results/{model}/assemble.json",
-    log:
-        "results/{model}/run/assemble.log",
     wildcard_constraints:
         model=models_shaped(CONFIG, "assemble", "_bare_sharded"),

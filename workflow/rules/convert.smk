@@ -40,7 +40,5 @@ use rule convert_model as convert_model_sharded with:
         "results/{model}/converted/config.json",
         "results/{model}/converted/model.safetensors.index.json",
         receipt="results/{model}/convert.json",
-    log:
-        "results/{model}/run/convert.log",
     wildcard_constraints:
         model=models_shaped(CONFIG, "convert", "_sharded"),

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from megaport.plan import action_of, file_contents, job_of, planned_by  # noqa: 
 from megaport.steps import find  # noqa: E402
 from megaport.store.actions import Receipt, Result, read_receipt  # noqa: E402
 from megaport.store.content import files_from_json  # noqa: E402
-from megaport.store.job import Compute, Job, Work, run_job  # noqa: E402
+from megaport.store.job import Job, Work, run_job  # noqa: E402
 from megaport.store.store import Store, StoreError, open_store  # noqa: E402
 
 log = logging.getLogger("megaport")
@@ -135,13 +135,12 @@ def run(
     result, found or built.
     """
     task = Task(snakemake)
-    bound: Compute = lambda work: compute(work, task)  # noqa: E731
     with reporting(Path(str(snakemake.log)), snakemake.wildcards.get("model", "")):
         return run_job(
             task.job(extra or {}),
-            bound,
+            partial(compute, task=task),
             promised=task.promised(),
-            accept=lambda result: accept(task, result),
+            accept=partial(accept, task),
         )
 
 

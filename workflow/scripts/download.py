@@ -25,7 +25,6 @@ def fetch(work: Work, task: Task) -> Made:
     from megaport.fetch.download import download
     from megaport.fetch.progress import progress_on
     from megaport.fetch.response import Limits
-    from megaport.fetch.sources import Local
 
     found = download(
         task.settings["checkpoint"]["urls"],
@@ -35,8 +34,8 @@ def fetch(work: Work, task: Task) -> Made:
         progress=progress_on(sys.stderr, log.info),
     )
     target = work.out / "@checkpoint"
-    if isinstance(found, Local):
-        shutil.copyfile(found.path, target)
+    if isinstance(found, Path):
+        shutil.copyfile(found, target)
         digest = sha256_file(target)
     else:
         found.move(target)
@@ -49,7 +48,7 @@ def check(task: Task, path: Path, spool: Path) -> None:
     """Refuse what is no checkpoint, or not the pinned one: the next source is tried then."""
     from megaport.checkpoint.files import digest_files
     from megaport.checkpoint.selection import NoCheckpointError
-    from megaport.fetch.trust import check_content, content_digest
+    from megaport.fetch.trust import check_pin, content_digest
 
     if path.is_dir():
         raise NoCheckpointError(
@@ -58,10 +57,9 @@ def check(task: Task, path: Path, spool: Path) -> None:
             expected="a file, as every source gives one",
             remedy="Set `checkpoint: {path: FOLDER}`: it is read where it lies.",
         )
-    key = f"models.{task.model}.checkpoint.sha256"
-    pinned = task.settings["checkpoint"]["sha256"]
     digests = {name: sha256 for name, (sha256, _) in digest_files(path, spool=spool).items()}
-    check_content(content_digest(digests), pinned=pinned, trusted=None, key=key)
+    if pinned := task.settings["checkpoint"]["sha256"]:
+        check_pin(content_digest(digests), pinned, f"models.{task.model}.checkpoint.sha256")
 
 
 run(snakemake, compute)

@@ -14,7 +14,7 @@ from megaport.fetch.credentials import Secret, is_ngc, ngc_key
 from megaport.fetch.partial import Partial, remove_leftover
 from megaport.fetch.progress import Progress
 from megaport.fetch.response import Limits, TryError
-from megaport.fetch.sources import Local, SourceError, local_source, shown
+from megaport.fetch.sources import SourceError, local_source, shown
 from megaport.fetch.transfer import Transfer
 
 Check = Callable[[Path], object]
@@ -46,13 +46,14 @@ def download(
     limits: Limits,
     check: Check | None = None,
     progress: Progress = QUIET,
-) -> Partial | Local:
+) -> Partial | Path:
     """The first of `sources` (http, https and file URLs, paths) that gives the checkpoint.
 
-    Partial files live in `folder`, so that a later call resumes. A complete one lies there, locked,
-    until `move` puts it where it belongs: until then a killed run loses nothing, and no other run
-    takes it away. `check` gets the path of what arrived and refuses it by raising a MegaportError;
-    a refused file is removed and the next source is tried. The NGC key comes from the environment
+    What is on this machine is its path: used where it lies, never copied, never changed. Partial
+    files live in `folder`, so that a later call resumes. A complete one lies there, locked, until
+    `move` puts it where it belongs: until then a killed run loses nothing, and no other run takes
+    it away. `check` gets the path of what arrived and refuses it by raising a MegaportError; a
+    refused file is removed and the next source is tried. The NGC key comes from the environment
     and goes nowhere but to NGC.
 
     Raises FetchError, with every source and its reason, when none is left; PartialError where
@@ -93,11 +94,11 @@ class _Fetch:
             hint = " (NGC_API_KEY was sent)" if self.key else " (NGC_API_KEY is not set)"
         return self.public(shown(source)), self.public(refusal.reason) + hint
 
-    def source(self, source: str) -> Partial | Local:
+    def source(self, source: str) -> Partial | Path:
         local = local_source(source)
         if local is None:
             return self._url(source)
-        self._checked(local.path)
+        self._checked(local)
         return local
 
     def _url(self, url: str) -> Partial:

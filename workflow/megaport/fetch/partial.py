@@ -86,14 +86,8 @@ class Partial:
 
     def close(self) -> None:
         """Keep the bytes for a later run; leave nothing where it could not use them."""
-        if self.size and self.resumable:
-            self.file.close()
-        else:
-            self.discard()
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        _remove(self.path)
+        if not self.size or not self.resumable:
+            _remove(self.path)
         self.file.close()
 
     def move(self, target: Path) -> Path:

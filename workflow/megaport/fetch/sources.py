@@ -1,7 +1,6 @@
 """What a source is: a URL to ask, or a file or folder on this machine."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,13 +16,6 @@ class SourceError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Local:
-    """A source on this machine: used where it lies, never copied, never changed."""
-
-    path: Path
-
-
 def shown(source: str) -> str:
     """A source as people may see it: no user, no password, no query value but NGC's `path`."""
     address, mark, query = USERINFO.sub("//", source).partition("#")[0].partition("?")
@@ -37,7 +29,7 @@ def _shown_parameter(parameter: str) -> str:
     return f"{name}=***" if equals else "***"
 
 
-def local_source(source: str) -> Local | None:
+def local_source(source: str) -> Path | None:
     """The file or folder a source names; None where it is an http or https URL.
 
     Raises SourceError for other schemes, for another host's files, and where nothing is there.
@@ -47,7 +39,7 @@ def local_source(source: str) -> Local | None:
     try:
         path = _file_url_path(source) if "://" in source else Path(source).expanduser()
         if path.exists():
-            return Local(path)
+            return path
     except OSError as error:
         raise SourceError(f"cannot be reached: {error.strerror}") from error
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from typing import Literal, Self
 from megaport.errors import MegaportError
 from megaport.fetch.sources import shown
 from megaport.store.content import HEX
-from megaport.store.disk import make_folder, sync_file, temporary_sibling
+from megaport.store.disk import make_folder, sync, temporary_sibling
 
 Basis = Literal["pinned", "trusted", "first use"]
 AGAIN = "fetch them again (snakemake -c1 -R download)"
@@ -32,52 +32,24 @@ class TrustError(MegaportError):
 def content_digest(digests: Mapping[str, str]) -> str:
     """One content file: its own SHA-256. Several: that of the lines "sha256  name", sorted.
 
-    `digests` maps names to hex digests. Raises DigestError where there is none.
+    `digests` maps names to hex digests; there is at least one.
     """
-    if not digests:
-        raise DigestError(
-            "checkpoint",
-            seen="no file that holds model content",
-            expected="at least one",
-            remedy="Point `checkpoint` in config.yaml to a zip, a .pt or a checkpoint folder.",
-        )
     if len(digests) == 1:
         return next(iter(digests.values()))
     lines = sorted(f"{digest}  {name}\n" for name, digest in digests.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def check_content(
-    digest: str, *, pinned: str | None, trusted: str | None, key: str = "checkpoint.sha256"
-) -> Basis:
-    """Hold the content digest against the pin; without one against what the first use was.
-
-    `key` is the config key the pin comes from. Returns what it was held against. Raises
-    DigestError, naming both digests and the key, where they differ.
-    """
-    basis: Basis
-    if pinned is not None:
-        basis, promised, source = "pinned", pinned.lower(), f"{key} in config.yaml"
-        remedy = (
-            f"The bytes are damaged or another version: {AGAIN} or take another source. Change "
-            f"{key} only if you know the new bytes to be right."
-        )
-    elif trusted is not None:
-        basis, promised, source = "trusted", trusted, "the first use"
-        remedy = (
-            "Nothing is pinned, so the first use counts, and the bytes have changed since. If the "
-            f"change is meant, set {key}: {digest}; else {AGAIN}."
-        )
-    else:
-        return "first use"
-    if digest != promised:
+def check_pin(digest: str, pinned: str, key: str) -> None:
+    """Raises DigestError where content is not what `key`, a config key, pins."""
+    if digest != pinned:
         raise DigestError(
             "checkpoint content",
             seen=f"sha256 {digest}",
-            expected=f"{promised} (from {source})",
-            remedy=remedy,
+            expected=f"{pinned} (from {key} in config.yaml)",
+            remedy=f"The bytes are damaged or another version: {AGAIN} or take another source. "
+            f"Change {key} only if you know the new bytes to be right.",
         )
-    return basis
 
 
 class Trust:
@@ -107,14 +79,12 @@ class Trust:
         Raises TrustError where the record is damaged: it must not pass for a first use.
         """
         try:
-            text = self.path.read_text("utf-8")
+            digest = json.loads(self.path.read_text("utf-8"))["sha256"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise self._damaged(f"{type(error).__name__} when reading it") from error
-        try:
-            digest = json.loads(text)["sha256"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (TypeError, KeyError) as error:
             raise self._damaged("a file without the key sha256") from error
         if not isinstance(digest, str) or not HEX.fullmatch(digest):
             raise self._damaged("a sha256 that is none")
@@ -131,7 +101,7 @@ class Trust:
             make_folder(self.path.parent)
             new.write_text(text, "utf-8")
             new.chmod(0o644)  # whatever the umask: who may use the store may read what it trusts
-            sync_file(new)
+            sync(new)
             _publish_first(new, self.path)
         except OSError as error:
             raise TrustError(
@@ -148,15 +118,23 @@ class Trust:
     def verify(self, digest: str, pinned: str | None, key: str) -> Basis:
         """Enforce the pin, else the record, else make the record; which of them it was.
 
-        Raises DigestError, TrustError.
-
-        With a pin the record is neither read nor written: the pin is the stronger promise.
+        With a pin the record is neither read nor written: the pin is the stronger promise. Raises
+        DigestError, which names both digests and `key`, the config key of the pin; TrustError.
         """
-        trusted = None if pinned else self.read()
-        basis = check_content(digest, pinned=pinned, trusted=trusted, key=key)
-        if basis == "first use":
-            check_content(digest, pinned=None, trusted=self.record(digest), key=key)
-        return basis
+        if pinned:
+            check_pin(digest, pinned, key)
+            return "pinned"
+        before = self.read()
+        trusted = before or self.record(digest)
+        if digest != trusted:
+            raise DigestError(
+                "checkpoint content",
+                seen=f"sha256 {digest}",
+                expected=f"{trusted} (from the first use)",
+                remedy="Nothing is pinned, so the first use counts, and the bytes have changed "
+                f"since. If the change is meant, set {key}: {digest}; else {AGAIN}.",
+            )
+        return "trusted" if before else "first use"
 
     def _damaged(self, seen: str) -> TrustError:
         return TrustError(

@@ -48,16 +48,8 @@ def make_folder(path: Path) -> None:
             raise
 
 
-def sync_directory(folder: Path) -> None:
-    """Make renames inside `folder` durable (fsync of the directory, see fsync(2))."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_file(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's bytes durable, or the renames inside a folder (fsync(2)). Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -92,8 +84,8 @@ def write_durably(path: Path, content: bytes, *, mode: int) -> None:
     with replacing(path) as temporary:
         temporary.write_bytes(content)
         temporary.chmod(mode)
-        sync_file(temporary)
-    sync_directory(path.parent)
+        sync(temporary)
+    sync(path.parent)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ A remote that does not answer costs a warning and never a run: the work is done 
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,15 @@ class Remote:
             log.warning("warning: %s: blob %s is damaged there", self.url, content.sha256)
         return False
 
-    def send(self, key: str, result: Result, blobs: dict[str, Path]) -> None:
-        """Upload an action's blobs that are not there, by digest, and then its entry."""
+    def send(self, key: str, result: Result, find: Callable[[Content], Path]) -> None:
+        """Upload an action's blobs that are not there, which `find` knows, and then its entry."""
         with self._forgiving("uploading a result"):
             files = self._files()
             for content in result.outputs.values():
                 path = self._blob(content)
                 present = files.exists(path) and files.size(path) == content.size
                 if not present or content.sha256 in self.damaged:
-                    files.put_file(str(blobs[content.sha256]), path)
+                    files.put_file(str(find(content)), path)
             files.pipe_file(f"{self.url}/actions/{key}", result.to_bytes())
 
     def _blob(self, content: Content) -> str:

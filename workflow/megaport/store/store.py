@@ -14,7 +14,7 @@ from typing import Any
 from megaport.errors import MegaportError
 from megaport.store.actions import Actions, Result
 from megaport.store.content import Content, StatCache
-from megaport.store.disk import exclusive, make_folder, sync_directory, sync_file
+from megaport.store.disk import exclusive, make_folder, sync
 from megaport.store.remote import Remote
 
 
@@ -68,11 +68,11 @@ class Blobs:
         if self.owns(content):
             path.unlink()
             return content
-        sync_file(path)
+        sync(path)
         blob = self.path(content.sha256)
         make_folder(blob.parent)
         path.replace(blob)
-        sync_directory(blob.parent)
+        sync(blob.parent)
         self.stats.vouch(blob, content.sha256)
         return content
 
@@ -123,9 +123,7 @@ class Store:
     def send(self, key: str, result: Result) -> None:
         """Give a result to the remote store, where there is one that takes it."""
         if self.remote and self.remote.upload:
-            contents = result.outputs.values()
-            blobs = {content.sha256: self.path_of(content) for content in contents}
-            self.remote.send(key, result, blobs)
+            self.remote.send(key, result, self.path_of)
 
     def _bring(self, content: Content) -> bool:
         if self.blobs.owns(content):
