@@ -79,7 +79,7 @@ def of_generate(given: Given) -> Parameters:
 
 def of_parity(given: Given) -> Parameters:
     golden = given.model.golden
-    may_be_gpt2s = given.model.tokenizer in ("gpt2", "auto")
+    may_be_gpt2s = given.model.tokenizer in (GPT2, AUTO)
     read = {
         "dtype": given.model.dtype,
         "golden": golden and given.digest(golden),

@@ -103,9 +103,8 @@ def before(step):
         try:
             if runs_jobs() and not is_left_out(step) and not is_beyond(step):
                 restorer().settle(step, model)
-        except (
-            OSError
-        ) as error:  # said as a missing input: Snakemake shows these without a traceback
+        except OSError as error:
+            # Said as a missing input: Snakemake shows these without a traceback.
             return f"{error}: mend it, then run the same command again"
         return [f"results/{model}/{earlier}.json" for earlier in STEPS[step].reads]
 
@@ -160,10 +159,10 @@ def fingerprint(step):
     def told(wildcards):
         model = wildcards.get("model", "")
         known = plan().fingerprint(step, model)
-        # A dry run removes no receipt: this is how it shows what a run would.
-        return (
-            known if not workflow.dryrun or restorer().settle(step, model) else f"{known} unknown"
-        )
+        if workflow.dryrun and not restorer().settle(step, model):
+            # A dry run removes no receipt: this is how it shows what a run would do.
+            return f"{known} unknown"
+        return known
 
     return told
 

@@ -95,8 +95,9 @@ def run_job(
 ) -> Receipt:
     """Make the outputs and the receipt true, computing only where the key is new.
 
-    `promised`: names that must be among the outputs; `accept` may refuse a result, found or built,
-    before anything is named (by raising).
+    `promised`: names that must be among the outputs, or nothing is filed: a result that is known
+    gets no job, and so Snakemake would not miss a file again. `accept` may refuse a result, found
+    or built, before anything is named (by raising).
     """
     result, hit = job.lookup(), True
     if result is None:
