@@ -92,7 +92,7 @@ class _Fetch:
         hint = ""
         if refusal.status in (401, 403) and is_ngc(source):
             hint = " (NGC_API_KEY was sent)" if self.key else " (NGC_API_KEY is not set)"
-        return self.public(shown(source)), self.public(refusal.reason) + hint
+        return self.public(shown(source)), self.public(str(refusal)) + hint
 
     def source(self, source: str) -> Partial | Path:
         local = local_source(source)
@@ -127,7 +127,7 @@ class _Fetch:
                 if partial.size - mark >= self.limits.progress_bytes:
                     retry, mark = fresh_retry(self.limits), partial.size
                 retry, pause = next_try(retry, fault, deadline)
-                self.progress.note(self.public(f"{fault.reason}; trying again in {pause:g} s"))
+                self.progress.note(self.public(f"{fault}; trying again in {pause:g} s"))
                 time.sleep(pause)
 
     def _checked(self, path: Path, partial: Partial | None = None) -> None:
@@ -157,13 +157,13 @@ def next_try(retry: Retry, fault: TryError, deadline: float) -> tuple[Retry, flo
     Raises SourceError where no try or no time is left.
     """
     try:
-        retry = retry.increment(method="GET", url="", error=HTTPError(fault.reason))
+        retry = retry.increment(method="GET", url="", error=HTTPError(str(fault)))
     except MaxRetryError:
-        raise SourceError(f"{fault.reason} (no tries left)") from fault
+        raise SourceError(f"{fault} (no tries left)") from fault
     pause = retry.get_backoff_time()
     if fault.retry_after is not None:
         with suppress(HTTPError, ValueError, OverflowError):  # a senseless one counts for nothing
             pause = retry.parse_retry_after(fault.retry_after)
     if time.monotonic() + pause >= deadline:
-        raise SourceError(f"{fault.reason} (no time left)") from fault
+        raise SourceError(f"{fault} (no time left)") from fault
     return retry, pause

@@ -61,7 +61,6 @@ class TryError(Exception):
 
     def __init__(self, reason: str, retry_after: str | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.retry_after = retry_after
 
 

@@ -12,7 +12,6 @@ class SourceError(Exception):
 
     def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.status = status
 
 
