@@ -22,7 +22,6 @@ from support.parity_mistakes import (
     rows_shifted,
     swap,
     untransposed,
-    vocabulary_of,
 )
 from support.subjects import convert, random_gpt2
 
@@ -117,7 +116,8 @@ def test_a_forgotten_layernorm_1p_is_caught(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [1, -1])
 def test_a_vocabulary_one_row_off_is_caught_by_its_size(more: int, tmp_path: Path) -> None:
     subject = random_gpt2()
-    vocabulary_of(more)(subject, tmp_path)
+    size = subject.architecture.vocab_size + more
+    convert(subject.with_architecture(vocab_size=size), tmp_path)
     report = examined(subject, tmp_path)
     assert {"config", "tensors"} <= failed(report)
     assert report.cause is not None and report.cause.name == "vocabulary off by one"

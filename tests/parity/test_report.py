@@ -1,7 +1,6 @@
 """What parity leaves behind: the same bytes each time, a report also when it fails."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +85,7 @@ def test_a_failed_run_keeps_its_report_and_names_layer_and_cause(tmp_path: Path)
 
 def test_a_model_that_cannot_be_run_still_gets_a_report(tmp_path: Path) -> None:
     subject = random_gpt2()
-    more = replace(subject, architecture=replace(subject.architecture, vocab_size=102))
+    more = subject.with_architecture(vocab_size=102)
     with pytest.raises(ParityError, match="vocabulary off by one"):
         run(subject, convert(more, tmp_path / "model"), tmp_path / "out")
     assert contents(tmp_path / "out").keys() == {"parity.json", "parity.txt"}

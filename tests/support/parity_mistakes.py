@@ -63,7 +63,7 @@ def misread(**checkpoint: Any) -> Plant:
     """A right conversion of a checkpoint whose facts were read wrongly."""
 
     def plant(subject: Reference, out: Path) -> None:
-        convert(replace(subject, checkpoint=replace(subject.checkpoint, **checkpoint)), out)
+        convert(subject.with_tensors({}, **checkpoint), out)
 
     return plant
 
@@ -76,7 +76,7 @@ def ranks_reversed(*parts: str) -> Plant:
             name: shards[::-1] if any(part in name for part in parts) else shards
             for name, shards in subject.checkpoint.tensors.items()
         }
-        misread(tensors=tensors)(subject, out)
+        convert(subject.with_tensors(tensors), out)
 
     return plant
 
@@ -150,16 +150,6 @@ def head_tied(subject: Reference, out: Path) -> None:
     convert(subject, out)
     edit_weights(out, lambda weights: weights.pop("lm_head.weight"))
     edit_config(out, tie_word_embeddings=True)
-
-
-def vocabulary_of(rows_more: int) -> Plant:
-    """One row more or fewer than the vocabulary, in the tensors and in config.json alike."""
-
-    def plant(subject: Reference, out: Path) -> None:
-        size = subject.architecture.vocab_size + rows_more
-        convert(subject.with_architecture(vocab_size=size), out)
-
-    return plant
 
 
 def edit_weights(out: Path, change: Callable[[Weights], object]) -> None:

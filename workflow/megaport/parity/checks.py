@@ -1,7 +1,6 @@
 """The checks that run the converted model, each a question with what it measured and its limit."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,9 +60,6 @@ class Evidence:
             name: seen.difference.max(axis=0) / self.limit.value
             for name, seen in self.comparisons.items()
         }
-
-
-Check = Callable[[Evidence], Verdict]
 
 
 def check_logits(evidence: Evidence) -> Verdict:
@@ -187,7 +183,7 @@ def check_precision(dtype: str, device: str, full: Array, half: Array, layers: i
     )
 
 
-CHECKS: tuple[Check, ...] = (
+CHECKS = (
     check_logits,
     check_greedy,
     check_cache,
