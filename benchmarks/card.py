@@ -22,14 +22,14 @@ from costs import ROOT
 
 from generate import run
 from megaport.benchmark.instruments import clock_for
-from megaport.benchmark.measure import BenchmarkOptions
+from megaport.config.model import Benchmark
 from megaport.generate.device import Placement, resolve_device
 from megaport.generate.engines import fused
 from megaport.generate.engines.base import Batch
 from megaport.generate.engines.decoding import Decoding
 from megaport.generate.engines.fast import FastEngine
 
-GRID = {"batch_sizes": (1, 4, 16, 64), "prompt_lengths": (1, 32, 128, 512)}
+GRID = {"batch_sizes": [1, 4, 16, 64], "prompt_lengths": [1, 32, 128, 512]}
 STEPS = 30
 
 
@@ -47,16 +47,15 @@ def main() -> None:
     given = _arguments()
     began, device = time.monotonic(), resolve_device(given.device).device
     print(f"kernels against float64: {check_kernels(device)}", flush=True)
-    options = BenchmarkOptions(
+    options = Benchmark(
         device=device,
-        dtypes=("float16" if device == "cuda" else "float32",),
-        engines=("eager", "fast", "card:WithoutKernels", *given.engines),
+        dtypes=["float16" if device == "cuda" else "float32"],
+        engines=["eager", "fast", "card:WithoutKernels", *given.engines],
         new_tokens=64,
-        patience_s=120,
         **GRID,
     )
     with tempfile.TemporaryDirectory() as folder:
-        model = run(Path(folder), given, options)
+        model = run(Path(folder), given, options, patience_s=120)
         print(f"Measured at commit {_commit()}, in {time.monotonic() - began:.0f} s.", flush=True)
         if given.sweep:
             for rows in (1, 16, 64):

@@ -19,26 +19,26 @@ import costs  # noqa: F401 - puts the library on the path
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from megaport.benchmark.benchmark import run_benchmark
-from megaport.benchmark.measure import BenchmarkOptions
+from megaport.benchmark.benchmark import PATIENCE_S, run_benchmark
 from megaport.benchmark.summary import decoded, speed
+from megaport.config.model import Benchmark
 from megaport.generate.device import resolve_device
 
 GPT2_345M = {"n_layer": 24, "n_head": 16, "n_embd": 1024, "n_positions": 1024, "vocab_size": 50257}
 ENGINES = "eager,static,fast,llamacpp"
 GRID = {
-    "cpu": {"batch_sizes": (1, 4, 16), "prompt_lengths": (1, 128)},
-    "cuda": {"batch_sizes": (1, 2, 4, 8, 16, 32, 64), "prompt_lengths": (1, 32, 128, 512)},
+    "cpu": {"batch_sizes": [1, 4, 16], "prompt_lengths": [1, 128]},
+    "cuda": {"batch_sizes": [1, 2, 4, 8, 16, 32, 64], "prompt_lengths": [1, 32, 128, 512]},
 }
 
 
 def main() -> None:
     given = _arguments()
     device = resolve_device(given.device).device
-    options = BenchmarkOptions(
+    options = Benchmark(
         device=given.device,
-        dtypes=tuple(given.dtypes.split(",")) if given.dtypes else None,
-        engines=tuple(given.engines.split(",")),
+        dtypes=given.dtypes.split(",") if given.dtypes else None,
+        engines=given.engines.split(","),
         new_tokens=given.new_tokens,
         repeats=given.repeats,
         **GRID[device],
@@ -47,12 +47,14 @@ def main() -> None:
         run(Path(folder), given, options)
 
 
-def run(folder: Path, given: argparse.Namespace, options: BenchmarkOptions) -> Path:
+def run(
+    folder: Path, given: argparse.Namespace, options: Benchmark, patience_s: float = PATIENCE_S
+) -> Path:
     """Measure the model given, else a synthetic one in `folder`; print all of it, return which."""
     model = given.model or write_synthetic(folder / "model")
     out = given.out or folder
     out.mkdir(parents=True, exist_ok=True)
-    path = run_benchmark(model, out, options=options)
+    path = run_benchmark(model, out, options=options, patience_s=patience_s)
     result = json.loads(path.read_text())
     print(path.with_suffix(".txt").read_text())
     print(markdown(result), flush=True)

@@ -1,7 +1,6 @@
 """The whole benchmark of a tiny model: right tokens first, device first, nothing left unsaid."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,18 @@ import pytest
 from megaport.benchmark import benchmark
 from megaport.benchmark.agreement import REGRET, Judge, judged_texts
 from megaport.benchmark.benchmark import BenchmarkError, run_benchmark
-from megaport.benchmark.measure import BenchmarkOptions
+from megaport.config.model import Benchmark
 from megaport.generate.device import DeviceError, Placement
 from megaport.generate.engines import open_engine
 from support.contenders import COMPILATION_S
 
-QUICK = BenchmarkOptions(
-    device="cpu", batch_sizes=(1, 2), prompt_lengths=(1, 4), new_tokens=6, repeats=2
-)
+QUICK = {
+    "device": "cpu",
+    "batch_sizes": [1, 2],
+    "prompt_lengths": [1, 4],
+    "new_tokens": 6,
+    "repeats": 2,
+}
 POINTS = [("card", 1, 1), ("batch", 1, 1), ("batch", 2, 1), ("prompt", 1, 4)]
 PLANTED = [
     f"support.contenders:{name}" for name in ("Wrong", "Crash", "Full", "Changing", "Unloadable")
@@ -27,10 +30,8 @@ WRONG, CRASH, FULL, CHANGING, UNLOADABLE = PLANTED
 
 @pytest.fixture(scope="module")
 def path(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    engines = ("fast", "fats", *PLANTED)
-    return run_benchmark(
-        tiny, tmp_path_factory.mktemp("out"), options=replace(QUICK, engines=engines)
-    )
+    options = Benchmark(**QUICK, engines=["fast", "fats", *PLANTED])
+    return run_benchmark(tiny, tmp_path_factory.mktemp("out"), options=options)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(DeviceError):
-        run_benchmark(tiny, tmp_path, options=BenchmarkOptions(device="cuda"))
+        run_benchmark(tiny, tmp_path, options=Benchmark(device="cuda"))
     assert not list(tmp_path.iterdir())
 
 
@@ -124,7 +125,7 @@ def test_without_a_judge_there_is_no_benchmark(
 ) -> None:
     monkeypatch.setattr(benchmark, "ask", lambda task, patience_s: ([], "the process ended"))
     with pytest.raises(BenchmarkError, match="the process ended"):
-        run_benchmark(tmp_path, tmp_path, options=replace(QUICK, engines=("fast",)))
+        run_benchmark(tmp_path, tmp_path, options=Benchmark(**QUICK, engines=["fast"]))
 
 
 @pytest.fixture(scope="module")

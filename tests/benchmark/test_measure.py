@@ -10,13 +10,13 @@ import pytest
 from megaport.benchmark.measure import (
     CARD_LENGTH,
     WARM_UPS,
-    BenchmarkOptions,
     Point,
     interval,
     measure,
     percentiles,
     points,
 )
+from megaport.config.model import Benchmark
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, EngineError, OutOfMemoryError
 from megaport.generate.model_files import Shape, read_shape
@@ -98,7 +98,7 @@ def test_any_other_error_is_ours_and_is_raised(shape: Shape) -> None:
 
 
 def test_points_are_the_card_then_batches_then_prompts() -> None:
-    options = BenchmarkOptions(batch_sizes=(1, 8), prompt_lengths=(1, 64, 512), new_tokens=16)
+    options = Benchmark(batch_sizes=[1, 8], prompt_lengths=[1, 64, 512], new_tokens=16)
     assert list(points(options)) == [
         Point("card", 1, 1, CARD_LENGTH - 1),
         Point("batch", 1, 1, 16),

@@ -9,15 +9,13 @@ from megaport.store.job import Work
 
 def compute(work: Work, task: Task) -> None:
     from megaport.benchmark.benchmark import run_benchmark
-    from megaport.benchmark.measure import BenchmarkOptions
     from megaport.benchmark.plots import draw_plots
+    from megaport.config.model import Benchmark
 
     given = {key: value for key, value in work.parameters.items() if key != "machine"}
-    lists = {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
-    options = BenchmarkOptions(**(given | lists))
     out = work.out / "benchmark"
     out.mkdir()
-    path = run_benchmark(work.folder("assemble", "model"), out, options=options)
+    path = run_benchmark(work.folder("assemble", "model"), out, options=Benchmark(**given))
     draw_plots(json.loads(path.read_text(encoding="utf-8")), out)
 
 

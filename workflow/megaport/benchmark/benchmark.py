@@ -8,28 +8,35 @@ from pathlib import Path
 from tqdm import tqdm
 
 from megaport.benchmark.instruments import environment
-from megaport.benchmark.measure import BenchmarkOptions, interval, points
+from megaport.benchmark.measure import interval, points
 from megaport.benchmark.summary import fastest, summarize, table
 from megaport.benchmark.worker import Record, ask
+from megaport.config.model import Benchmark
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement, resolve_device
+
+# How long a process may say nothing: a compilation takes minutes.
+PATIENCE_S = 900.0
 
 
 class BenchmarkError(MegaportError):
     """Nothing could be measured, because the judge itself did not run."""
 
 
-def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> Path:
+def run_benchmark(
+    model_dir: Path, out: Path, *, options: Benchmark, patience_s: float = PATIENCE_S
+) -> Path:
     """Measure every contender that gives the right tokens; write benchmark.json and benchmark.txt.
 
     Returns the JSON's path. Contenders that are missing, wrong, out of memory, crashed or silent
-    are records that say so. Raises MegaportError for a device, dtype or model that cannot be had.
+    for `patience_s` seconds are records that say so. Raises MegaportError for a device, dtype or
+    model that cannot be had.
     """
     placements = [resolve_device(options.device, dtype) for dtype in options.dtypes or ("auto",)]
     device = placements[0].device
     before = environment(device)
-    contenders = _contenders(model_dir, placements, options)
-    copy, agreements = _judge(model_dir, device, contenders, options)
+    contenders = _contenders(model_dir, placements, options, patience_s)
+    copy, agreements = _judge(model_dir, device, contenders, patience_s)
     passed = {(a["engine"], a["dtype"]) for a in agreements if a["passed"]}
     right = [
         c
@@ -43,7 +50,7 @@ def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> P
         "placements": [asdict(placement) for placement in placements],
         "environment": before,
         "load_average_after": list(os.getloadavg()),
-        "options": asdict(options),
+        "options": {**options.model_dump(), "patience_s": patience_s},
         "copy_bytes_per_s": {"samples": copy, **interval(copy)},
         "agreement": agreements,
         "loads": [{"engine": c["engine"], "dtype": c["dtype"], **c["load"]} for c in right],
@@ -58,7 +65,7 @@ def run_benchmark(model_dir: Path, out: Path, *, options: BenchmarkOptions) -> P
 
 
 def _contenders(
-    model_dir: Path, placements: list[Placement], options: BenchmarkOptions
+    model_dir: Path, placements: list[Placement], options: Benchmark, patience_s: float
 ) -> list[Record]:
     """Every engine in every dtype asked for, and in float32 for the judge alone."""
     timed = {placement.dtype: placement for placement in placements}
@@ -69,23 +76,28 @@ def _contenders(
         for placement in {"float32": exact, **timed}.values()
     ]
     return [
-        _contend(name, model_dir, placement, placement.dtype in timed, options)
+        _contend(name, model_dir, placement, placement.dtype in timed, options, patience_s)
         for name, placement in tqdm(cases, desc="benchmark", disable=None)
     ]
 
 
 def _contend(
-    name: str, model_dir: Path, placement: Placement, timed: bool, options: BenchmarkOptions
+    name: str,
+    model_dir: Path,
+    placement: Placement,
+    timed: bool,
+    options: Benchmark,
+    patience_s: float,
 ) -> Record:
     task = {
         "work": "contend",
         "engine": name,
         "model": str(model_dir),
         "placement": asdict(placement),
-        "options": asdict(options),
+        "options": options.model_dump(),
         "timed": timed,
     }
-    answers, ended = ask(task, options.patience_s)
+    answers, ended = ask(task, patience_s)
     said = _last(answers)
     who = {"engine": name, "dtype": placement.dtype}
     rows = [answer["measurement"] for answer in answers if "measurement" in answer]
@@ -102,12 +114,12 @@ def _contend(
 
 
 def _judge(
-    model_dir: Path, device: str, contenders: list[Record], options: BenchmarkOptions
+    model_dir: Path, device: str, contenders: list[Record], patience_s: float
 ) -> tuple[list[float], list[Record]]:
     """Samples of copy bandwidth, and an agreement for every contender."""
     shown = [{key: c[key] for key in ("engine", "dtype", "texts", "reason")} for c in contenders]
     task = {"work": "judge", "model": str(model_dir), "device": device, "contenders": shown}
-    answers, ended = ask(task, options.patience_s)
+    answers, ended = ask(task, patience_s)
     said = _last(answers)
     if ended or "refused" in said:
         raise BenchmarkError(

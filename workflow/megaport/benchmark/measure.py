@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from megaport.benchmark.instruments import clock_for, joules, peak_bytes, reset_peak
+from megaport.config.model import Benchmark
 from megaport.generate.device import Placement
 from megaport.generate.engines.base import Batch, Engine, EngineError, OutOfMemoryError
 from megaport.generate.model_files import Outline
@@ -20,25 +21,6 @@ WARM_UPS = 2
 SEED = 0
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """What to measure; the defaults suit the bundled model on two cores.
-
-    `dtypes` None: the device's default. Each engine is measured at every batch size with the
-    first prompt length, and at every prompt length with the first batch size. `patience_s` is how
-    long a process may say nothing: a compilation takes minutes.
-    """
-
-    device: str = "auto"
-    dtypes: tuple[str, ...] | None = None
-    engines: tuple[str, ...] = ("eager", "fast")
-    batch_sizes: tuple[int, ...] = (1, 4)
-    prompt_lengths: tuple[int, ...] = (1, 32)
-    new_tokens: int = 32
-    repeats: int = 3
-    patience_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +39,9 @@ class Point:
         return itemsize * (shape.weights + self.batch * context * shape.keys)
 
 
-def points(options: BenchmarkOptions) -> Iterator[Point]:
-    """The card's workload first, then batch sizes, then prompt lengths."""
+def points(options: Benchmark) -> Iterator[Point]:
+    """The card's workload, every batch size with the first prompt length, then every other prompt
+    length with the first batch size."""
     batches, prompts, new = options.batch_sizes, options.prompt_lengths, options.new_tokens
     yield Point("card", 1, 1, CARD_LENGTH - 1)
     yield from (Point("batch", batch, prompts[0], new) for batch in batches)

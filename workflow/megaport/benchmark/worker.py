@@ -19,8 +19,9 @@ from typing import IO, Any, TextIO
 
 from megaport.benchmark.agreement import Judge, judged_texts
 from megaport.benchmark.instruments import copy_bandwidth
-from megaport.benchmark.measure import BenchmarkOptions, measure, points
+from megaport.benchmark.measure import measure, points
 from megaport.benchmark.peers import PEERS
+from megaport.config.model import Benchmark
 from megaport.errors import MegaportError
 from megaport.generate.device import Placement
 from megaport.generate.engines import open_engine
@@ -104,7 +105,7 @@ def contend(task: Record) -> Iterator[Record]:
 
     What it says of itself comes anew with each answer: `fast` may give its kernels up on the way.
     """
-    model_dir, options = Path(task["model"]), BenchmarkOptions(**task["options"])
+    model_dir, options = Path(task["model"]), Benchmark(**task["options"])
     placement, shape = Placement(**task["placement"]), read_outline(model_dir)
     start = time.perf_counter()
     name: str = task["engine"]
