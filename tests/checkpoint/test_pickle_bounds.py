@@ -196,6 +196,9 @@ def test_constructors_that_copy_a_long_list_again_and_again_bounded() -> None:
     encode = text("x" * 100_000) + b"q\x00"
     again = reduce(global_("_codecs", "encode"), b"h\x00", text("latin1")) * 300
     refused(pickle(b"(", encode, again, b"t"), "copies itself", PickleTooLargeError)
+    parts = b"(" + b"U\x00" * 100_000 + b"tq\x00"
+    again = (global_("pathlib", "PosixPath") + b"h\x00R") * 300
+    refused(pickle(b"(", parts, again, b"t"), "copies itself", PickleTooLargeError)
 
 
 def test_values_from_the_file_are_never_shown_whole() -> None:

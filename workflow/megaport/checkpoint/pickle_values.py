@@ -94,9 +94,9 @@ def _bytes(machine: "Machine", args: tuple[Any, ...]) -> bytes:
 
 def _path(machine: "Machine", args: tuple[Any, ...]) -> str:
     """A pathlib path, as the text it was made from."""
-    if len(args) > 1000 or not all(isinstance(part, str) for part in args):
+    if not all(isinstance(part, str) for part in args):
         raise damaged(machine.where, "a path that is not made of text", "path parts")
-    machine.charge(sum(len(part) for part in args))
+    machine.charge(sum(1 + len(part) for part in args))
     return "/".join(args).replace("//", "/", 1) if args else "."
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from megaport.errors import MegaportError, shown_text
 
@@ -129,7 +128,7 @@ def _tracked(where: str, folder: str, files: frozenset[str], tracker: bytes) -> 
 
 
 def _named(where: str, folder: str, files: frozenset[str], name: str) -> str:
-    if "/" in name or PurePosixPath(name).name != name or name not in _folders(files, folder):
+    if name not in _folders(files, folder):
         raise NoCheckpointError(
             where,
             seen=f"a tracker that names {shown_text(name, 40)}, which is not there",
