@@ -1,4 +1,4 @@
-"""The profiles as Snakemake reads them: which jobs ask for a card, and how many cards there are."""
+"""What jobs ask for, as Snakemake reads rules and profiles: memory, time, and one of the cards."""
 
 import re
 
@@ -18,6 +18,16 @@ def folder(tmp_path_factory):
 def asked(text: str) -> dict[str, str]:
     """The resources that a dry run says each rule's job asks for."""
     return dict(re.findall(r"rule (\w+_model):.*?resources: ([^\n]*)", text, re.DOTALL))
+
+
+def test_every_job_that_may_leave_the_machine_says_what_it_needs(snakemake, folder):
+    assert snakemake(folder, "checksum").status == 0
+    jobs = asked(snakemake(folder, "-n", "--quiet=host", "all").text)
+    asking = {rule for rule, line in jobs.items() if "mem_mb=" in line and "runtime=" in line}
+    wanted = {"convert", "assemble", "generate", "benchmark", "parity", "pytorch_bin"}
+    assert {f"{step}_model" for step in wanted} <= asking
+    known = jobs["convert_model"]
+    assert "mem_mb=1010" in known and "runtime=3" in known
 
 
 @pytest.mark.parametrize(("arguments", "cards"), [(GPU, 1), ([], 0)], ids=["gpu", "default"])

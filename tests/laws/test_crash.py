@@ -1,7 +1,7 @@
-"""kill -9 of a whole run, or of one of its processes, at any change it makes to the disk.
+"""A run, or one of its jobs, that is stopped at any change of the disk: by kill -9, or by an error.
 
-Row "kill -9 at any write step, then rerun": old or new, never half; the rerun needs no clean-up but
-Snakemake's own --unlock.
+Rows "kill -9 at any write step, then rerun" and "ENOSPC, EIO, ...": old or new, never half; what
+was built stays; the rerun needs no clean-up but, after a kill, Snakemake's own --unlock.
 tests/support/dying counts the changes of Snakemake and of its jobs together.
 """
 
@@ -11,50 +11,73 @@ import pytest
 
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
-from support.checkout import checkout, content
+from support.checkout import CHAIN, checkout, content, refuses
 from support.samples import point, samples
 
-TARGET = "convert"
+TARGET = "assemble"
 
 
 @pytest.fixture(scope="session")
-def victim(server, pristine, tmp_path_factory):
-    """A checkout, and a run in it from nothing that dies; a letter for each change it began."""
+def stop(server, pristine, tmp_path_factory):
+    """Stops a run from nothing: its checkout, the run, a letter for each change it began."""
     folder = checkout(tmp_path_factory.mktemp("crash") / "one", pristine)
 
-    def die(at: int, who: str) -> str:
+    def at_change(at: int, who: str):
         for part in ("results", ".store", ".snakemake"):
             shutil.rmtree(folder / part, ignore_errors=True)
-        return server.die(folder, [TARGET], at, who)[1]
+        return folder, *server.die(folder, [TARGET], at, who)
 
-    return folder, die
+    return at_change
 
 
 @pytest.fixture(scope="session")
-def whole(victim):
-    """What a run that lives makes, and its changes."""
-    folder, die = victim
-    changes = die(-1, "run")
-    return content(folder), changes
+def changes(stop):
+    """Those of a run that lives: the number of each that a process of such a letter makes."""
+    *_, letters = stop(-1, "run")
+    return {who: [at for at, letter in enumerate(letters, 1) if letter in who] for who in "js"}
 
 
-def test_the_harness_sees_snakemake_and_its_jobs(whole):
-    _, changes = whole
-    assert changes.count("s") > 30 and changes.count("j") > 50
+@pytest.fixture
+def rerun(snakemake, pristine):
+    def finish(folder, at):
+        store = Store(folder / ".store")
+        ran = snakemake(folder, TARGET)
+        assert ran.status == 0, f"stopped at change {at}\n{ran.text}"
+        assert content(folder) == content(pristine), at
+        assert verify(store).clean, at
+        return ran
+
+    return finish
+
+
+def test_the_harness_sees_snakemake_and_its_jobs(changes):
+    assert len(changes["s"]) > 30 and len(changes["j"]) > 50
 
 
 @pytest.mark.parametrize("sample", samples(2, 10))
 @pytest.mark.parametrize("who", ["job", "run"])
-def test_killed_at_some_changes_then_rerun(victim, whole, snakemake, sample, who):
-    folder, die = victim
-    wanted, changes = whole
-    letters = {"job": "j", "run": "js"}[who]
-    at = point([at for at, letter in enumerate(changes, 1) if letter in letters], sample)
-    assert len(die(at, who)) >= at
-    store = Store(folder / ".store")
-    assert verify(store).clean, at
+def test_killed_at_some_changes_then_rerun(stop, changes, snakemake, rerun, sample, who):
+    points = changes["j"] if who == "job" else sorted(changes["j"] + changes["s"])
+    at = point(points, sample)
+    folder, _, begun = stop(at, who)
+    assert len(begun) >= at
+    assert verify(Store(folder / ".store")).clean, at
     assert snakemake(folder, TARGET, "--unlock").status == 0, at
-    again = snakemake(folder, TARGET)
-    assert again.status == 0, f"{who} died at change {at}\n{again.text}"
-    assert content(folder) == wanted, at
-    assert verify(store).clean, at
+    rerun(folder, at)
+
+
+def check_error(at, stop, rerun) -> None:
+    folder, ran, _ = stop(at, "disk")
+    if ran.status:  # what only saves time, such as a remembered digest, may go unwritten
+        refuses(ran, "Input/output error")
+    assert verify(Store(folder / ".store")).clean, at
+    assert rerun(folder, at).computed <= CHAIN - ran.computed, at
+
+
+@pytest.mark.parametrize("sample", samples(1, 5))
+def test_a_disk_that_fails_once(stop, changes, rerun, sample):
+    check_error(point(changes["j"], sample), stop, rerun)
+
+
+def test_a_log_that_cannot_be_made(stop, changes, rerun):
+    check_error(changes["j"][1], stop, rerun)

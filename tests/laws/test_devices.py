@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-import yaml
 
-from support.checkout import Ran, checkout, content
+from support.checkout import Ran, checkout, configured, content, refuses
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
 
@@ -14,8 +13,7 @@ HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def run(snakemake, folder: Path, settings: dict, *targets: str) -> Ran:
-    (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
-    return snakemake(folder, *targets, "--configfile", "mine.yaml", **HIDDEN)
+    return snakemake(folder, *targets, *configured(folder, settings), **HIDDEN)
 
 
 def test_config_of_a_gpu_when_there_is_none_is_an_error_in_every_rule(snakemake, built):
@@ -41,7 +39,6 @@ def test_fp16_overflow_in_generation_is_an_error_and_no_text(snakemake, pristine
         "generate": {"dtype": "float16", "max_length": 4, "prompts": [{"token_ids": [1]}]},
     }
     ran = run(snakemake, folder, settings, "generate")
-    assert ran.status != 0 and "generate" not in ran.computed, ran.text
-    assert "NaN or infinity in float16" in ran.text and "dtype: bfloat16" in ran.text
-    assert "Traceback" not in ran.text
+    refuses(ran, "NaN or infinity in float16", "dtype: bfloat16")
+    assert "generate" not in ran.computed, ran.text
     assert not (folder / "results/loud/generations.txt").exists()

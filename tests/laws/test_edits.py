@@ -4,18 +4,15 @@ In place, as editors and tools do that keep the file; tests/laws/test_laws.py re
 """
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
-from support.checkout import content
-
-MODEL = Path("results/austen-tiny/model")
+from support.checkout import MODEL, content
 
 
-def blobs(folder: Path) -> dict[str, bytes]:
+def blobs(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Store(folder / ".store").blobs}
 
 
@@ -39,7 +36,7 @@ def published(pristine, tmp_path_factory, snakemake):
 )
 def test_a_file_a_user_edits_or_truncates_in_place_comes_back(snakemake, published, harm, name):
     before, stored = content(published), blobs(published)
-    with (published / MODEL / name).open("r+b") as file:
+    with (published / MODEL / "model" / name).open("r+b") as file:
         if harm == "edited":
             file.seek(9)
             file.write(b"X" * 9)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-import yaml
 
 from support import misbehaviours as bad
-from support.checkout import ROOT, Ran, snakemake
+from support.checkout import PRETENDING, ROOT, Ran, configured, snakemake
 from support.misbehaving_server import (
     MIRROR,
     NGC,
@@ -24,7 +23,6 @@ from support.misbehaving_server import (
     well_behaved,
 )
 
-PRETENDING = ROOT / "tests" / "support" / "pretending"
 KEY = "nvapi-Abc123Def456"  # it may be a host's name as well
 ZIP = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 QUICK = {
@@ -59,7 +57,6 @@ def run(folder: Path, server: MisbehavingServer, target: str, urls: list[str]) -
         "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
     }
     settings = QUICK | {"model": "far", "models": {"far": model}}
-    (folder / "mine.yaml").write_text(yaml.safe_dump(settings))
     environment = {
         "NGC_API_KEY": KEY,
         "NO_PROXY": "*",
@@ -67,7 +64,7 @@ def run(folder: Path, server: MisbehavingServer, target: str, urls: list[str]) -
         "PYTHONPATH": str(PRETENDING),
         "PRETEND": "loopback",
     }
-    return snakemake(folder, target, "--configfile", "mine.yaml", **environment)
+    return snakemake(folder, target, *configured(folder, settings), **environment)
 
 
 @pytest.mark.slow

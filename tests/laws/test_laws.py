@@ -11,15 +11,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from support import checkout as shell
-from support.checkout import Ran, checkout, content
+from support.checkout import CHAIN, MODEL, Ran, checkout, configured, content
 from support.samples import slow
 
 TARGET = "assemble"
-CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
-MODEL = Path("results/austen-tiny")
 
 
 def edit(folder: Path, name: str, old: str, new: str) -> None:
@@ -27,11 +24,6 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-
-
-def with_model(folder: Path, **settings) -> list[str]:
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": {"austen-tiny": settings}}))
-    return ["--configfile", "mine.yaml"]
 
 
 def blob(folder: Path, rule: str, name: str) -> Path:
@@ -76,8 +68,8 @@ def test_a_new_clone_on_the_same_store_computes_nothing(snakemake, built, tmp_pa
 
 def test_a_parameter_changed_and_back(snakemake, built):
     before = content(built)
-    halves = with_model(built, dtype="float32")
-    changed = snakemake(built, TARGET, *halves)
+    settings = configured(built, {"models": {"austen-tiny": {"dtype": "float32"}}})
+    changed = snakemake(built, TARGET, *settings)
     assert changed.computed == {"convert", "assemble"}, changed.text
     assert content(built) != before
     back = snakemake(built, TARGET)
@@ -229,8 +221,7 @@ def test_receipts_hold_no_path_time_or_host(built):
 def test_generation_follows_its_prompts_only(snakemake, built):
     assert snakemake(built, "generate").computed == {"generate"}
     before = content(built)
-    (built / "mine.yaml").write_text(yaml.safe_dump({"generate": {"max_length": 12}}))
-    changed = snakemake(built, "generate", "--configfile", "mine.yaml")
+    changed = snakemake(built, "generate", *configured(built, {"generate": {"max_length": 12}}))
     assert changed.computed == {"generate"}, changed.text
     back = snakemake(built, "generate")
     assert (back.computed, back.hits) == (set(), {"generate"}), back.text

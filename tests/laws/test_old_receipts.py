@@ -1,15 +1,14 @@
 """Row "receipts from an older format version": the rule's own is made again from the store."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from support.checkout import content
+from support.checkout import MODEL, content
 from support.samples import slow
 from support.stores import collect
 
-RECEIPT = Path("results/austen-tiny/convert.json")
+RECEIPT = MODEL / "convert.json"
 
 
 @pytest.mark.parametrize("version", [0, slow(None)], ids=["older", "before there were versions"])

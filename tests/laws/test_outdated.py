@@ -5,22 +5,21 @@ Each left results of an earlier configuration standing once.
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
-import yaml
 
-from support.checkout import checkout, content
+from support import checkout as shell
+from support.checkout import MODEL, checkout, content
 from support.samples import slow
 
-MODEL = Path("results/austen-tiny")
 SHARDED = {"max_shard_size": 10_000_000}
 
 
-def configured(folder: Path, settings: dict) -> list[str]:
-    models = {"models": {"austen-tiny": settings}, "export": settings.pop("export", {})}
-    (folder / "mine.yaml").write_text(yaml.safe_dump(models))
-    return ["--configfile", "mine.yaml"]
+def configured(folder, settings: dict) -> list[str]:
+    """Of the one model, but for `export`, which is no part of one."""
+    model = {name: value for name, value in settings.items() if name != "export"}
+    told = {"models": {"austen-tiny": model}, "export": settings.get("export", {})}
+    return shell.configured(folder, told)
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def clean(snakemake, pristine, tmp_path):
     def build(settings: dict, target: str = "assemble") -> dict[str, bytes]:
         folder = checkout(tmp_path / "clean", pristine)
         shutil.copytree(pristine / ".store", folder / ".store")
-        ran = snakemake(folder, target, *configured(folder, dict(settings)))
+        ran = snakemake(folder, target, *configured(folder, settings))
         assert ran.status == 0, ran.text
         return content(folder)
 
@@ -44,7 +43,7 @@ def clean(snakemake, pristine, tmp_path):
 )
 def test_another_shape_and_back(snakemake, built, clean, settings):
     before = content(built)
-    ran = snakemake(built, "assemble", *configured(built, dict(settings)))
+    ran = snakemake(built, "assemble", *configured(built, settings))
     assert "assemble" in ran.computed, ran.text
     assert content(built) == clean(settings)
     back = snakemake(built, "assemble")
@@ -91,7 +90,7 @@ def test_an_export_leaves_nothing_of_another_form(snakemake, built, clean):
     two = {"export": {"form": "v3", "tensor_parallel": 2}}
     one = {"export": {"form": "v3", "tensor_parallel": 1}}
     for settings in (two, one):
-        ran = snakemake(built, "export", *configured(built, dict(settings)))
+        ran = snakemake(built, "export", *configured(built, settings))
         assert ran.computed == {"export"}, ran.text
     assert content(built) == clean(one, "export")
     assert [

@@ -14,7 +14,7 @@ import yaml
 
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
-from support.checkout import checkout, content
+from support.checkout import checkout, configured, content
 from support.samples import samples
 from support.soak import HEEDS, MODEL, Soaked, configuration
 
@@ -40,9 +40,8 @@ def clean(tmp_path_factory, snakemake):
         text = yaml.safe_dump(configuration(settings))
         if text not in known:
             folder = checkout(top / "one")
-            (folder / "mine.yaml").write_text(text)
-            store = ("--configfile", "mine.yaml", "--config", f"store={top / 'store'}")
-            ran = snakemake(folder, *EVERYTHING, *store)
+            asked = configured(folder, configuration(settings))
+            ran = snakemake(folder, *EVERYTHING, *asked, "--config", f"store={top / 'store'}")
             assert ran.status == 0, ran.text
             known[text] = content(folder)
             shutil.rmtree(folder)

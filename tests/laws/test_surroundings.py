@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from support import checkout as shell
-from support.checkout import checkout, content
+from support.checkout import PRETENDING, checkout, content
 from support.samples import slow
 
-PRETENDING = Path(__file__).resolve().parents[1] / "support" / "pretending"
 LATER = {"PYTHONPATH": str(PRETENDING), "PRETEND": "later"}
 SPARSE = {"HOME": None, "LANG": "C", "LC_ALL": "C", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "7"}
 

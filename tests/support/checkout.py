@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "resources", "envs")
 SNAKEMAKE = Path(sys.executable).parent / "snakemake"
@@ -18,6 +20,9 @@ UNWANTED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNWANTED}
 SERVER = Path(__file__).with_name("snakemake_server.py")
 DYING = Path(__file__).with_name("dying")
+PRETENDING = Path(__file__).with_name("pretending")
+MODEL = Path("results/austen-tiny")
+CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}  # the steps of `assemble`
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,12 @@ def checkout(folder: Path, source: Path = ROOT) -> Path:
         else:
             shutil.copy2(source / part, folder / part)
     return folder
+
+
+def configured(folder: Path, settings: dict, file: str = "mine.yaml") -> list[str]:
+    """The arguments that lay `settings` over config.yaml, from a file in `folder`."""
+    (folder / file).write_text(yaml.safe_dump(settings))
+    return ["--configfile", file]
 
 
 def snakemake(folder: Path, *arguments: str, umask: int = -1, **environment: str | None) -> Ran:
@@ -96,6 +107,12 @@ def content(folder: Path) -> dict[str, bytes]:
     files = (p for p in (folder / "results").rglob("*") if p.is_file() and "run" not in p.parts)
     ours = (p for p in sorted(files) if p.name != ".snakemake_timestamp")
     return {str(p.relative_to(folder)): p.read_bytes() for p in ours}
+
+
+def refuses(ran: Ran, *words: str) -> None:
+    """Require that a run ended with a short error that says all of `words`."""
+    assert ran.status != 0 and "Traceback" not in ran.text, ran.text
+    assert "error: " in ran.text and all(word in ran.text for word in words), ran.text
 
 
 class Server:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import yaml
-
 from megaport.store.actions import ReceiptError
 from megaport.store.store import Store
 from megaport.store.upkeep import find_garbage, remove
+from support.checkout import configured
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"
@@ -59,8 +58,7 @@ class Soaked:
 
     def arguments(self) -> list[str]:
         """The command line's arguments for the settings, whose file they name."""
-        (self.folder / "mine.yaml").write_text(yaml.safe_dump(configuration(self.settings)))
-        return ["--configfile", "mine.yaml"]
+        return configured(self.folder, configuration(self.settings))
 
     def any_file(self, *globs: str) -> Path | None:
         found = sorted(p for glob in globs for p in self.folder.glob(glob) if p.is_file())

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from megaport.steps import STEPS
-from support.checkout import ENVIRONMENT, ROOT, checkout, snakemake_alone
+from support.checkout import ENVIRONMENT, MODEL, ROOT, checkout, snakemake_alone
 from support.samples import slow
 
-MODEL = Path("results/austen-tiny")
 CONDA = """#!/bin/sh
 # What Snakemake asks before it plans; it would install with the rest.
 case "$1" in

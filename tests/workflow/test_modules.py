@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import checkout
+from support.checkout import CHAIN, checkout
 from support.samples import slow
 
 MODEL = "austen-tiny"
-CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
 MODULE = """
 module megaport:
     snakefile: "../there/Snakefile"

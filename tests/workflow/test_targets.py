@@ -4,13 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-from support.checkout import checkout, content
+from support.checkout import CHAIN, MODEL, checkout, configured, content
 from support.samples import slow
 
-MODEL = Path("results/austen-tiny")
-CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}
 SMALL = {
     "engines": ["eager"],
     "batch_sizes": [1],
@@ -66,7 +63,7 @@ def everything(snakemake, pristine, tmp_path_factory):
     """A checkout in which every rule has run."""
     folder = tmp_path_factory.mktemp("everything") / "one"
     shutil.copytree(pristine, folder, symlinks=True)
-    (folder / "small.yaml").write_text(yaml.safe_dump({"benchmark": SMALL}))
+    configured(folder, {"benchmark": SMALL}, "small.yaml")
     ran = snakemake(folder, *ALL)
     assert ran.status == 0, ran.text
     return folder
