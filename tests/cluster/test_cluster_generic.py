@@ -3,9 +3,8 @@
 import re
 
 import pytest
-import yaml
 
-from support.checkout import checkout, executable, snakemake
+from support.checkout import SIZES, ZIP, checkout, configured, executable, snakemake
 
 SUBMIT = """#!/bin/sh
 # Runs the job script in the background, as a scheduler would elsewhere; its id is a file name.
@@ -16,10 +15,7 @@ echo "$id"
 STATUS = """#!/bin/sh
 cat "$1" | grep . || echo running
 """
-MODEL = {
-    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
-    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
-}
+MODEL = {"checkpoint": {"path": ZIP}, "architecture": SIZES}
 
 
 @pytest.fixture
@@ -39,11 +35,8 @@ def cluster(tmp_path):
 def test_two_models_through_an_executor(tmp_path, cluster):
     arguments, jobs = cluster
     folder = checkout(tmp_path / "checkout")
-    config = folder / "two.yaml"
-    config.write_text(
-        yaml.safe_dump({"model": ["one", "two"], "models": {"one": MODEL, "two": MODEL}})
-    )
-    asked = ["convert", "--configfile", str(config), *arguments]
+    two = {"model": ["one", "two"], "models": {"one": MODEL, "two": MODEL}}
+    asked = ["convert", *configured(folder, two), *arguments]
     ran = snakemake(folder, *asked, JOBS=str(jobs))
     assert ran.status == 0, ran.text + "".join(p.read_text() for p in jobs.glob("*.out"))
     outputs = "".join(path.read_text() for path in sorted(jobs.glob("*.out")))

@@ -15,19 +15,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from support.checkout import ENVIRONMENT, ROOT, checkout, executable, snakemake_alone
+from support.checkout import (
+    ENVIRONMENT,
+    ROOT,
+    SHORT,
+    checkout,
+    configured,
+    executable,
+    snakemake_alone,
+)
 from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
-# A measurement that is valid and short: speed is not what is tested.
-BUDGET = {
-    "benchmark": {
-        "engines": ["eager"], "batch_sizes": [1], "prompt_lengths": [1],
-        "new_tokens": 4, "repeats": 2,
-    }
-}  # fmt: skip
 PROVED = {
     "conda": "conda itself created every environment from conda-forge and PyPI",
     "the stand-in": "Snakemake's way through conda: every environment solved by a real solver of"
@@ -41,12 +40,12 @@ def main() -> None:
         kind, environment = conda(Path(folder))
         snakemake = snakemake_alone(Path(folder) / "alone").with_name("snakemake")
         copy = checkout(Path(folder) / "checkout")
-        (copy / "budget.yaml").write_text(yaml.safe_dump(BUDGET))
+        settings = configured(copy, {"benchmark": SHORT})
 
         def step(what: str, target: str, *arguments: str) -> str:
             began = time.monotonic()
             say(f"{what} ...")
-            asked = ["-c2", *arguments, "--configfile", "budget.yaml", "--", target]
+            asked = ["-c2", *arguments, *settings, "--", target]
             output = call([snakemake, *asked], cwd=copy, env=environment)
             say(f"{what}: {time.monotonic() - began:.0f} s")
             return output

@@ -1,9 +1,7 @@
 """Conda environments: requirements.txt's pins, nothing that a script needs left out."""
 
-import ast
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,8 @@ import yaml
 
 from megaport.steps import STEPS
 from support.checkout import ROOT
+from support.imports import WORKFLOW, files_of, imports
 
-WORKFLOW = ROOT / "workflow"
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
 # What a machine may have beside them; measured or read only where it is installed.
@@ -36,17 +34,6 @@ def environment_of(rule: str) -> Path:
     return ROOT / "envs" / names.pop()
 
 
-def imports(path: Path, lazy: bool) -> Iterator[str]:
-    """What a file imports, and with `lazy` what its functions do when they are called."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree) if lazy else tree.body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def packages_reached(path: Path, seen: set[Path], calls: bool) -> set[str]:
     """The packages of others that a file of ours imports, however deep.
 
@@ -54,8 +41,7 @@ def packages_reached(path: Path, seen: set[Path], calls: bool) -> set[str]:
     """
     found = set()
     for name in imports(path, lazy=calls or path.stem == "report"):
-        stem = (WORKFLOW / "scripts" if name == "adapter" else WORKFLOW).joinpath(*name.split("."))
-        ours = [p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()]
+        ours = files_of(name, WORKFLOW / "scripts" if name == "adapter" else WORKFLOW)
         for file in set(ours) - seen:
             seen.add(file)
             found |= packages_reached(file, seen, calls)

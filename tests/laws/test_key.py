@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from support import misbehaviours as bad
-from support.checkout import PRETENDING, ROOT, Ran, configured, snakemake
+from support.checkout import PRETENDING, ROOT, SHORT, SIZES, ZIP, Ran, configured, snakemake
 from support.misbehaving_server import (
     MIRROR,
     NGC,
@@ -24,11 +24,10 @@ from support.misbehaving_server import (
 )
 
 KEY = "nvapi-Abc123Def456"  # it may be a host's name as well
-ZIP = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
 QUICK = {
     "download": {"retries": 1},
     "generate": {"prompts": [{}], "max_length": 3},
-    "benchmark": {"engines": ["eager"], "batch_sizes": [1], "prompt_lengths": [1], "repeats": 1},
+    "benchmark": SHORT,
     "parity": {"dtypes": []},
 }
 ATTACKS: list[Behaviour] = [
@@ -47,14 +46,14 @@ def ngc(tmp_path: Path) -> Iterator[MisbehavingServer]:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(NGC).configure_cert(context)
-    with serving(ZIP.read_bytes(), context) as running:
+    with serving((ROOT / ZIP).read_bytes(), context) as running:
         yield running
 
 
 def run(folder: Path, server: MisbehavingServer, target: str, urls: list[str]) -> Ran:
     model = {
         "checkpoint": {"urls": [server.url(NGC, url) for url in urls]},
-        "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
+        "architecture": SIZES,
     }
     settings = QUICK | {"model": "far", "models": {"far": model}}
     environment = {
@@ -76,7 +75,7 @@ def test_ngc_api_key_in_logs_receipts_report_and_error_text_never(built, tmp_pat
     ngc.will_always(well_behaved)
     passed = run(built, ngc, "report", ["/checkpoint.zip"])
     assert passed.status == 0 and (built / "results" / "report.html").exists(), passed.text
-    downloaded = hashlib.sha256(ZIP.read_bytes()).hexdigest()
+    downloaded = hashlib.sha256((ROOT / ZIP).read_bytes()).hexdigest()
     assert downloaded in (built / "results/far/download.json").read_text()
     assert set(authorizations(ngc)) == {f"Bearer {KEY}"}
     (tmp_path / "said").write_text(failed.text + passed.text)

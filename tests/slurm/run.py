@@ -29,14 +29,14 @@ from queue_of_slurm import (
     state,
 )
 
-from support.checkout import ENVIRONMENT, checkout
+from support.checkout import ENVIRONMENT, SHORT, SIZES, ZIP, checkout
 from support.demands import call, demand, say, summary
 
 HERE = Path(__file__).parent
 LIMIT_S = 1800  # a machine may be busy; what is waited for comes or Snakemake ends
 CHECKPOINT = {
-    "checkpoint": {"path": "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"},
-    "architecture": {"n_head": 4, "n_positions": 256, "vocab_size": 50257},
+    "checkpoint": {"path": ZIP},
+    "architecture": SIZES,
     "tokenizer": "gpt2",
 }
 MODELS = {
@@ -48,11 +48,8 @@ SETTINGS = {
     "model": list(MODELS),
     "models": MODELS,
     "generate": {"max_length": 12},
-    "benchmark": {
-        "engines": ["eager"], "batch_sizes": [1], "prompt_lengths": [1],
-        "new_tokens": 4, "repeats": 2,
-    },
-}  # fmt: skip
+    "benchmark": SHORT,
+}
 QUICK = ["--seconds-between-status-checks=2", "--slurm-init-seconds-before-status-checks=2"]
 
 

@@ -22,6 +22,16 @@ SERVER = Path(__file__).with_name("snakemake_server.py")
 DYING = Path(__file__).with_name("dying")
 PRETENDING = Path(__file__).with_name("pretending")
 MODEL = Path("results/austen-tiny")
+ZIP = "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"
+SIZES = {"n_head": 4, "n_positions": 256, "vocab_size": 50257}
+# Settings of a benchmark that is valid and short: for tests of what is around it.
+SHORT = {
+    "engines": ["eager"],
+    "batch_sizes": [1],
+    "prompt_lengths": [1],
+    "new_tokens": 4,
+    "repeats": 2,
+}
 CHAIN = {"download", "checksum", "inspect", "convert", "assemble"}  # the steps of `assemble`
 
 

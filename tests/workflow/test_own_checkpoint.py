@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import ROOT
+from support.checkout import ROOT, ZIP
 from support.oracles import oracle_cases
 
-ZIP = ROOT / "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"
 ERAS = ("mlm2019_flat", "v2.5_fused", "mc_core_v0.15.0_dist")
 
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    return Path(shutil.copy(ZIP, tmp_path / "my gpt.zip"))
+    return Path(shutil.copy(ROOT / ZIP, tmp_path / "my gpt.zip"))
 
 
 def made(folder: Path) -> Path:

@@ -5,14 +5,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
-from support.checkout import checkout
+from support.checkout import SIZES, ZIP, checkout, configured
 from support.samples import slow
 
-ZIP = "resources/austen-tiny/megatron_austen_tiny_v0.0.zip"
 MEMBER = "release/mp_rank_00/model_optim_rng.pt"
-ARCHITECTURE = {"n_head": 4, "n_positions": 256, "vocab_size": 50257}
 WRITTEN_TO_ONCE_PLANNED = """
 include: "Snakefile"
 from megaport.plan import Plan
@@ -37,12 +34,10 @@ def built(snakemake, tmp_path_factory):
     return folder, ran
 
 
-def configured(folder: Path, name: str, **model) -> str:
-    """A --configfile for one model of the given settings."""
-    path = folder / f"{name}.yaml"
-    settings = {"architecture": ARCHITECTURE, **model}
-    path.write_text(yaml.safe_dump({"model": name, "models": {name: settings}}))
-    return str(path)
+def one_model(folder: Path, name: str, **model) -> list[str]:
+    """The arguments that build one model of the given settings."""
+    settings = {"model": name, "models": {name: {"architecture": SIZES, **model}}}
+    return configured(folder, settings | {"download": {"retries": 0}})
 
 
 def receipt(folder: Path, model: str, rule: str) -> dict:
@@ -102,8 +97,8 @@ def test_every_form_of_a_checkpoint_is_the_same_checkpoint(snakemake, built, tmp
         "folder of rank files": tmp_path / "release",
     }[form]
     name = form.replace(" ", "-")
-    config = configured(folder, name, checkpoint={"path": str(path)})
-    ran = snakemake(folder, "convert", "--configfile", config)
+    config = one_model(folder, name, checkpoint={"path": str(path)})
+    ran = snakemake(folder, "convert", *config)
     assert ran.status == 0, ran.text
     assert receipt(folder, name, "convert")["outputs"] == {
         **receipt(folder, "austen-tiny", "convert")["outputs"]
@@ -114,22 +109,22 @@ def test_first_use_is_trusted_printed_and_then_enforced(snakemake, built, tmp_pa
     folder, _ = built
     with zipfile.ZipFile(folder / ZIP) as archive:
         (tmp_path / "mine.pt").write_bytes(archive.read(MEMBER))
-    config = configured(folder, "mine", checkpoint={"path": str(tmp_path / "mine.pt")})
-    first = snakemake(folder, "checksum", "--configfile", config)
+    config = one_model(folder, "mine", checkpoint={"path": str(tmp_path / "mine.pt")})
+    first = snakemake(folder, "checksum", *config)
     digest = receipt(folder, "mine", "checksum")["facts"]["content"]
     assert f"sha256: {digest}" in first.text
     changed = bytearray((tmp_path / "mine.pt").read_bytes())
     changed[-1] ^= 1
     (tmp_path / "mine.pt").write_bytes(changed)
-    refused = snakemake(folder, "checksum", "--configfile", config)
+    refused = snakemake(folder, "checksum", *config)
     assert refused.status != 0 and digest in refused.text and "first use" in refused.text
     assert "Traceback" not in refused.text
 
 
 def test_wrong_pinned_digest_is_refused_and_nothing_is_published(snakemake, built):
     folder, _ = built
-    config = configured(folder, "pinned", checkpoint={"path": ZIP, "sha256": "0" * 64})
-    ran = snakemake(folder, "convert", "--configfile", config)
+    config = one_model(folder, "pinned", checkpoint={"path": ZIP, "sha256": "0" * 64})
+    ran = snakemake(folder, "convert", *config)
     assert (
         ran.status != 0 and "0" * 64 in ran.text and "models.pinned.checkpoint.sha256" in ran.text
     )
@@ -152,18 +147,16 @@ def test_a_mistaken_name_is_explained_without_a_traceback(snakemake, built, argu
 
 
 def test_a_missing_file_is_explained_without_a_traceback(snakemake, built):
-    config = configured(built[0], "missing", checkpoint={"path": "/nowhere/model.zip"})
-    ran = snakemake(built[0], "convert", "--configfile", config)
+    config = one_model(built[0], "missing", checkpoint={"path": "/nowhere/model.zip"})
+    ran = snakemake(built[0], "convert", *config)
     assert ran.status != 0 and "/nowhere/model.zip" in ran.text and "Traceback" not in ran.text
     require_short_log(built[0], "missing", "download", "Check the path and the disk.")
 
 
 def test_every_source_failing_is_explained_without_a_traceback(snakemake, built):
     url = "http://127.0.0.1:9/model.zip"
-    config = configured(built[0], "gone", checkpoint={"urls": [url]})
-    with Path(config).open("a") as more:
-        more.write("download: {retries: 0}\n")
-    ran = snakemake(built[0], "download", "--configfile", config)
+    config = one_model(built[0], "gone", checkpoint={"urls": [url]})
+    ran = snakemake(built[0], "download", *config)
     assert ran.status != 0 and url in ran.text and "checkpoint: {path: FILE}" in ran.text
     assert "Traceback" not in ran.text
     require_short_log(built[0], "gone", "download", "the same command resumes it.")
@@ -172,8 +165,8 @@ def test_every_source_failing_is_explained_without_a_traceback(snakemake, built)
 def test_a_folder_is_no_source_of_a_download(snakemake, built, tmp_path):
     (tmp_path / "model").mkdir()
     url = (tmp_path / "model").as_uri()
-    config = configured(built[0], "folder", checkpoint={"urls": [url]})
-    ran = snakemake(built[0], "download", "--configfile", config)
+    config = one_model(built[0], "folder", checkpoint={"urls": [url]})
+    ran = snakemake(built[0], "download", *config)
     assert (
         ran.status != 0 and "checkpoint: {path: FOLDER}" in ran.text and "Traceback" not in ran.text
     )
@@ -183,15 +176,15 @@ def test_a_checkpoint_that_changes_during_the_run_is_refused(snakemake, built, t
     folder, _ = built
     mine = tmp_path / "mine.zip"
     mine.write_bytes((folder / ZIP).read_bytes() + b"not yet in the store")
-    config = configured(folder, "growing", checkpoint={"path": str(mine)})
+    config = one_model(folder, "growing", checkpoint={"path": str(mine)})
     (folder / "growing.smk").write_text(WRITTEN_TO_ONCE_PLANNED.format(file=str(mine)))
-    ran = snakemake(folder, "-s", "growing.smk", "download", "--configfile", config)
+    ran = snakemake(folder, "-s", "growing.smk", "download", *config)
     assert ran.status != 0 and "changed while the workflow ran" in ran.text
     assert "Traceback" not in ran.text
 
 
 def test_an_unreadable_head_count_names_the_key_to_set(snakemake, built):
-    config = configured(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
-    ran = snakemake(built[0], "convert", "--configfile", config)
+    config = one_model(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
+    ran = snakemake(built[0], "convert", *config)
     assert ran.status != 0 and "n_head" in ran.text and "Traceback" not in ran.text
     require_short_log(built[0], "headless", "convert", "Set architecture.n_head")

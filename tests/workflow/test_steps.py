@@ -1,7 +1,6 @@
 """The table of rules: what it says and what workflow/rules/ declares are one DAG, and its `code`
 covers all that a script reaches."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -10,11 +9,12 @@ import pytest
 
 from megaport.steps import BUILT, REPORT, SHOWN, STEPS, content_mb
 from support.checkout import ROOT
+from support.imports import WORKFLOW, files_of, imports
 
 SHOWING = {"inspect": "show_inspection"}  # the target that shows what its steps found
 RULE_FILES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 SNAKEFILE = (ROOT / "Snakefile").read_text()
-LIBRARY = ROOT / "workflow" / "megaport"
+LIBRARY = WORKFLOW / "megaport"
 ROWS = [*STEPS.values(), REPORT]
 # They decide when and where to compute, or say what happened: no byte of a result comes from them.
 UNCOUNTED = (
@@ -77,20 +77,6 @@ def reached(path: Path, seen: set[str]) -> set[str]:
                 seen.add(relative)
                 reached(file, seen)
     return seen
-
-
-def imports(path: Path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def files_of(name: str):
-    parts = name.split(".")
-    if parts[0] == "megaport":
-        stem = LIBRARY.joinpath(*parts[1:])
-        yield from (p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file())
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.code], ids=lambda row: row.name)

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import CHAIN, MODEL, checkout, configured, content
+from support.checkout import CHAIN, MODEL, SHORT, checkout, configured, content
 from support.samples import slow
 
-SMALL = {
-    "engines": ["eager"],
-    "batch_sizes": [1],
-    "prompt_lengths": [1],
-    "new_tokens": 4,
-    "repeats": 2,
-}
 ALL = ("all", "export", "--configfile", "small.yaml")
 
 
@@ -63,7 +56,7 @@ def everything(snakemake, pristine, tmp_path_factory):
     """A checkout in which every rule has run."""
     folder = tmp_path_factory.mktemp("everything") / "one"
     shutil.copytree(pristine, folder, symlinks=True)
-    configured(folder, {"benchmark": SMALL}, "small.yaml")
+    configured(folder, {"benchmark": SHORT}, "small.yaml")
     ran = snakemake(folder, *ALL)
     assert ran.status == 0, ran.text
     return folder
