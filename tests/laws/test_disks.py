@@ -47,17 +47,19 @@ def fill(disk, left: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "kept"),
+    ("left", "kept", "seen"),
     [
-        (INFLATED, {"download", "checksum"}),
-        pytest.param(1_000_000, {"download"}, marks=pytest.mark.slow),
+        (INFLATED, {"download", "checksum"}, "No space left"),
+        pytest.param(1_000_000, {"download"}, "bytes to inflate", marks=pytest.mark.slow),
     ],
     ids=["for one of two", "for neither"],
 )
-def test_a_store_that_fills_up_keeps_what_was_built(snakemake, pristine, one, disk, left, kept):
+def test_a_store_that_fills_up_keeps_what_was_built(
+    snakemake, pristine, one, disk, left, kept, seen
+):
     fill(disk, left)
     full = snakemake(one, TARGET, *store_on(disk))
-    refuses(full, "No space left", "Free some space")
+    refuses(full, seen, "Free some space")
     assert kept <= full.computed < CHAIN
     assert verify(Store(disk / "store")).clean
     (disk / "filler").unlink()
@@ -97,7 +99,9 @@ def test_read_only_results_are_a_clean_error_and_retry_works(
     snakemake, pristine, with_results, disk
 ):
     make_read_only(disk)
-    refuses(snakemake(with_results, TARGET), "Read-only file system: 'results/austen-tiny'")
+    refused = snakemake(with_results, TARGET)
+    assert refused.status != 0 and "Traceback" not in refused.text, refused.text
+    assert "Read-only file system: 'results/austen-tiny'" in refused.text
     make_writable(disk)
     assert snakemake(with_results, TARGET).status == 0
     make_read_only(disk)
