@@ -1,7 +1,6 @@
 """Llama, Qwen2 and Qwen3 from Megatron core: the logits of the code that wrote them."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.inspect import inspect
 from megaport.decide import ArchitectureError
 from megaport.table import Architecture
-from support.llama_files import FORMATS, Llama, write_llama
+from support.llama_files import LAYOUTS, Llama
 from support.llama_models import is_written
+from support.megatron_files import write_checkpoint
 from support.oracles import LLAMAS, folders_of
 from support.subjects import convert, read
 
@@ -47,10 +47,10 @@ def converted(path: Path, tmp_path: Path, **overrides: Any) -> tuple[Architectur
 
 
 @st.composite
-def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, Any]]:
-    form = draw(st.sampled_from(FORMATS))
+def llamas(draw: st.DrawFn) -> tuple[Llama, dict[str, Any]]:
+    layout = draw(st.sampled_from(LAYOUTS))
     tp = draw(st.sampled_from((1, 2, 4)))
-    ranked = form in ("torch", "torch_te")
+    ranked = layout in ("core", "core_te")
     pp, vp = (draw(st.integers(1, 2)) for _ in range(2)) if ranked else (1, 1)
     vp = vp if pp > 1 else 1
     # A stage may hold no layer, as where the embedding counts for one.
@@ -71,17 +71,19 @@ def llamas(draw: st.DrawFn) -> tuple[Llama, str, dict[str, Any]]:
         norm=not bias and draw(st.booleans()),
         untied=draw(st.booleans()),
     )
-    return model, form, {"tp": tp, "pp": pp, "vp": vp, "stages": stages}
+    args = {"tensor_model_parallel_size": tp}
+    form = {"layout": layout, "tp": tp, "pp": pp, "vp": vp, "stage_layers": stages, "args": args}
+    return model, form
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(case=llamas())
 def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
-    case: tuple[Llama, str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+    case: tuple[Llama, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    model, form, sizes = case
+    model, form = case
     folder = tmp_path_factory.mktemp("llama")
-    path = write_llama(folder / "c", model, form, **sizes)
+    path = write_checkpoint(folder / "c", model, **form)
     architecture, out = converted(path, folder)
     assert (architecture.n_head, architecture.groups, architecture.width) == (
         model.heads,
@@ -93,14 +95,14 @@ def test_any_sizes_ranks_and_formats_are_read_bit_for_bit(
 
 def test_more_ranks_than_groups_are_put_together(tmp_path: Path) -> None:
     model = Llama(groups=1)
-    path = write_llama(tmp_path / "c", model, "torch_dist", tp=2)
+    path = write_checkpoint(tmp_path / "c", model, layout="torch_dist", tp=2)
     assert is_written(model, converted(path, tmp_path)[1])
 
 
 @pytest.mark.parametrize("size", [None, 4])
 def test_what_nobody_states_is_open_in_an_inspection(size: int | None, tmp_path: Path) -> None:
     args = {"num_attention_heads": None, "kv_channels": size}
-    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="core", args=args)
     found = inspect(path, {}, spool=tmp_path)
     assert found["architecture"]["n_head"] is None
     assert found["architecture"]["model_type"] == "llama"
@@ -122,7 +124,8 @@ def test_what_nobody_states_is_open_in_an_inspection(size: int | None, tmp_path:
 def test_the_class_is_what_can_express_it(
     model: Llama, args: dict[str, Any], kind: str, tmp_path: Path
 ) -> None:
-    architecture, out = converted(write_llama(tmp_path / "c", model, "torch", **args), tmp_path)
+    path = write_checkpoint(tmp_path / "c", model, layout="core", args=args)
+    architecture, out = converted(path, tmp_path)
     assert architecture.model_type == kind
     config = AutoConfig.from_pretrained(out)
     assert config.model_type == kind
@@ -136,7 +139,7 @@ def test_the_class_is_what_can_express_it(
 
 
 def test_the_class_may_be_chosen_among_those_that_can(tmp_path: Path) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch")
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="core")
     architecture, _ = converted(path, tmp_path, model_type="mistral")
     assert architecture.model_type == "mistral"
     for kind in ("qwen2", "qwen3", "gpt2"):
@@ -145,7 +148,8 @@ def test_the_class_may_be_chosen_among_those_that_can(tmp_path: Path) -> None:
 
 
 def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch", num_attention_heads=None, kv_channels=None)
+    silent = {"num_attention_heads": None, "kv_channels": None}
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="core", args=silent)
     with pytest.raises(ArchitectureError, match="num_attention_heads"):
         converted(path, tmp_path)
     architecture, out = converted(path, tmp_path, num_attention_heads=4)
@@ -173,13 +177,13 @@ def test_heads_that_nobody_states_are_asked_for(tmp_path: Path) -> None:
 def test_args_that_the_tensors_contradict_are_refused(
     args: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="core", args=args)
     with pytest.raises(ArchitectureError, match=said):
         converted(path, tmp_path)
 
 
 def test_a_model_without_args_is_said_in_the_configuration(tmp_path: Path) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch_dist")
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="torch_dist")
     torch.save({"iteration": 7}, path / "iter_0000007" / "common.pt")
     said = {"num_attention_heads": 4, "rope_theta": 5e5}
     _, out = converted(path, tmp_path, **said, rope_scaling_factor=32.0, sliding_window=8)
@@ -191,12 +195,11 @@ def test_a_model_without_args_is_said_in_the_configuration(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["q", "k"])
 def test_one_norm_of_queries_and_keys_is_refused(name: str, tmp_path: Path) -> None:
-    path = write_llama(tmp_path / "c", Llama(norm=True), "torch")
-    file = path / "iter_0000007" / "mp_rank_00" / "model_optim_rng.pt"
-    with torch.serialization.safe_globals([Namespace]):
-        state = torch.load(file, weights_only=True)
-    kept = {key: t for key, t in state["model"].items() if f"{name}_layernorm" not in key}
-    torch.save(state | {"model": kept}, file)
+    def lose(_: str, state: dict[str, Any]) -> None:
+        held = state["model"]
+        state["model"] = {key: held[key] for key in held if f"{name}_layernorm" not in key}
+
+    path = write_checkpoint(tmp_path / "c", Llama(norm=True), layout="core", edit=lose)
     with pytest.raises(ArchitectureError, match="model_type"):
         converted(path, tmp_path)
 
@@ -230,7 +233,7 @@ def test_one_norm_of_queries_and_keys_is_refused(name: str, tmp_path: Path) -> N
 def test_what_no_class_expresses_is_refused_by_name(
     args: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
-    path = write_llama(tmp_path / "c", Llama(), "torch", **args)
+    path = write_checkpoint(tmp_path / "c", Llama(), layout="core", args=args)
     with pytest.raises(UnsupportedModelError, match=feature):
         converted(path, tmp_path)
 
@@ -268,7 +271,7 @@ NEMO = {
 
 def stated(folder: Path, file: str, key: str, said: dict[str, Any]) -> Path:
     """A torch_dist checkpoint without args, whose `file` states it below `key`."""
-    path = write_llama(folder / "c", Llama(), "torch_dist", tp=2)
+    path = write_checkpoint(folder / "c", Llama(), layout="torch_dist", tp=2)
     (path / "latest_checkpointed_iteration.txt").unlink()
     weights = path / ("weights" if "context" in file else "iter_0000007")
     (path / "iter_0000007").rename(weights)

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from megaport.checkpoint.architecture import describe_architecture
-from megaport.checkpoint.model import Checkpoint
-from megaport.checkpoint.open import open_checkpoint
 from megaport.decide import ArchitectureError
-from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.reading import opened
 
 SILENT = {"layout": "transformer", "with_args": False}
 ALL = {
@@ -26,13 +24,6 @@ ALL = {
     "layernorm_1p": False,
     "layer_norm_epsilon": 1e-5,
 }
-
-
-def opened(
-    tmp_path: Path, *, model: Model | None = None, layout: str = "encoder", **form: Any
-) -> Checkpoint:
-    path = write_checkpoint(tmp_path / "c", model or Model(), layout=layout, **form)
-    return open_checkpoint(path, spool=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -104,14 +95,14 @@ def test_what_nobody_states_or_the_tensors_contradict_is_refused_by_key(
 
 def test_vocabulary_that_leaves_more_than_padding_is_refused(tmp_path: Path) -> None:
     said = {"make_vocab_size_divisible_by": 2, "tensor_model_parallel_size": 1}
-    checkpoint = opened(tmp_path, layout="encoder", args={"vocab_size": 29, **said})
+    checkpoint = opened(tmp_path, args={"vocab_size": 29, **said})
     with pytest.raises(ArchitectureError, match=r"architecture\.vocab_size: found 29; .* padding"):
         describe_architecture(checkpoint, {})
     assert describe_architecture(checkpoint, {"vocab_size": 29}).vocab_size == 29
 
 
 def test_vocabulary_that_nobody_states_keeps_every_row(tmp_path: Path) -> None:
-    checkpoint = opened(tmp_path, layout="encoder", args={"vocab_size": None})
+    checkpoint = opened(tmp_path, args={"vocab_size": None})
     architecture = describe_architecture(checkpoint, {})
     assert architecture.vocab_size == 32
     assert "padding" in next(d for d in architecture.decisions if d.subject == "vocab_size").reason

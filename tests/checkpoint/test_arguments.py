@@ -10,9 +10,8 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.gpt2 import GPT2
 from megaport.llama import LLAMA
 from megaport.table import Table
-from support.megatron_files import write_checkpoint
-from support.megatron_model import Model
 from support.oracles import LLAMAS, ORACLES, folders_of
+from support.reading import opened
 
 # Every name that sounds like mathematics among the arguments of NVIDIA/Megatron-LM from 2019 to
 # 2026 (arguments.py, TransformerConfig, ModelParallelConfig) and those in the oracles.
@@ -160,7 +159,6 @@ def test_arguments_that_ask_for_nothing_are_neither_refused_nor_said(args: dict[
 
 def test_arguments_nobody_knows_that_sound_like_mathematics_are_said_first(tmp_path: Path) -> None:
     said = {"attention_of_a_fork": "linear", "spec": ["their.module", "their_spec"]}
-    path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)
-    first = open_checkpoint(path, spool=tmp_path).decisions[0]
+    first = opened(tmp_path, layout="core", args=said).decisions[0]
     assert (first.subject, first.value) == ("unknown arguments", said)
     assert first.reason.startswith("ATTENTION")

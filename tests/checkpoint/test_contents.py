@@ -5,12 +5,10 @@ from pathlib import Path
 import torch
 
 from megaport.checkpoint.contents import flatten, plain_args
-from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.records import Name, Record
 from megaport.tensors import Tensor
 from support.edits import at
-from support.megatron_files import write_checkpoint
-from support.megatron_model import Model
+from support.reading import opened
 
 
 def test_args_become_plain_data() -> None:
@@ -41,8 +39,6 @@ def test_args_become_plain_data() -> None:
 
 
 def test_args_may_be_a_dictionary(tmp_path: Path) -> None:
-    form = {"layout": "encoder", "edit": at("mp_rank", "args", to=vars)}
-    path = write_checkpoint(tmp_path / "c", Model(), **form)
-    checkpoint = open_checkpoint(path, spool=tmp_path)
-    assert checkpoint.args is not None
-    assert checkpoint.args["num_attention_heads"] == 4
+    args = opened(tmp_path, edit=at("mp_rank", "args", to=vars)).args
+    assert args is not None
+    assert args["num_attention_heads"] == 4

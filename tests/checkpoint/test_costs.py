@@ -15,8 +15,10 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.checkpoint.records import PickleTooLargeError
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
+from support.edits import at
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.reading import refused
 from support.torchfiles import region, saved
 
 SECONDS, MEBIBYTES = 4.0, 300
@@ -47,11 +49,10 @@ def test_every_tensor_a_view_of_one_storage_is_refused(tmp_path: Path) -> None:
             if value is not None:
                 state["model"][key] = flat[: value.numel()].view(value.shape)
 
-    path = write_checkpoint(
-        tmp_path / "c", Model(layers=40, hidden=64, inner=256), layout="core", edit=share
-    )
-    with bounded(), pytest.raises(PickleTooLargeError, match="share storages"):
-        open_checkpoint(path, spool=tmp_path)
+    model = Model(layers=40, hidden=64, inner=256)
+    with bounded():
+        message = refused(tmp_path, model, PickleTooLargeError, layout="core", edit=share)
+    assert "share storages" in message
 
 
 @pytest.mark.parametrize("layout", ["torch_dist", "torch_dcp"])
@@ -67,11 +68,8 @@ def test_chunks_that_share_one_region_are_refused(layout: str, tmp_path: Path) -
 
 
 def test_millions_of_layers_of_one_element_are_refused(tmp_path: Path) -> None:
-    def stack(name: str, content: dict[str, Any]) -> None:
-        if name == "entries":
-            key = "decoder.layers.mlp.linear_fc2.bias"
-            content[key] = [((0, 0), torch.zeros(5_000_000, 1, dtype=torch.uint8))]
-
-    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", edit=stack)
-    with bounded(), pytest.raises(MegaportError, match="5000000"):
-        open_checkpoint(path, spool=tmp_path)
+    chunk = ((0, 0), torch.zeros(5_000_000, 1, dtype=torch.uint8))
+    stack = at("entries", "decoder.layers.mlp.linear_fc2.bias", to=[chunk])
+    with bounded():
+        message = refused(tmp_path, error=MegaportError, layout="torch_dist", edit=stack)
+    assert "5000000" in message

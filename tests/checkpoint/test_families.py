@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megaport.checkpoint.architecture import describe_architecture
@@ -75,21 +75,14 @@ def test_an_oracle_opens_with_its_facts(oracle: Oracle, tmp_path: Path) -> None:
         assert checkpoint.serialization == facts["serialization"]
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(form=forms(), data=st.data())
 def test_any_layout_size_and_dtype_is_read_bit_for_bit(
     form: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("form")
     model = data.draw(models(form))
-    path = write_checkpoint(folder / "checkpoint", model, **form)
-    checkpoint = open_checkpoint(path, spool=folder)
-    assert_holds(checkpoint, model)
+    checkpoint = read_whole(folder, model, **form)
     assert checkpoint.layers == model.layers
     if form["layout"] in RANKED:
         assert checkpoint.virtual_pipeline == form["vp"]

@@ -22,7 +22,7 @@ from megaport.gpt2 import GPT2
 from support.edits import GONE, added, at, renamed
 from support.megatron_files import CORE, DEEPSPEED, LAYOUTS, LEGACY, write_checkpoint
 from support.megatron_model import Model
-from support.reading import assert_holds, read_whole
+from support.reading import assert_holds, opened, read_whole
 
 NAMED = "rank files hold tensors under {}.layers, as Megatron-LM names them"
 CORE_NAMED = "rank files hold decoder.layers and embedding keys, as Megatron core names them"
@@ -60,7 +60,7 @@ FACTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_recognised_read_and_dated(layout: str, tmp_path: Path) -> None:
-    found = read_whole(tmp_path, Model(), layout=layout)
+    found = read_whole(tmp_path, layout=layout)
     why = found.decisions[0]
     assert (why.subject, why.value) == ("family", found.family)
     assert (found.family, why.reason, found.era, found.serialization) == FACTS[layout]
@@ -70,8 +70,7 @@ def test_a_layout_is_recognised_read_and_dated(layout: str, tmp_path: Path) -> N
 
 
 def test_old_names_with_a_version_are_of_the_time_of_versions(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout="transformer", version=1)
-    found = open_checkpoint(path, spool=tmp_path)
+    found = opened(tmp_path, layout="transformer", version=1)
     era = "September 2020 to January 2021 (v1.1.5 to v2.0): language_model.transformer"
     assert (found.era, found.version, found.qkv_order) == (era, 1.0, "np,hn,3")
 
@@ -80,7 +79,7 @@ def test_old_names_with_a_version_are_of_the_time_of_versions(tmp_path: Path) ->
     "layout", ["encoder", "input_norm", *CORE, "torch_dist", "torch_dcp", *DEEPSPEED]
 )
 def test_without_a_version_new_names_mean_the_last_order(layout: str, tmp_path: Path) -> None:
-    found = read_whole(tmp_path, Model(), layout=layout, edit=at("", "checkpoint_version", to=GONE))
+    found = read_whole(tmp_path, layout=layout, edit=at("", "checkpoint_version", to=GONE))
     assert (found.version, found.qkv_order) == (None, "np,3,hn")
 
 
@@ -106,8 +105,7 @@ PIPELINE, VIRTUAL = "pipeline_model_parallel_size", "virtual_pipeline_model_para
 def test_where_files_do_not_show_it_the_pipeline_is_what_args_say(
     layout: str, args: dict[str, Any], sizes: tuple[int, int], tmp_path: Path
 ) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout=layout, args=args)
-    found = open_checkpoint(path, spool=tmp_path)
+    found = opened(tmp_path, layout=layout, args=args)
     assert (found.pipeline_parallel, found.virtual_pipeline) == sizes
     assert found.args and found.args["hidden_size"] == 16
 
@@ -116,9 +114,8 @@ def test_where_files_do_not_show_it_the_pipeline_is_what_args_say(
     ("layout", "file"), [("encoder", "mp_rank"), ("torch_dist", "common"), ("deepspeedai", "mp_")]
 )
 def test_an_iteration_that_is_no_number_is_none(layout: str, file: str, tmp_path: Path) -> None:
-    form = {"layout": layout, "edit": at(file, "iteration", to="seven")}
-    path = write_checkpoint(tmp_path / "c", Model(), **form)
-    assert open_checkpoint(path, spool=tmp_path).iteration is None
+    edit = at(file, "iteration", to="seven")
+    assert opened(tmp_path, layout=layout, edit=edit).iteration is None
 
 
 def test_other_files_beside_layer_files_are_passed_over(tmp_path: Path) -> None:
@@ -163,14 +160,14 @@ def _with_optimizer(name: str, content: dict[str, Any]) -> None:
 def test_what_training_keeps_beside_the_keys_is_ignored_by_name(
     layout: str, tmp_path: Path
 ) -> None:
-    found = read_whole(tmp_path, Model(), layout=layout, edit=_with_optimizer)
+    found = read_whole(tmp_path, layout=layout, edit=_with_optimizer)
     keys = {"optimizer.exp_avg", "decoder.layers.0.mlp._extra_state"}
     assert set(found.ignored) == keys | ({"rng_state"} if layout == "torch_dcp" else set())
 
 
 def test_the_state_of_fp8_is_no_tensor_of_the_model(tmp_path: Path) -> None:
     name = "decoder.layers.0.mlp._extra_state"
-    assert name in read_whole(tmp_path, Model(), layout="core", edit=added(name)).ignored
+    assert name in read_whole(tmp_path, layout="core", edit=added(name)).ignored
 
 
 @pytest.mark.parametrize(

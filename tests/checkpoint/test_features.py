@@ -1,5 +1,6 @@
 """Not GPT-2, BERT or T5: refused with the feature that GPT-2 cannot express, and no false alarm."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.edits import added
 from support.megatron_files import write_checkpoint
-from support.megatron_model import Model
-from support.reading import refused
+from support.reading import TINY, changed, opened, refused
 
 FEATURES = [
     ({"position_embedding_type": "rope"}, "rotary position embeddings"),
@@ -35,7 +35,7 @@ FEATURES = [
 def test_not_gpt2_is_refused_by_feature_from_args(
     layout: str, args: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
-    message = refused(tmp_path, Model(), UnsupportedModelError, layout=layout, args=args)
+    message = refused(tmp_path, error=UnsupportedModelError, layout=layout, args=args)
     assert feature in message
     assert any(argument in message for argument in args)
 
@@ -51,8 +51,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("args", ORDINARY, ids=str)
 def test_ordinary_args_are_no_false_alarm(args: dict[str, Any], tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout="encoder", args=args)
-    assert open_checkpoint(path, spool=tmp_path).layers == 2
+    assert opened(tmp_path, layout="encoder", args=args).layers == 2
 
 
 TENSOR_FEATURES = [
@@ -70,51 +69,43 @@ TENSOR_FEATURES = [
 def test_not_gpt2_is_refused_by_feature_from_tensors(
     name: str, feature: str, tmp_path: Path
 ) -> None:
-    form = {"layout": "encoder", "edit": added(name), "with_args": False}
-    message = refused(tmp_path, Model(), UnsupportedModelError, **form)
+    form = {"layout": "encoder", "with_args": False, "edit": added(name)}
+    message = refused(tmp_path, error=UnsupportedModelError, **form)
     assert feature in message
     assert name in message
 
 
-def shaped(**shapes: tuple[int, ...] | None) -> Model:
-    """A model whose leaves (`__` for `.`) have other shapes, or are gone, in every layer."""
-    model = Model()
-    names = dict(model.tensors)
-    for key, shape in shapes.items():
-        for name in [n for n in names if n.endswith(key.replace("__", "."))]:
-            if shape is None:
-                del names[name]
-            else:
-                names[name] = torch.ones(shape)
-    object.__setattr__(model, "tensors", names)
-    return model
-
-
+GATED = {"*.dense_h_to_4h.weight": torch.ones(128, 16), "*.dense_h_to_4h.bias": torch.ones(128)}
 SHAPE_FEATURES = [
-    (shaped(mlp__dense_h_to_4h__weight=(128, 16), mlp__dense_h_to_4h__bias=(128,)), "SwiGLU"),
-    (shaped(attention__dense__bias=None, mlp__dense_h_to_4h__bias=None,
-            mlp__dense_4h_to_h__bias=None, query_key_value__bias=None), "without biases"),
-    (shaped(layernorm__bias=None), "RMSNorm"),
-    (shaped(position_embeddings__weight=None), "position"),
-]  # fmt: skip
+    (GATED, "SwiGLU"),
+    ({"*.attention.*.bias": None, "*.mlp.*.bias": None}, "without biases"),
+    ({"*layernorm.bias": None}, "RMSNorm"),
+    ({"position_embeddings.weight": None}, "position"),
+]
 
 
-@pytest.mark.parametrize(("model", "feature"), SHAPE_FEATURES, ids=lambda v: str(v)[:15])
+@pytest.mark.parametrize(("tensors", "feature"), SHAPE_FEATURES, ids=lambda v: str(v)[:15])
 @pytest.mark.parametrize("layout", ["transformer", "core", "torch_dist", "deepspeedai"])
 def test_not_gpt2_is_refused_by_feature_from_shapes(
-    layout: str, model: Model, feature: str, tmp_path: Path
+    layout: str, tensors: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
-    message = refused(tmp_path, model, MegaportError, layout=layout)
-    assert feature in message
+    assert feature in refused(tmp_path, changed(tensors), MegaportError, layout=layout)
 
 
 def test_grouped_queries_are_refused_without_args(tmp_path: Path) -> None:
-    def group(name: str, state: dict[str, Any]) -> None:
-        for key, tensor in state["model"].items():
-            if "linear_qkv" in key and tensor is not None:
-                state["model"][key] = tensor[:32].clone()
+    def group(_: str, state: dict[str, Any]) -> None:
+        held = state["model"]
+        held |= {key: held[key][:32].clone() for key in held if "linear_qkv" in key}
 
-    message = refused(
-        tmp_path, Model(), UnsupportedModelError, layout="core", edit=group, with_args=False
-    )
-    assert "GQA/MQA" in message
+    form = {"layout": "core", "with_args": False, "edit": group}
+    assert "GQA/MQA" in refused(tmp_path, error=UnsupportedModelError, **form)
+
+
+def test_deepspeeds_sparse_attention_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", TINY, layout="encoder")
+    sparse = {"sparse_attention": {"mode": "alternating"}}
+    (path / "deepspeed_config.json").write_text(json.dumps(sparse))
+    with pytest.raises(UnsupportedModelError, match=r"sparse attention .*deepspeed_config\.json"):
+        open_checkpoint(path, spool=tmp_path)
+    (path / "deepspeed_config.json").write_text(json.dumps({"fp16": {"enabled": True}}))
+    open_checkpoint(path, spool=tmp_path)

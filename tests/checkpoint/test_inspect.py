@@ -85,12 +85,6 @@ def test_the_same_checkpoint_elsewhere_gives_the_same_bytes(tmp_path: Path) -> N
     assert str(tmp_path) not in first
 
 
-def test_files_that_do_not_count_are_reported(tmp_path: Path) -> None:
-    path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist")
-    (path / "iter_0000007" / "notes.txt").write_text("")
-    assert any("notes.txt" in name for name in open_checkpoint(path, spool=tmp_path).ignored)
-
-
 def test_arguments_that_nobody_knows_come_before_all_else(tmp_path: Path) -> None:
     said = {"attention_temperature": 2, "softmax_twist": "x" * 200}
     path = write_checkpoint(tmp_path / "c", Model(), layout="core", args=said)

@@ -1,7 +1,5 @@
 """NeMo 1.x, imitated from its sources' layouts: archives, rank folders, Lightning's checkpoints."""
 
-import io
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,10 @@ from megaport.checkpoint.architecture import describe_architecture
 from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.inspect import own_tokenizer
 from megaport.checkpoint.open import open_checkpoint
+from support.archives import tarred
 from support.megatron_model import Model, core_name, legacy_name
 from support.reading import assert_holds
+from support.torchfiles import saved
 
 CONFIG = {
     "num_layers": 2,
@@ -54,26 +54,15 @@ def _layer(name: str) -> int | None:
     return int(name.split(".")[1]) if name.startswith("layers.") else None
 
 
-def saved(tree: dict[str, Any]) -> bytes:
-    file = io.BytesIO()
-    torch.save(tree, file)
-    return file.getvalue()
-
-
 def archive(path: Path, config: dict[str, Any], **files: bytes) -> Path:
-    members = {"model_config.yaml": yaml.safe_dump(config).encode(), **files}
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(f"./{name}")
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+    path.write_bytes(tarred({"model_config.yaml": yaml.safe_dump(config).encode(), **files}))
     return path
 
 
 @pytest.mark.parametrize("names", ["encoder", "core"])
 def test_an_archive_is_read_with_its_configuration(names: str, tmp_path: Path) -> None:
     model = Model()
-    weights = {"model_weights.ckpt": saved(state(model, names=names))}
+    weights = {"model_weights.ckpt": saved(state(model, names=names), "zip")}
     checkpoint = open_checkpoint(archive(tmp_path / "m.nemo", CONFIG, **weights), spool=tmp_path)
     assert checkpoint.family == "nemo"
     assert_holds(checkpoint, model)
@@ -86,7 +75,7 @@ def test_an_archive_is_read_with_its_configuration(names: str, tmp_path: Path) -
 def test_rank_folders_are_joined(folder: str, tmp_path: Path) -> None:
     model = Model()
     ranks = {
-        f"{folder.format(rank)}/model_weights.ckpt": saved(state(model, rank, 2))
+        f"{folder.format(rank)}/model_weights.ckpt": saved(state(model, rank, 2), "zip")
         for rank in range(2)
     }
     path = archive(tmp_path / "m.nemo", CONFIG | {"tensor_model_parallel_size": 2}, **ranks)
@@ -102,7 +91,7 @@ def test_a_lightning_checkpoint_says_its_sizes_itself(tmp_path: Path) -> None:
         "optimizer_states": [{"state": {0: torch.ones(3)}}],
     }
     path = tmp_path / "gpt.ckpt"
-    path.write_bytes(saved(tree))
+    path.write_bytes(saved(tree, "zip"))
     checkpoint = open_checkpoint(path, spool=tmp_path)
     assert_holds(checkpoint, model)
     assert describe_architecture(checkpoint, {}).layernorm_1p
@@ -124,14 +113,14 @@ def test_a_lightning_checkpoint_says_its_sizes_itself(tmp_path: Path) -> None:
 def test_what_the_configuration_asks_for_is_refused(
     said: dict[str, Any], feature: str, tmp_path: Path
 ) -> None:
-    weights = {"model_weights.ckpt": saved(state(Model()))}
+    weights = {"model_weights.ckpt": saved(state(Model()), "zip")}
     path = archive(tmp_path / "m.nemo", CONFIG | said, **weights)
     with pytest.raises(UnsupportedModelError, match=feature):
         open_checkpoint(path, spool=tmp_path)
 
 
 def test_an_archives_own_tokenizer_is_brought_along(tmp_path: Path) -> None:
-    weights = {"model_weights.ckpt": saved(state(Model()))}
+    weights = {"model_weights.ckpt": saved(state(Model()), "zip")}
     both = {"0a1b_gpt2-vocab.json": b"{}", "0a1b_gpt2-merges.txt": b"#version: 0.2\n"}
     path = archive(tmp_path / "both.nemo", CONFIG, **weights, **both)
     assert own_tokenizer(path, spool=tmp_path) == {

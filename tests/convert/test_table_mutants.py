@@ -18,7 +18,7 @@ from megaport.llama import LLAMA
 from megaport.parity.files import find_differences
 from megaport.parity.reference import Reference
 from megaport.table import Row, Table, Transform
-from support.llama_files import Llama, write_llama
+from support.llama_files import Llama
 from support.llama_models import is_written
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
@@ -87,7 +87,7 @@ def mapped_alike(subject: Reference, out: Path) -> bool:
 
 
 def llama(model: Llama) -> Case:
-    write = partial(write_llama, model=model, form="torch", tp=2)
+    write = partial(write_checkpoint, model=model, layout="core", tp=2)
     symbols = ("V", "H", "F", "2F", "Q", "A", "K", "D")
     return Case(LLAMA, write, lambda _, out: is_written(model, out), ("target_shape",), symbols)
 

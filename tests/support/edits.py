@@ -1,13 +1,17 @@
-"""Changes of what files hold before they are written, for `edit` of `write_checkpoint`."""
+"""Changes of what files hold before they are written (`edit`), and of the files (`change`)."""
 
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 GONE = object()
+RANK = "model_optim_rng.pt"
 Edit = Callable[[str, dict[str, Any]], None]
+Change = Callable[[Path], None]
 
 
 def at(file: str, *way: str, to: Any) -> Edit:
@@ -40,17 +44,6 @@ def renamed(file: str, old: str, new: str) -> Edit:
     return edit
 
 
-def twin(file: str, *way: str, of: str) -> Edit:
-    """In files whose names start with `file` the last key on the way holds what `of` holds."""
-
-    def edit(name: str, content: dict[str, Any]) -> None:
-        if name.startswith(file):
-            items = content[way[0]] if way[1:] else content
-            items[way[-1]] = items[of]
-
-    return edit
-
-
 def added(key: str) -> Edit:
     """A tensor more, wherever a layout keeps them."""
 
@@ -63,3 +56,46 @@ def added(key: str) -> Edit:
             content[key] = torch.ones(3)
 
     return edit
+
+
+def every(*edits: Edit) -> Edit:
+    """One edit after the other."""
+
+    def edit(name: str, content: dict[str, Any]) -> None:
+        for one in edits:
+            one(name, content)
+
+    return edit
+
+
+def lost(*names: str) -> Change:
+    """Of each name, a pattern, the first file is gone."""
+
+    def lose(path: Path) -> None:
+        for name in names:
+            next(path.rglob(name)).unlink()
+
+    return lose
+
+
+def copied(name: str, to: str) -> Change:
+    """The first file of this name, a pattern, is also the file `to`."""
+
+    def copy(path: Path) -> None:
+        there = path / to
+        there.parent.mkdir(exist_ok=True)
+        shutil.copy(next(path.rglob(name)), there)
+
+    return copy
+
+
+def swapped(one: str, other: str) -> Change:
+    """Two folders of the iteration, each under the other's name."""
+
+    def swap(path: Path) -> None:
+        here = path / "iter_0000007"
+        (here / one).rename(here / "aside")
+        (here / other).rename(here / one)
+        (here / "aside").rename(here / other)
+
+    return swap

@@ -1,28 +1,17 @@
-"""Writes tiny Llamas, Qwens and Mistrals as Megatron core keeps them, in every format.
+"""Tiny Llamas, Qwens and Mistrals as Megatron core keeps them, for `write_checkpoint`.
 
 `Llama.target` is what a right conversion must write, by its Hugging Face name; Megatron's tensors
 are made from it one row at a time, independently of the converter.
 """
 
-from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from support import megatron_dist
-from support.megatron_files import rank_folder, save
-
-FORMATS = (
-    "torch",
-    "torch_te",
-    "torch_dist",
-    "torch_dist_parts",
-    "torch_dcp",
-    "fsdp_dtensor",
-)
+LAYOUTS = ("core", "core_te", "torch_dist", "torch_dist_layers", "torch_dcp", "fsdp_dtensor")
 # Where tensor parallelism cuts, by the last part of the module's name.
 AXES = {"linear_qkv": 0, "linear_fc1": 0, "word_embeddings": 0, "output_layer": 0}
 AXES |= {"linear_proj": 1, "linear_fc2": 1}
@@ -117,139 +106,47 @@ class Llama:
         rows = [(*q[g * each : (g + 1) * each], k[g], v[g]) for g in range(self.groups)]
         return torch.cat([head for group in rows for head in group])
 
-    def layer(self, n: int, *, fused: bool) -> dict[str, list[torch.Tensor]]:
-        """Megatron core's names in a layer, and the parts that each tensor consists of."""
-        at = f"model.layers.{n}."
-        first, second = (
-            ("self_attention.linear_qkv.layer_norm_weight", "mlp.linear_fc1.layer_norm_weight")
-            if fused
-            else ("input_layernorm.weight", "pre_mlp_layernorm.weight")
-        )
+    @cached_property
+    def tensors(self) -> Mapping[str, list[torch.Tensor]]:
+        """The table's names, and the parts that each tensor consists of."""
         held = {
-            first: [self.target[f"{at}input_layernorm.weight"]],
+            "word_embeddings.weight": [self.target["model.embed_tokens.weight"]],
+            "final_layernorm.weight": [self.target["model.norm.weight"]],
+        }
+        for n in range(self.layers):
+            held |= {f"layers.{n}.{leaf}": parts for leaf, parts in self._layer(n).items()}
+        if self.untied:
+            held["output_layer.weight"] = [self.target["lm_head.weight"]]
+        return held
+
+    def _layer(self, n: int) -> dict[str, list[torch.Tensor]]:
+        def of(*names: str) -> list[torch.Tensor]:
+            return [self.target[f"model.layers.{n}.{name}.weight"] for name in names]
+
+        held = {
+            "input_layernorm.weight": of("input_layernorm"),
             "self_attention.linear_qkv.weight": [self.qkv(n, "weight")],
-            "self_attention.linear_proj.weight": [self.target[f"{at}self_attn.o_proj.weight"]],
-            second: [self.target[f"{at}post_attention_layernorm.weight"]],
-            "mlp.linear_fc1.weight": [
-                self.target[f"{at}mlp.{name}_proj.weight"] for name in ("gate", "up")
-            ],
-            "mlp.linear_fc2.weight": [self.target[f"{at}mlp.down_proj.weight"]],
+            "self_attention.linear_proj.weight": of("self_attn.o_proj"),
+            "pre_mlp_layernorm.weight": of("post_attention_layernorm"),
+            "mlp.linear_fc1.weight": of("mlp.gate_proj", "mlp.up_proj"),
+            "mlp.linear_fc2.weight": of("mlp.down_proj"),
         }
         if self.bias:
             held["self_attention.linear_qkv.bias"] = [self.qkv(n, "bias")]
         for name in ("q", "k") if self.norm else ():
-            held[f"self_attention.{name}_layernorm.weight"] = [
-                self.target[f"{at}self_attn.{name}_norm.weight"]
-            ]
+            held[f"self_attention.{name}_layernorm.weight"] = of(f"self_attn.{name}_norm")
         return held
 
-    def ends(self) -> dict[str, list[torch.Tensor]]:
-        head = {"output_layer.weight": [self.target["lm_head.weight"]]} if self.untied else {}
-        return {
-            "embedding.word_embeddings.weight": [self.target["model.embed_tokens.weight"]],
-            "decoder.final_layernorm.weight": [self.target["model.norm.weight"]],
-            **head,
-        }
+    def parts(self, name: str) -> list[torch.Tensor]:
+        return self.tensors[name]
 
+    def axis(self, name: str) -> int | None:
+        return AXES.get(name.split(".")[-2])
 
-def axis_of(name: str) -> int | None:
-    module = name.split(".")[-2]
-    return None if "layer_norm" in name else AXES.get(module)
+    def slices(self, name: str, rank: int, ranks: int) -> list[torch.Tensor]:
+        """What a rank holds of each part; the parts themselves where nothing is cut."""
+        axis, parts = self.axis(name), self.tensors[name]
+        return parts if axis is None else [part.chunk(ranks, axis)[rank] for part in parts]
 
-
-def slices(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> list[torch.Tensor]:
-    """What a rank holds of each part; the parts themselves where nothing is cut."""
-    axis = axis_of(name)
-    return parts if axis is None else [part.chunk(ranks, axis)[rank] for part in parts]
-
-
-def shard(name: str, parts: list[torch.Tensor], rank: int, ranks: int) -> torch.Tensor:
-    return torch.cat(slices(name, parts, rank, ranks), axis_of(name) or 0).clone()
-
-
-def write_llama(
-    folder: Path,
-    model: Llama,
-    form: str,
-    *,
-    tp: int = 1,
-    pp: int = 1,
-    vp: int = 1,
-    stages: Sequence[int] = (),
-    **args: Any,
-) -> Path:
-    """Write `model` in the format `form` under `folder`; `args` change what the args say.
-
-    `stages` are the layers of each of pp x vp stages, as many in each where not given.
-    """
-    sizes = {"tensor_model_parallel_size": tp, "pipeline_model_parallel_size": pp}
-    sizes["virtual_pipeline_model_parallel_size"] = vp if vp > 1 else None
-    common = {
-        "args": Namespace(**model.args(**sizes, **args)),
-        "checkpoint_version": 3.0,
-        "iteration": 7,
-    }
-    here = folder / "iter_0000007"
-    if form in ("torch", "torch_te"):
-        stages = stages or [model.layers // (pp * vp)] * (pp * vp)
-        _write_ranks(here, model, form == "torch_te", tp, pp, stages, common)
-    else:
-        megatron_dist.write_entries(here, _entries(model, form, tp), form, common)
-    (folder / "latest_checkpointed_iteration.txt").write_text("7")
-    return folder
-
-
-def _write_ranks(
-    here: Path,
-    model: Llama,
-    fused: bool,
-    tp: int,
-    pp: int,
-    stages: Sequence[int],
-    common: dict[str, Any],
-) -> None:
-    vp = len(stages) // pp
-    for rank in range(tp):
-        for stage in range(pp):
-            state = dict(common)
-            for chunk in range(vp):
-                number = chunk * pp + stage
-                flat: dict[str, torch.Tensor] = {}
-                before = sum(stages[:number])
-                for local in range(stages[number]):
-                    for leaf, parts in model.layer(before + local, fused=fused).items():
-                        name = f"decoder.layers.{local}.{leaf}"
-                        flat[name] = shard(name, parts, rank, tp)
-                for name, parts in model.ends().items():
-                    first = name.startswith("embedding")
-                    if number == (0 if first else pp * vp - 1):
-                        flat[name] = shard(name, parts, rank, tp)
-                state[f"model{chunk}" if vp > 1 else "model"] = flat
-            save(state, here / rank_folder(rank, stage, pp) / "model_optim_rng.pt")
-
-
-def _entries(model: Llama, form: str, tp: int) -> dict[str, list[megatron_dist.Chunk]]:
-    entries: dict[str, list[megatron_dist.Chunk]] = {}
-    fsdp = form == "fsdp_dtensor"
-    prefix = megatron_dist.PREFIXES.get(form, "")
-    for name, parts in model.ends().items():
-        entries[prefix + name] = _chunks(name, parts, tp, fsdp)
-    for number in range(model.layers):
-        for leaf, parts in model.layer(number, fused=True).items():
-            key = f"{prefix}decoder.layers.{number}.{leaf}"
-            if form == "torch_dist":  # layers are stacked
-                chunks = [((number, *at), t[None]) for at, t in _chunks(leaf, parts, tp, fsdp)]
-                entries.setdefault(f"decoder.layers.{leaf}", []).extend(chunks)
-            elif form in ("torch_dist_parts", "fsdp_dtensor") and len(parts) == 2:
-                for tail, part in zip(("_w", "_v"), parts, strict=True):
-                    entries[key + tail] = _chunks(leaf, [part], tp, fsdp)
-            else:
-                entries[key] = _chunks(leaf, parts, tp, fsdp)
-    return entries
-
-
-def _chunks(name: str, parts: list[torch.Tensor], tp: int, fsdp: bool) -> list[megatron_dist.Chunk]:
-    """Of each part each rank's slice; FSDP cuts every tensor on axis 0, evenly or not."""
-    axis = 0 if fsdp else axis_of(name)
-    cut = parts if axis is None else [p for part in parts for p in part.tensor_split(tp, axis)]
-    return list(megatron_dist.chunks([p.clone() for p in cut if p.numel()], axis or 0))
+    def shard(self, name: str, rank: int, ranks: int, _: int) -> torch.Tensor:
+        return torch.cat(self.slices(name, rank, ranks), self.axis(name) or 0).clone()

@@ -1,6 +1,6 @@
 """Random and trained Llamas as read from Megatron core, of any groups and ranks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from megaport.parity.reference import Reference
 from megaport.parity.references import reference_of
 from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
-from support.llama_files import Llama, axis_of, slices
+from support.llama_files import Llama
 from support.megatron_model import as_tensor
 from support.subjects import as_read
 
@@ -29,7 +29,7 @@ def random_llama(
     model = Llama(**{**SIZES, **classes, **fields})
     checkpoint = as_read(
         LLAMA,
-        {name: _shards(name, parts, ranks) for name, parts in _canonical(model)},
+        {name: _shards(model, name, ranks) for name in model.tensors},
         layers=model.layers,
         ranks=ranks,
         family="core_ranks",
@@ -91,23 +91,10 @@ def trained_llama(
     return random_llama(positions=positions, target=target, **fields)
 
 
-def _canonical(model: Llama) -> Iterator[tuple[str, list[torch.Tensor]]]:
-    """The table's names, and the parts that each tensor consists of."""
-    for name, parts in model.ends().items():
-        yield name.removeprefix("embedding.").removeprefix("decoder."), parts
-    for n in range(model.layers):
-        for leaf, parts in model.layer(n, fused=False).items():
-            yield f"layers.{n}.{leaf}", parts
-
-
-def _shards(name: str, parts: list[torch.Tensor], ranks: int) -> tuple[Tensor, ...]:
+def _shards(model: Llama, name: str, ranks: int) -> tuple[Tensor, ...]:
     """As ranks hold it; of linear_fc1 each rank's slice of the gate, then of the up projection."""
-    held = (
-        parts
-        if axis_of(name) is None
-        else [piece for rank in range(ranks) for piece in slices(name, parts, rank, ranks)]
-    )
-    return tuple(map(as_tensor, held))
+    several = range(ranks if model.axis(name) is not None else 1)
+    return tuple(as_tensor(piece) for rank in several for piece in model.slices(name, rank, ranks))
 
 
 def is_written(model: Llama, out: Path) -> bool:

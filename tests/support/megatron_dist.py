@@ -19,17 +19,18 @@ from torch.distributed.checkpoint.metadata import (
     TensorStorageMetadata,
 )
 
-from megaport.gpt2 import GPT2
 from megaport.table import split_layer
+from support.llama_files import Llama
 from support.megatron_model import Model, core_name
 
 Edit = Callable[[str, dict[str, Any]], None]
 Chunk = tuple[tuple[int, ...], torch.Tensor]  # (offsets, piece)
 PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
+APART = ("torch_dist_layers", "fsdp_dtensor")  # the parts of a tensor under names of their own
 
 
 def write(
-    folder: Path, model: Model, layout: str, tp: int, common: dict[str, Any], edit: Edit
+    folder: Path, model: Model | Llama, layout: str, tp: int, common: dict[str, Any], edit: Edit
 ) -> None:
     """Write the model in `tp` chunks a tensor; the version of the QKV rows is 3.
 
@@ -38,13 +39,6 @@ def write(
     entries = dict(_entries(model, layout, tp))
     edit("entries", entries)
     edit("common", common)
-    write_entries(folder, entries, layout, common)
-
-
-def write_entries(
-    folder: Path, entries: dict[str, list[Chunk]], layout: str, common: dict[str, Any]
-) -> None:
-    """Write chunks by key; layouts with a prefix keep what is common among the keys."""
     folder.mkdir(parents=True)
     if layout == "zarr":
         _write_zarr(folder, entries)
@@ -57,35 +51,36 @@ def write_entries(
         (folder / "metadata.json").write_text(json.dumps(said))
 
 
-def _entries(model: Model, layout: str, tp: int) -> Iterator[tuple[str, list[Chunk]]]:
+def _entries(model: Model | Llama, layout: str, tp: int) -> Iterator[tuple[str, list[Chunk]]]:
     stacked: dict[str, list[Chunk]] = {}
     for name in model.tensors:
-        place = split_layer(name)
+        place, parts = split_layer(name), model.parts(name)
         # Every FSDP tensor is cut on axis 0, whatever tensor parallelism would do.
-        axis = 0 if layout == "fsdp_dtensor" else GPT2.row(name).axis
-        if layout == "fsdp_dtensor":
-            shards = list(model.shard(name, 0, 1, 3).tensor_split(tp, 0))
-        else:
-            shards = [model.shard(name, rank, tp, 3) for rank in range(tp)]
-        pieces = list(chunks(shards if axis is not None else shards[:1], axis or 0))
+        axis = 0 if layout == "fsdp_dtensor" else model.axis(name)
         if place and layout in ("torch_dist", "zarr"):
             native = core_name(name, "core_te", None)
-            for offsets, piece in pieces:
-                chunk = ((place[0], *offsets), piece[None])
-                stacked.setdefault(native, []).append(chunk)
+            chunks = [((place[0], *at), piece[None]) for at, piece in _chunks(parts, axis, tp)]
+            stacked.setdefault(native, []).extend(chunks)
+            continue
+        key = PREFIXES.get(layout, "") + core_name(name, "core_te", place[0] if place else None)
+        if layout in APART and len(parts) > 1:
+            for tail, part in zip(("_w", "_v"), parts, strict=True):
+                yield key + tail, list(_chunks([part], axis, tp))
         else:
-            layer = place[0] if place else None
-            yield PREFIXES.get(layout, "") + core_name(name, "core_te", layer), pieces
+            yield key, list(_chunks(parts, axis, tp))
     yield from stacked.items()
 
 
-def chunks(shards: list[torch.Tensor], axis: int) -> Iterator[Chunk]:
+def _chunks(parts: list[torch.Tensor], axis: int | None, tp: int) -> Iterator[Chunk]:
+    """Of each part each rank's slice, evenly or not; the parts themselves where nothing is cut."""
+    cut = parts if axis is None else [p for part in parts for p in part.tensor_split(tp, axis)]
     start = 0
-    for shard in shards:
-        offsets = [0] * shard.dim()
-        offsets[axis] = start
-        start += shard.shape[axis]
-        yield tuple(offsets), shard
+    for piece in cut:
+        offsets = [0] * piece.dim()
+        offsets[axis or 0] = start
+        start += piece.shape[axis or 0]
+        if piece.numel():
+            yield tuple(offsets), piece.clone()
 
 
 def _whole(chunks: list[Chunk]) -> tuple[int, ...]:

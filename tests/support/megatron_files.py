@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from megaport.table import split_layer
 from support import megatron_dist
+from support.llama_files import Llama
 from support.megatron_model import Model, core_name, layer_leaf, legacy_name
 
 LEGACY = ("flat", "transformer", "encoder", "input_norm")
@@ -56,7 +57,7 @@ class Form:
         return f"iter_{self.iteration:07d}"
 
 
-def write_checkpoint(folder: Path, model: Model, **form: Any) -> Path:
+def write_checkpoint(folder: Path, model: Model | Llama, **form: Any) -> Path:
     """Write `model` under `folder` in the `Form` the keywords describe; returns `folder`.
 
     Layouts flat and transformer have no version unless one is given (then QKV is [3, np, hn]);
@@ -78,7 +79,7 @@ def write_checkpoint(folder: Path, model: Model, **form: Any) -> Path:
     return folder
 
 
-def _common(model: Model, form: Form) -> dict[str, Any]:
+def _common(model: Model | Llama, form: Form) -> dict[str, Any]:
     common: dict[str, Any] = {"iteration": form.iteration}
     if form.with_args:
         said = model.args(
@@ -98,7 +99,7 @@ def _common(model: Model, form: Form) -> dict[str, Any]:
     return common
 
 
-def stage_layers(model: Model, form: Form) -> list[list[int]]:
+def stage_layers(model: Model | Llama, form: Form) -> list[list[int]]:
     """The global layer numbers of each stage, in the order of running (virtual stage outer)."""
     stages = form.pp * form.vp
     counts = form.stage_layers or [model.layers // stages] * stages
@@ -107,7 +108,7 @@ def stage_layers(model: Model, form: Form) -> list[list[int]]:
     return [list(range(s, s + count)) for s, count in zip(starts, counts, strict=True)]
 
 
-def _write_ranks(folder: Path, model: Model, form: Form) -> None:
+def _write_ranks(folder: Path, model: Model | Llama, form: Form) -> None:
     for tp in range(form.tp):
         for pp in range(form.pp):
             name = rank_folder(tp, pp, form.pp)
@@ -119,7 +120,7 @@ def _write_ranks(folder: Path, model: Model, form: Form) -> None:
             save(state, folder / name / "model_optim_rng.pt", form.legacy_serialization)
 
 
-def _stage(model: Model, form: Form, tp: int, stage: int) -> dict[str, Any]:
+def _stage(model: Model | Llama, form: Form, tp: int, stage: int) -> dict[str, Any]:
     last = form.pp * form.vp - 1
     mine = stage_layers(model, form)[stage]
     native = core_name if form.layout in CORE else legacy_name
@@ -135,7 +136,7 @@ def _stage(model: Model, form: Form, tp: int, stage: int) -> dict[str, Any]:
         core = form.layout in CORE
         copy = "output_layer.weight" if core else "word_embeddings_for_head.weight"
         flat[copy] = model.shard("word_embeddings.weight", tp, form.tp, 0)
-    if form.layout in CORE:
+    if form.layout in CORE and mine:
         return flat | {"decoder.layers.0.mlp.linear_fc1._extra_state": None}
     return flat if form.layout == "flat" else nested(flat)
 

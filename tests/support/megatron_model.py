@@ -38,6 +38,7 @@ _CORE = {
 _FUSED = {
     "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
     "post_attention_layernorm.": "mlp.linear_fc1.layer_norm_",
+    "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
 }
 
 
@@ -99,8 +100,16 @@ class Model:
         whole = self.tensors[name]
         if QKV in name:
             return self._qkv(whole, rank, ranks, version)
-        axis = GPT2.row(name).axis
+        axis = self.axis(name)
         return whole if axis is None else whole.chunk(ranks, axis)[rank].clone()
+
+    def axis(self, name: str) -> int | None:
+        """Where tensor parallelism cuts."""
+        return GPT2.row(name).axis
+
+    def parts(self, name: str) -> list[torch.Tensor]:
+        """The tensor as Megatron core holds it: of a Llama's some are two, each of them cut."""
+        return [self.shard(name, 0, 1, 3)]
 
     def _qkv(self, whole: torch.Tensor, rank: int, ranks: int, version: int) -> torch.Tensor:
         split = whole.reshape(3, self.heads, self.hidden // self.heads, *whole.shape[1:])
@@ -132,7 +141,7 @@ def layer_leaf(leaf: str, names: str) -> str:
     if names == "core_te" and f"{module}." in _FUSED:
         return _FUSED[f"{module}."] + kind
     if names.startswith("core"):
-        return f"{_CORE[module]}.{kind}"
+        return f"{_CORE.get(module, module)}.{kind}"
     if names != "transformer" and leaf.startswith("attention."):
         leaf = f"self_{leaf}"
     return leaf.replace("layernorm", "norm") if names == "input_norm" else leaf

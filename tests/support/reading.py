@@ -1,5 +1,7 @@
 """What is read of a checkpoint, joined independently of the converter, or how it is refused."""
 
+from collections.abc import Callable, Mapping
+from fnmatch import filter as matching
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from support.megatron_model import Model, as_torch, bits
 
 # Layouts whose layers are stacked hold a tensor of all layers or of none.
 UNSTACKED = [name for name in LAYOUTS if name not in ("torch_dist", "zarr")]
+TINY = Model()
 
 
 def same(ours: Any, theirs: torch.Tensor) -> bool:
@@ -44,10 +47,19 @@ def _split(shard: torch.Tensor, checkpoint: Checkpoint, heads: int) -> torch.Ten
     return parted.permute(*order, *range(3, parted.dim()))
 
 
-def read_whole(folder: Path, model: Model, **form: Any) -> Checkpoint:
-    """What is read of `model`, written under `folder` in this form: all of it, bit for bit."""
+def opened(
+    folder: Path, model: Model = TINY, change: Callable[[Path], None] | None = None, **form: Any
+) -> Checkpoint:
+    """What is read of `model`, written under `folder` in this form, after a change of its files."""
     path = write_checkpoint(folder / "c", model, **form)
-    checkpoint = open_checkpoint(path, spool=folder)
+    if change:
+        change(path)
+    return open_checkpoint(path, spool=folder)
+
+
+def read_whole(folder: Path, model: Model = TINY, **form: Any) -> Checkpoint:
+    """As `opened`, and it is all of `model`, bit for bit."""
+    checkpoint = opened(folder, model, **form)
     assert_holds(checkpoint, model)
     return checkpoint
 
@@ -60,28 +72,24 @@ def assert_holds(checkpoint: Checkpoint, model: Model) -> None:
 
 
 def refused(
-    tmp_path: Path, model: Model, error: type[MegaportError] = CheckpointMismatchError, **form: Any
+    folder: Path,
+    model: Model = TINY,
+    error: type[MegaportError] = CheckpointMismatchError,
+    **form: Any,
 ) -> str:
-    path = write_checkpoint(tmp_path / "checkpoint", model, **form)
+    """The error with which `model`, written under `folder` in this form, is refused."""
     with pytest.raises(error) as caught:
-        open_checkpoint(path, spool=tmp_path / "spool")
+        opened(folder, model, **form)
     return str(caught.value)
 
 
-def changed(**tensors: torch.Tensor | None) -> Model:
-    """A model whose tensors of these canonical names (`__` for `.`) are replaced or removed."""
+def changed(tensors: Mapping[str, torch.Tensor | None]) -> Model:
+    """A model of three layers whose tensors of these canonical names are replaced or, by None,
+    removed; in a name `*` stands for anything."""
     model = Model(layers=3)
-    names = dict(model.tensors)
-    for key, tensor in tensors.items():
-        name = key.replace("__", ".")
-        if tensor is None:
-            del names[name]
-        else:
-            names[name] = tensor
-    object.__setattr__(model, "tensors", names)
+    held = dict(model.tensors)
+    for pattern, tensor in tensors.items():
+        for name in matching(held, pattern):
+            held[name] = tensor
+    object.__setattr__(model, "tensors", {n: t for n, t in held.items() if t is not None})
     return model
-
-
-def without(prefix: str) -> Model:
-    names = (name.replace(".", "__") for name in Model(layers=3).tensors if name.startswith(prefix))
-    return changed(**dict.fromkeys(names))
