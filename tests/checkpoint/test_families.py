@@ -91,12 +91,6 @@ def test_any_layout_size_and_dtype_is_read_bit_for_bit(
         assert checkpoint.tensor_parallel == form["tp"]
 
 
-def test_virtual_pipeline_layers_run_virtual_stage_outer_pipeline_rank_inner(
-    tmp_path: Path,
-) -> None:
-    read_whole(tmp_path, Model(layers=7), layout="encoder", pp=2, vp=2, stage_layers=[1, 3, 2, 1])
-
-
 def test_tensor_parallel_shards_are_views_of_the_file(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Model(), layout="torch_dist", tp=2)
     checkpoint = open_checkpoint(path, spool=tmp_path / "spool")

@@ -14,6 +14,8 @@ from megaport.checkpoint.torchfile import read_torch
 from support.megatron_model import DTYPES
 from support.reading import same
 from support.torchfiles import (
+    FLOATS,
+    RECORD,
     SERIALIZATIONS,
     file,
     global_,
@@ -23,6 +25,7 @@ from support.torchfiles import (
     region,
     saved,
     sizes,
+    source,
     storage,
     tensor,
     text,
@@ -176,18 +179,14 @@ def test_what_a_class_nobody_knows_makes_of_a_tensor_is_unreadable() -> None:
 @both
 def test_tensors_from_npus_are_views_like_others(serialization: str) -> None:
     """An imitation: torch_npu's function takes _rebuild_tensor_v2's arguments, then a format."""
-    source = storage(view=b"N" if serialization == "legacy" else None)
-    for form in (
-        b"\x88",
-        number(29),
-        reduce(global_("torch_npu.npu._format", "Format"), number(2)),
-    ):
+    named = reduce(global_("torch_npu.npu._format", "Format"), number(2))
+    for form in (b"\x88", number(29), named):
         body = reduce(
             global_("torch_npu.utils.storage", "_rebuild_npu_tensor"),
-            *(source, number(0), sizes(2, 3), sizes(3, 1), b"\x89", b"}", form),
+            *(source(serialization), number(0), sizes(2, 3), sizes(3, 1), b"\x89", b"}", form),
         )
-        data = file(serialization, body, {"0": np.arange(6, dtype="<f4").tobytes()})
-        assert read_torch(region(data)).array.tolist() == [[0, 1, 2], [3, 4, 5]]
+        data = file(serialization, body, RECORD)
+        assert read_torch(region(data)).array.tolist() == FLOATS
 
 
 def test_legacy_storage_views_read_as_torch_reads_them() -> None:
@@ -200,25 +199,26 @@ def test_legacy_storage_views_read_as_torch_reads_them() -> None:
         sizes(3),
         sizes(1),
     )
-    data = legacy_file(body, {"0": np.arange(6, dtype="<f4").tobytes()})
+    data = legacy_file(body, RECORD)
     assert read_torch(region(data)).array.tolist() == [3, 4, 5]
     assert loaded(data).tolist() == [3, 4, 5]
 
 
 def test_storages_of_old_cuda_files_read_like_others() -> None:
     body = storage().replace(b"ctorch\n", b"ctorch.cuda\n")
-    data = legacy_file(tensor(body), {"0": np.arange(6, dtype="<f4").tobytes()})
-    assert read_torch(region(data)).array.tolist() == [[0, 1, 2], [3, 4, 5]]
+    data = legacy_file(tensor(body), RECORD)
+    assert read_torch(region(data)).array.tolist() == FLOATS
 
 
 @both
 def test_one_storage_may_be_read_by_many_tensors_at_any_offset(serialization: str) -> None:
-    source = storage(view=b"N" if serialization == "legacy" else None)
     body = tuple_of(
-        tensor(source), tensor(source, 5, sizes(1), sizes(1)), tensor(source, 6, sizes(0), sizes(1))
+        tensor(source(serialization)),
+        tensor(source(serialization), 5, sizes(1), sizes(1)),
+        tensor(source(serialization), 6, sizes(0), sizes(1)),
     )
-    read = read_torch(region(file(serialization, body, {"0": np.arange(6, dtype="<f4").tobytes()})))
-    assert [part.array.tolist() for part in read] == [[[0, 1, 2], [3, 4, 5]], [5], []]
+    read = read_torch(region(file(serialization, body, RECORD)))
+    assert [part.array.tolist() for part in read] == [FLOATS, [5], []]
 
 
 def test_unaligned_records_read_all_the_same() -> None:

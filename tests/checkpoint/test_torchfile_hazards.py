@@ -1,13 +1,14 @@
 """Hazards, "Checkpoint pickle": storages and tensors that do not fit, in both serializations."""
 
-import numpy as np
 import pytest
 
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError
 from support.archives import File, zipped
 from support.torchfiles import (
+    FLOATS,
     LITTLE,
+    RECORD,
     SERIALIZATIONS,
     file,
     global_,
@@ -18,6 +19,7 @@ from support.torchfiles import (
     reduce,
     region,
     sizes,
+    source,
     storage,
     tensor,
     text,
@@ -26,7 +28,6 @@ from support.torchfiles import (
 )
 
 both = pytest.mark.parametrize("serialization", SERIALIZATIONS)
-RECORD = {"0": np.arange(6, dtype="<f4").tobytes()}
 HUGE = 1 << 62
 
 
@@ -35,16 +36,11 @@ def refused(data: bytes, match: str) -> None:
         read_torch(region(data))
 
 
-def source(serialization: str, **fields: object) -> bytes:
-    view = b"N" if serialization == "legacy" else None
-    return storage(**({"view": view} | fields))  # type: ignore[arg-type]
-
-
 def identity(*parts: bytes) -> bytes:
     return tuple_of(*parts) + b"Q"
 
 
-FLOATS = global_("torch", "FloatStorage")
+KIND = global_("torch", "FloatStorage")
 IDENTITIES = {
     "number": number(0) + b"Q",
     "text": text("storage") + b"Q",
@@ -56,14 +52,14 @@ IDENTITIES = {
         text("storage"), text("torch.FloatStorage"), *[text("0")] * 2, number(6)
     ),
     "dtype": identity(text("storage"), global_("torch", "float32"), *[text("0")] * 2, number(6)),
-    "key a number": identity(text("storage"), FLOATS, number(0), text("cpu"), number(6)),
-    "location a number": identity(text("storage"), FLOATS, text("0"), number(0), number(6)),
+    "key a number": identity(text("storage"), KIND, number(0), text("cpu"), number(6)),
+    "location a number": identity(text("storage"), KIND, text("0"), number(0), number(6)),
     "fork's": identity(
         text("storage"), global_("fork", "FloatStorage"), *[text("0")] * 2, number(6)
     ),
     "class nested": identity(text("storage"), b")" + b"2\x86" * 60, *[text("0")] * 2, number(6)),
     "all nested": identity(*[b")" + b"2\x86" * 60] * 5),
-    "too long": identity(text("storage"), FLOATS, *[text("0")] * 2, number(6), b"N", b"N"),
+    "too long": identity(text("storage"), KIND, *[text("0")] * 2, number(6), b"N", b"N"),
 }
 
 
@@ -237,4 +233,4 @@ def test_the_fixtures_are_readable_when_nothing_is_wrong() -> None:
     assert LITTLE
     for serialization in SERIALIZATIONS:
         data = file(serialization, tensor(source(serialization)), RECORD)
-        assert read_torch(region(data)).array.tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert read_torch(region(data)).array.tolist() == FLOATS

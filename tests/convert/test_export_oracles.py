@@ -1,6 +1,5 @@
 """What real Megatron wrote, to GPT-2 and back to Megatron: bit for bit the same tensors."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +55,3 @@ def assert_same_tensors(one: Checkpoint, two: Checkpoint) -> None:
         for left, right in zip(shards, two.tensors[name], strict=True):
             assert left.dtype == right.dtype
             assert np.ascontiguousarray(left.array).tobytes() == right.array.tobytes(), name
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize(
-    "oracle",
-    [o for o in oracle_cases() if o.name in ("v1.0_openai_tp1", "mlm2019_flat_tp1")],
-    ids=lambda oracle: oracle.name,
-)
-def test_version_0_to_gpt2_to_ngcs_form_is_bit_identical(oracle: Oracle, tmp_path: Path) -> None:
-    """The two that hold [3, np, hn] rows and the tanh GELU, as NGC's file does."""
-    subject = read(oracle.path, tmp_path, whole_rows(oracle))
-    convert(subject, tmp_path / "model")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert config["activation_function"] == "gelu_new"
-    export_checkpoint(tmp_path / "model", tmp_path / "zip", form="ngc")
-    assert_same_tensors(subject.checkpoint, open_checkpoint(tmp_path / "zip", spool=tmp_path))

@@ -11,6 +11,7 @@ from megaport.checkpoint.inspect import inspect
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
+from support.samples import slow
 
 FEW, MANY = 24, 4000
 FILES = [
@@ -47,13 +48,10 @@ def fuzz(layout: str, pattern: str, count: int, folder: Path) -> int:
     return refused
 
 
-@pytest.mark.parametrize(("layout", "pattern"), FILES)
-def test_mutated_files_of_a_checkpoint_are_read_or_refused_by_name(layout, pattern, tmp_path):
-    assert fuzz(layout, pattern, FEW, tmp_path) > FEW // 3
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("count", [FEW, slow(MANY)])
 @pytest.mark.parametrize(("layout", "pattern"), FILES)
-def test_many_mutated_files_of_a_checkpoint_are_read_or_refused(layout, pattern, tmp_path):
-    assert fuzz(layout, pattern, MANY, tmp_path) > MANY // 3
+def test_mutated_files_of_a_checkpoint_are_read_or_refused_by_name(
+    layout, pattern, count, tmp_path
+):
+    assert fuzz(layout, pattern, count, tmp_path) > count // 3

@@ -10,8 +10,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megaport.llama import LLAMA
 from megaport.parity.reference import Reference
-from megaport.parity.references import reference_of
-from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
 from support.llama_files import Llama
 from support.megatron_model import as_tensor
@@ -27,36 +25,18 @@ def random_llama(
     """A model of `Llama`'s `fields`, as `ranks` hold it and the reader gives it."""
     classes = {"bias": kind == "qwen2", "norm": kind == "qwen3"}
     model = Llama(**{**SIZES, **classes, **fields})
-    checkpoint = as_read(
-        LLAMA,
-        {name: _shards(model, name, ranks) for name in model.tensors},
-        layers=model.layers,
-        ranks=ranks,
-        family="core_ranks",
-        serialization="zip",
-        version=3.0,
-        qkv_order="np,3,hn",
-    )
-    architecture = Architecture(
-        model_type=kind,
-        n_layer=model.layers,
-        n_head=model.heads,
-        n_group=model.groups,
-        head_size=model.size,
-        n_embd=model.hidden,
-        n_inner=model.inner,
-        n_positions=positions,
-        vocab_size=model.vocab,
-        padded_vocab_size=model.padded,
-        activation_function="silu",
-        layer_norm_epsilon=1e-5,
-        tie_word_embeddings=not model.untied,
-        layernorm_1p=False,
-        dtype="float32",
-        decisions=(),
-        rope_theta=10_000.0,
-    )
-    return reference_of(checkpoint, architecture)
+    tensors = {name: _shards(model, name, ranks) for name in model.tensors}
+    numbers = {
+        "model_type": kind,
+        "n_group": model.groups,
+        "head_size": model.size,
+        "n_positions": positions,
+        "activation_function": "silu",
+        "dtype": "float32",
+        "rope_theta": 10_000.0,
+    }
+    facts = {"family": "core_ranks", "serialization": "zip", "qkv_order": "np,3,hn"}
+    return as_read(LLAMA, model, tensors, ranks, numbers, version=3.0, **facts)
 
 
 def trained_llama(

@@ -22,6 +22,7 @@ from megaport.parity.references import reference_of
 from megaport.table import Architecture, Table
 from megaport.tensors import TORCH_NAME, Tensor
 from support.checkout import ROOT
+from support.llama_files import Llama
 from support.megatron_model import Model, as_tensor
 from support.oracles import Oracle
 
@@ -50,36 +51,14 @@ def random_gpt2(
     tensors = {
         name: tuple(
             as_tensor(model.shard(name, rank, ranks, int(version or 0)))
-            for rank in range(ranks if TABLE.row(name).axis is not None else 1)
+            for rank in range(ranks if model.axis(name) is not None else 1)
         )
         for name in model.tensors
     }
-    checkpoint = as_read(
-        TABLE,
-        tensors,
-        layers=model.layers,
-        ranks=ranks,
-        family="legacy_ranks",
-        serialization="legacy",
-        version=version,
-        qkv_order=order,
-    )
-    architecture = Architecture(
-        n_layer=model.layers,
-        n_head=model.heads,
-        n_embd=model.hidden,
-        n_inner=model.inner,
-        n_positions=model.positions,
-        vocab_size=model.vocab,
-        padded_vocab_size=model.padded,
-        activation_function=activation,
-        layer_norm_epsilon=1e-5,
-        tie_word_embeddings=not model.untied,
-        layernorm_1p=False,
-        dtype=TORCH_NAME[model.dtype],
-        decisions=(),
-    )
-    return reference_of(checkpoint, architecture)
+    numbers = {"n_positions": model.positions, "activation_function": activation}
+    numbers["dtype"] = TORCH_NAME[model.dtype]
+    facts = {"family": "legacy_ranks", "serialization": "legacy", "qkv_order": order}
+    return as_read(TABLE, model, tensors, ranks, numbers, version=version, **facts)
 
 
 def small(**fields: Any) -> Reference:
@@ -89,14 +68,17 @@ def small(**fields: Any) -> Reference:
 
 def as_read(
     table: Table,
+    model: Model | Llama,
     tensors: Mapping[str, tuple[Tensor, ...]],
-    *,
-    layers: int,
     ranks: int,
+    numbers: Mapping[str, Any],
     **facts: Any,
-) -> Checkpoint:
-    """What the reader would give: `tensors` of `ranks` ranks, without args, and other `facts`."""
-    return Checkpoint(
+) -> Reference:
+    """What the reader would give: `tensors` of `ranks` ranks, without args.
+
+    `numbers` are those of the architecture that `model` does not say, `facts` the checkpoint's.
+    """
+    checkpoint = Checkpoint(
         table=table,
         era="a random model",
         tensor_parallel=ranks,
@@ -104,12 +86,26 @@ def as_read(
         virtual_pipeline=1,
         args=None,
         iteration=None,
-        layers=layers,
+        layers=model.layers,
         tensors=tensors,
         ignored=(),
         decisions=(),
         **facts,
     )
+    architecture = Architecture(
+        n_layer=model.layers,
+        n_head=model.heads,
+        n_embd=model.hidden,
+        n_inner=model.inner,
+        vocab_size=model.vocab,
+        padded_vocab_size=model.padded,
+        layer_norm_epsilon=1e-5,
+        tie_word_embeddings=not model.untied,
+        layernorm_1p=False,
+        decisions=(),
+        **numbers,
+    )
+    return reference_of(checkpoint, architecture)
 
 
 def convert(

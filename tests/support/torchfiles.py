@@ -78,6 +78,8 @@ ROUTES = {
 }
 EXTENSIONS = {"EXT1": b"\x82\x01", "EXT2": b"\x83\x01\x00", "EXT4": b"\x84\x01\x00\x00\x00"}
 LITTLE = b"}" + text("little_endian") + b"\x88s"
+FLOATS = [[0, 1, 2], [3, 4, 5]]
+RECORD = {"0": struct.pack("<6f", *range(6))}  # the storage that holds them
 
 
 def saved(value: Any, serialization: str) -> bytes:
@@ -95,6 +97,11 @@ def storage(
     """A persistent id of a storage; `view` is legacy's sixth part, None for zip's five."""
     parts = [text("storage"), global_("torch", kind), text(key), text("cpu"), number(numel)]
     return tuple_of(*parts, *([] if view is None else [view])) + b"Q"
+
+
+def source(serialization: str, **fields: Any) -> bytes:
+    """A persistent id as this serialization has it."""
+    return storage(**{"view": b"N" if serialization == "legacy" else None, **fields})
 
 
 def sizes(*values: int) -> bytes:
