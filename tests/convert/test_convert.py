@@ -1,9 +1,6 @@
 """Accounting, vocabulary rows, shards, config.json and the same bytes everywhere."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from megaport.convert.convert import ConversionError
 from megaport.gpt2 import config_of
 from megaport.tensors import Tensor
-from support.checkout import ROOT
-from support.subjects import SMALL, convert, digest, small
+from support.subjects import BUNDLED, SMALL, convert, digest, python, small
 
 WEIGHTS = "model.safetensors"
 ZEROS = (Tensor("F32", np.zeros(16, np.float32)),)
@@ -105,19 +101,6 @@ print(json.dumps({path.name: digest(path) for path in out.iterdir()}))
 """
 
 
-def python(script: str, *arguments: object, **environment: str) -> str:
-    """What `script` prints in a process of its own that can import `megaport` and `support`."""
-    found = os.pathsep.join([str(ROOT / "workflow"), str(ROOT / "tests")])
-    run = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": found, **environment},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return run.stdout
-
-
 def test_hazard_same_input_other_path_time_locale_worker_count(tmp_path: Path) -> None:
     out = convert(small(ranks=2), tmp_path / "here", max_shard_size=4000)
     here = {path.name: digest(path) for path in out.iterdir()}
@@ -154,5 +137,4 @@ print(sum(name.split(".")[0] == "megaport" for name in sys.modules))
 
 
 def test_a_conversion_loads_few_modules_and_its_own_family_alone(tmp_path: Path) -> None:
-    bundled = ROOT / "resources" / "austen-tiny" / "megatron_austen_tiny_v0.0.zip"
-    assert int(python(FEW, bundled, tmp_path)) <= 40
+    assert int(python(FEW, BUNDLED, tmp_path)) <= 40

@@ -1,12 +1,10 @@
 """Memory is a few chunks, whatever the size: a Llama of 8B sizes, from two ranks' torch_dist."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from support.checkout import ROOT
+from support.subjects import python
 
 MAKE = """
 import sys
@@ -38,19 +36,11 @@ print(json.dumps([max(seen) / 1024, len(seen), sorted(found.digests)]))
 """
 
 
-def run(script: str, *arguments: object) -> str:
-    path = f"{ROOT / 'workflow'}:{ROOT / 'benchmarks'}"
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(
-        command, env={"PYTHONPATH": path}, check=True, capture_output=True, text=True
-    ).stdout
-
-
 @pytest.mark.slow
 def test_a_llama_of_3_gb_takes_less_than_100_mb(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("large")
-    run(MAKE, folder / "llama")
-    megabytes, samples, names = json.loads(run(CONVERT, folder))
+    python(MAKE, folder / "llama")
+    megabytes, samples, names = json.loads(python(CONVERT, folder))
     assert samples > 20 and megabytes < 100
     assert names == [
         "config.json",

@@ -3,11 +3,10 @@
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
@@ -20,12 +19,13 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from megaport.table import split_layer
+from support.edits import Edit
 from support.llama_files import Llama
 from support.megatron_model import Model, core_name
 
-Edit = Callable[[str, dict[str, Any]], None]
 Chunk = tuple[tuple[int, ...], torch.Tensor]  # (offsets, piece)
 PREFIXES = {"torch_dcp": "model.", "fsdp_dtensor": "model.module."}
+ZARR_DTYPES = {torch.float32: "<f4", torch.float16: "<f2", torch.bfloat16: "bfloat16"}
 APART = ("torch_dist_layers", "fsdp_dtensor")  # the parts of a tensor under names of their own
 
 
@@ -124,23 +124,15 @@ def _write_zarr(folder: Path, entries: dict[str, list[Chunk]]) -> None:
         shape = chunks[0][1].shape
         for at, piece in chunks:
             key = ".".join(str(o // s) for o, s in zip(at, shape, strict=True))
-            (here / key).write_bytes(raw(piece))
-        (here / ".zarray").write_text(json.dumps(zarray(_whole(chunks), chunks[0][1])))
-
-
-def raw(tensor: torch.Tensor) -> bytes:
-    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def zarray(shape: tuple[int, ...], chunk: torch.Tensor) -> dict[str, Any]:
-    dtypes = {torch.float32: "<f4", torch.float16: "<f2", torch.bfloat16: "bfloat16"}
-    return {
-        "zarr_format": 2,
-        "shape": list(shape),
-        "chunks": list(chunk.shape),
-        "dtype": dtypes.get(chunk.dtype) or np.dtype("<f8").str,
-        "compressor": None,
-        "fill_value": None,
-        "filters": None,
-        "order": "C",
-    }
+            (here / key).write_bytes(piece.contiguous().view(torch.uint8).numpy().tobytes())
+        said = {
+            "zarr_format": 2,
+            "shape": _whole(chunks),
+            "chunks": shape,
+            "dtype": ZARR_DTYPES[chunks[0][1].dtype],
+            "compressor": None,
+            "fill_value": None,
+            "filters": None,
+            "order": "C",
+        }
+        (here / ".zarray").write_text(json.dumps(said))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from megaport.table import split_layer
 from support import megatron_dist
+from support.edits import RANK, Edit
 from support.llama_files import Llama
 from support.megatron_model import Model, core_name, layer_leaf, legacy_name
 
@@ -49,12 +50,7 @@ class Form:
     legacy_serialization: bool = False
     with_args: bool = True
     args: dict[str, Any] | None = None
-    iteration: int = 7
-    edit: megatron_dist.Edit = _unchanged
-
-    @property
-    def directory(self) -> str:
-        return f"iter_{self.iteration:07d}"
+    edit: Edit = _unchanged
 
 
 def write_checkpoint(folder: Path, model: Model | Llama, **form: Any) -> Path:
@@ -67,20 +63,20 @@ def write_checkpoint(folder: Path, model: Model | Llama, **form: Any) -> Path:
         form.setdefault("version", None)
     chosen = Form(**form)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "latest_checkpointed_iteration.txt").write_text(str(chosen.iteration))
+    (folder / "latest_checkpointed_iteration.txt").write_text("7")
+    here = folder / "iter_0000007"
     if chosen.layout in DEEPSPEED:
         _write_deepspeed(folder, model, chosen)
     elif chosen.layout in DIST:
-        here = folder / chosen.directory
         common = _common(model, chosen)
         megatron_dist.write(here, model, chosen.layout, chosen.tp, common, chosen.edit)
     else:
-        _write_ranks(folder / chosen.directory, model, chosen)
+        _write_ranks(here, model, chosen)
     return folder
 
 
 def _common(model: Model | Llama, form: Form) -> dict[str, Any]:
-    common: dict[str, Any] = {"iteration": form.iteration}
+    common: dict[str, Any] = {"iteration": 7}
     if form.with_args:
         said = model.args(
             tensor_model_parallel_size=1 if form.layout == "fsdp_dtensor" else form.tp,
@@ -117,7 +113,7 @@ def _write_ranks(folder: Path, model: Model | Llama, form: Form) -> None:
                 key = f"model{vp}" if form.vp > 1 else "model"
                 state[key] = _stage(model, form, tp, vp * form.pp + pp)
             form.edit(name, state)
-            save(state, folder / name / "model_optim_rng.pt", form.legacy_serialization)
+            save(state, folder / name / RANK, form.legacy_serialization)
 
 
 def _stage(model: Model | Llama, form: Form, tp: int, stage: int) -> dict[str, Any]:
@@ -165,7 +161,7 @@ def save(state: Any, path: Path, legacy_serialization: bool = False) -> None:
 
 def _write_deepspeed(folder: Path, model: Model, form: Form) -> None:
     """BigScience: embedding 01, layers 03.., norm L+4. deepspeedai: 01, 02.., L+2, head L+3."""
-    here = folder / f"global_step{form.iteration}"
+    here = folder / "global_step7"
     first = 3 if form.layout == "bigscience" else 2
     norm = first + model.layers + (1 if form.layout == "bigscience" else 0)
     files: dict[int, dict[str, str]] = {1: {}, norm: {}}

@@ -1,7 +1,10 @@
 """What is converted: random GPT-2s as read from Megatron, oracles, the bundled model; and that."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -188,3 +191,13 @@ def trained(*special: str) -> Tokenizer:
     )
     tokenizer.train_from_iterator([SENTENCE] * 9, trainer)
     return tokenizer
+
+
+def python(script: str, *arguments: object, **environment: str) -> str:
+    """What `script` prints in a process of its own that can import `megaport` and `support`."""
+    folders = [str(ROOT / name) for name in ("workflow", "tests", "benchmarks")]
+    found = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(folders)}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(
+        command, env=found | environment, check=True, capture_output=True, text=True
+    ).stdout

@@ -135,7 +135,6 @@ def legacy_file(
     body: bytes,
     records: Mapping[str, bytes],
     *,
-    itemsize: int = 4,
     magic: int = MAGIC,
     protocol: int = PROTOCOL,
     system: bytes = LITTLE,
@@ -148,7 +147,7 @@ def legacy_file(
     data = pickle(number(magic)) + pickle(number(protocol)) + pickle(system)
     data += pickle(body) + pickle(listed)
     for key, content in records.items():
-        count = (counts or {}).get(key, len(content) // itemsize)
+        count = (counts or {}).get(key, len(content) // 4)
         data += struct.pack("<q", count) + content
     return data + after
 
