@@ -11,9 +11,9 @@ from megaport.checkpoint.inspect import inspect
 from megaport.errors import MegaportError
 from support.megatron_files import write_checkpoint
 from support.megatron_model import Model
-from support.samples import slow
 
-FEW, MANY = 24, 4000
+FEW = 24
+LONG = pytest.param(4000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
 FILES = [
     ("torch_dist", ".metadata"),
     ("torch_dist", "common.pt"),
@@ -48,8 +48,7 @@ def fuzz(layout: str, pattern: str, count: int, folder: Path) -> int:
     return refused
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("count", [FEW, slow(MANY)])
+@pytest.mark.parametrize("count", [FEW, LONG])
 @pytest.mark.parametrize(("layout", "pattern"), FILES)
 def test_mutated_files_of_a_checkpoint_are_read_or_refused_by_name(
     layout, pattern, count, tmp_path
