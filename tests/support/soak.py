@@ -14,7 +14,7 @@ from support.checkout import configured
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"
-PINNED = "614b44bf0b16251ac97b3268d0748157ef57aafe8731ee15b2edd359f875e422"
+PINNED = "96ba619654177f5cd2bf1ab9623e50a21fa9efbce832e1011b42717c9900bf10"
 CHOICES = {
     "dtype": (None, "float32"),
     "max_shard_size": (None, 10_000_000),
