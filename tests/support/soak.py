@@ -14,7 +14,7 @@ from support.checkout import configured
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"
-PINNED = "96ba619654177f5cd2bf1ab9623e50a21fa9efbce832e1011b42717c9900bf10"
+PINNED = "9aa0faae9f88f78292691d783525049b96454f8d8c168c60706e8d437cefd0ef"
 CHOICES = {
     "dtype": (None, "float32"),
     "max_shard_size": (None, 10_000_000),
