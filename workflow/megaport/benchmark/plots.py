@@ -89,7 +89,8 @@ def _paint_engines(times: dict[str, Any], result: dict[str, Any], axes: Axes) ->
     for place, (label, time) in enumerate(times.items()):
         error = [[time["median"] - time["low"]], [time["high"] - time["median"]]]
         axes.barh(place, time["median"], xerr=error, capsize=3, ecolor=INK, label=label)
-        axes.annotate(f" {time['median']:.2f} s", (time["high"], place), va="center")
+        beside: Any = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(f"{time['median']:.2f} s", (time["high"], place), **beside)
     axes.set_yticks(range(len(times)), list(times))
     axes.invert_yaxis()
     axes.margins(x=0.2)
