@@ -10,10 +10,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from megaport.llama import LLAMA
 from megaport.parity.reference import Reference
+from megaport.table import Architecture
 from megaport.tensors import Array, Tensor
 from support.llama_files import Llama
 from support.megatron_model import as_tensor
-from support.subjects import as_read
+from support.subjects import as_read, convert, read
 
 # Small, and no two equal.
 SIZES = {"size": 8, "hidden": 24, "inner": 40, "vocab": 101, "padded": 128}
@@ -83,3 +84,8 @@ def is_written(model: Llama, out: Path) -> bool:
     return sorted(found) == sorted(expected) and all(
         torch.equal(found[name], tensor) for name, tensor in expected.items()
     )
+
+
+def converted(path: Path, tmp_path: Path, **overrides: Any) -> tuple[Architecture, Path]:
+    subject = read(path, tmp_path, overrides)
+    return subject.architecture, convert(subject, tmp_path / "out")
