@@ -4,8 +4,10 @@ Of GPT-2's 50,257 tokens the novels use 13,886, here numbered by frequency. One 
 all others: its number is the count of those that are used.
 """
 
+import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from tokenizers import ByteLevelBPETokenizer
 from torch.nn import functional
 
 GPT2 = Path(__file__).resolve().parents[1] / "gpt2"
-VOCABULARY, CONTEXT, TOKENS = 50257, 256, 4096  # TOKENS: what a step reads
+VOCABULARY, CONTEXT, SHORT = 50257, 256, 128  # SHORT: what most steps read at once
+TOKENS = 4096  # in a step
 REACH, SCALE = 4, 0.04  # tokens to each side that count as near; size of the numbers made of it
 # Share of the tokens that occur once which the stand-in replaces, drawn every epoch: they are as
 # rare as those that the novels lack.
@@ -68,21 +71,49 @@ def neighbours(ids: torch.Tensor, seen: int, width: int) -> torch.Tensor:
     return functional.normalize(rows - rows.mean(0)) * SCALE * math.sqrt(width)
 
 
-def batches(ids: torch.Tensor, seen: int, widths: list[int]) -> Iterator[tuple[torch.Tensor, ...]]:
+def spelling(seen: torch.Tensor) -> torch.Tensor:
+    """[seen + 1, parts], CSR: which parts each token is spelt of, of those that several share."""
+    names = {i: token for token, i in json.loads((GPT2 / "vocab.json").read_text()).items()}
+    spelt = [_parts(names[i]) for i in seen.tolist()]
+    counts = Counter(part for parts in spelt for part in parts)
+    number = {part: i for i, part in enumerate(sorted(p for p in counts if counts[p] > 1))}
+    pairs = [(row, number[p]) for row, parts in enumerate(spelt) for p in parts if p in number]
+    where = torch.tensor(pairs).T
+    weights = torch.bincount(where[0]).clamp(min=1)[where[0]].float().rsqrt()
+    size = (len(seen) + 1, len(number))
+    return torch.sparse_coo_tensor(where, weights, size, check_invariants=True).to_sparse_csr()
+
+
+def _parts(token: str) -> list[str]:
+    """The letters without their case, how it begins and ends, its case and the space before it."""
+    word = token.lstrip("\u0120")  # how GPT-2's vocabulary spells a space
+    low = word.lower()
+    parts = [low] if word == token else [low, "space"]
+    if not word[:1].isalpha():
+        return [*parts, "sign"]
+    parts.append("capital" if word[0].isupper() else "small")
+    parts += [f"-{low[-n:]}" for n in range(1, 5) if len(low) >= n + 2]
+    return parts + [f"{low[:n]}-" for n in range(3, 7) if len(low) > n]
+
+
+def batches(
+    ids: torch.Tensor, seen: int, widths: list[int], seed: int
+) -> Iterator[tuple[torch.Tensor, ...]]:
     """Shuffled windows of the text, their labels and positions: for each step, of its width.
 
     Other windows every epoch.
     """
+    dice = torch.Generator().manual_seed(seed)
     once = torch.bincount(ids)[ids] == 1
     order, window = torch.empty(0, dtype=torch.long), 0
     for width in widths:
         if width != window or len(order) < TOKENS // width:
             window = width
-            text = torch.where(once & (torch.rand(len(ids)) < ONCE), seen, ids)
-            text = text[int(torch.randint(width, ())) :]
+            text = torch.where(once & (torch.rand(len(ids), generator=dice) < ONCE), seen, ids)
+            text = text[int(torch.randint(width, (), generator=dice)) :]
             end = (len(text) - 1) // width * width
             inputs, labels = text[:end].view(-1, width), text[1 : end + 1].view(-1, width)
-            order = torch.randperm(len(inputs))
+            order = torch.randperm(len(inputs), generator=dice)
         chosen, order = order[: TOKENS // width], order[TOKENS // width :]
-        first = int(torch.randint(CONTEXT - width + 1, ()))
-        yield inputs[chosen], labels[chosen].flatten(), torch.arange(first, first + width)[None]
+        first = int(torch.randint(CONTEXT - width + 1, (), generator=dice))
+        yield inputs[chosen], labels[chosen], torch.arange(first, first + width)[None]

@@ -17,8 +17,8 @@ ZIP = str(ROOT / "resources/austen-tiny/megatron_austen_tiny_v0.0.zip")
 def test_inspect_prints_one_screen_that_ends_with_the_yaml_to_paste(capsys):
     assert main(["inspect", ZIP, "--n-head", "4", "--vocab-size", "50257"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("A gpt2 of 4 layers, 4 heads, width 160")
-    assert "layers.3." not in shown
+    assert shown.startswith("A gpt2 of 6 layers, 4 heads, width 160")
+    assert "layers.5." not in shown
     assert len(shown.splitlines()) <= 40
     assert shown.endswith(
         "models:\n"
@@ -43,7 +43,7 @@ def test_inspect_reads_paths_as_a_shell_would_and_tells_all_of_them(capsys, monk
 
 def test_inspect_lists_tensors_where_asked(capsys):
     assert main(["inspect", ZIP, "--tensors"]) == 0
-    assert "layers.3.mlp.dense_4h_to_h.bias" in capsys.readouterr().out
+    assert "layers.5.mlp.dense_4h_to_h.bias" in capsys.readouterr().out
 
 
 def test_inspect_prints_json_for_programs(capsys):

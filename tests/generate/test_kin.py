@@ -1,5 +1,6 @@
 """Llama and its kin: transformers' engines run them, `fast` says that it knows GPT-2."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,11 @@ def test_what_a_step_reads_is_what_the_weights_say(kin: Path) -> None:
     every = sum(p.numel() for p in model.parameters()) - 97 * 32  # one row of the embedding is read
     assert every * 0.98 <= outline.weights <= every
     assert outline.keys == 2 * 2 * 2 * 16
+
+
+def test_a_configuration_that_lacks_a_size_is_named(kin: Path) -> None:
+    config = json.loads((kin / "config.json").read_text())
+    del config["hidden_size"]
+    (kin / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFilesError, match=r"config\.json: found no hidden_size"):
+        read_outline(kin)

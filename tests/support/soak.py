@@ -14,7 +14,7 @@ from support.checkout import configured
 
 MODEL = "results/austen-tiny"
 RESULTS, BLOBS, ACTIONS = f"{MODEL}/**/*", ".store/sha256/??/*", ".store/actions/*"
-PINNED = "9aa0faae9f88f78292691d783525049b96454f8d8c168c60706e8d437cefd0ef"
+PINNED = "0613b8e589b9c564248ed8b2d3af6adf75d44f107d481b5c4e6d66ddb6aa0ac2"
 CHOICES = {
     "dtype": (None, "float32"),
     "max_shard_size": (None, 10_000_000),

@@ -28,7 +28,7 @@ def test_the_target_inspect_shows_one_screen_whatever_is_known(built, snakemake,
     for _ in range(2):  # the second time nothing is to be done but to show it
         ran = snakemake(built, "inspect", "--config", f"checkpoint={mine}")
         assert ran.status == 0
-        assert "A gpt2 of 4 layers, an unknown number of heads" in ran.text
+        assert "A gpt2 of 6 layers, an unknown number of heads" in ran.text
         assert "n_head=NUMBER behind" in " ".join(ran.text.split())
         assert f'    checkpoint: {{path: "{mine}"}}\n' in ran.text
         assert "    architecture: {n_head: ?, vocab_size: 50257}\n" in ran.text
