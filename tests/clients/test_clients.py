@@ -47,7 +47,7 @@ def test_peft_trains_an_adapter_saves_and_loads_it(model: Path, tmp_path: Path) 
     trainer = Trainer(
         model=adapted,
         args=TrainingArguments(
-            output_dir=str(tmp_path), max_steps=10, learning_rate=2e-3, logging_steps=1
+            output_dir=str(tmp_path), max_steps=20, learning_rate=1e-2, logging_steps=1
         ),
         train_dataset=[tokenizer(line) for line in lines_of_text(8)],
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
