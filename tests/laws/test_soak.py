@@ -97,7 +97,9 @@ class Sequence:
 
     def verify(self) -> None:
         soaked = self.soaked
-        assert soaked.harmed or verify(Store(soaked.folder / ".store")).clean, self.why()
+        found = verify(Store(soaked.folder / ".store"))
+        assert soaked.harmed or not found.damaged, self.why(found)
+        assert soaked.harmed or soaked.lost or not found.dangling, self.why(found)
 
     def why(self, *more: object) -> str:
         return "\n".join([*self.soaked.told, *map(str, more)])

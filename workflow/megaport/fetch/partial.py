@@ -74,9 +74,10 @@ class Partial:
         rest = memoryview(chunk)
         with _disk(self.path):
             while rest:
-                rest = rest[self.file.write(rest) :]
-        self.digest.update(chunk)
-        self.size += len(chunk)
+                written = self.file.write(rest)
+                self.digest.update(rest[:written])
+                self.size += written
+                rest = rest[written:]
 
     def finish(self) -> None:
         """Nothing is missing: make the bytes durable and say so."""
