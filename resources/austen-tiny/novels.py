@@ -79,7 +79,7 @@ def spelling(seen: torch.Tensor) -> torch.Tensor:
     number = {part: i for i, part in enumerate(sorted(p for p in counts if counts[p] > 1))}
     pairs = [(row, number[p]) for row, parts in enumerate(spelt) for p in parts if p in number]
     where = torch.tensor(pairs).T
-    weights = torch.bincount(where[0]).clamp(min=1)[where[0]].float().rsqrt()
+    weights = torch.bincount(where[0])[where[0]].float().rsqrt()
     size = (len(seen) + 1, len(number))
     return torch.sparse_coo_tensor(where, weights, size, check_invariants=True).to_sparse_csr()
 

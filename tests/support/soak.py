@@ -39,15 +39,15 @@ HEEDS = {
 @dataclass
 class Soaked:
     """A checkout under soak. `known`: the actions its store must have, as step and settings;
-    `harmed`: bytes in its store were changed on purpose; `lost`: a blob was taken from it, which an
-    action that no later run asks for goes on to name."""
+    `harmed`: bytes in its store were changed on purpose; `lost`: digests of blobs taken from
+    it, which actions that no later run asks for go on to name."""
 
     folder: Path
     random: Random
     settings: dict = field(default_factory=lambda: dict(FIRST))
     known: set = field(default_factory=set)
     harmed: bool = False
-    lost: bool = False
+    lost: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
 
     def disturb(self) -> None:
@@ -100,7 +100,7 @@ def lose_a_file(soaked: Soaked) -> str:
         return "nothing to lose"
     if path.is_relative_to(soaked.folder / ".store"):
         soaked.known.clear()
-        soaked.lost = True
+        soaked.lost.add(path.name)
     path.unlink()
     return f"rm {path.relative_to(soaked.folder)}"
 
