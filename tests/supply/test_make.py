@@ -24,9 +24,11 @@ def make(folder: Path, version: tuple[int, int, int]) -> subprocess.CompletedPro
     dotted = ".".join(map(str, version))
     pretending = PRETENDING.format(version=dotted, info=version, python=shutil.which("python3"))
     python = executable(folder / "python", pretending)
-    # The suite itself may be run by make, which tells what it starts so.
+    # The suite itself may be run by make, which tells what it starts so, and where its own VENV is.
     alone = {
-        name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"
+        name: value
+        for name, value in os.environ.items()
+        if "MAKE" not in name and name not in ("MFLAGS", "VENV")
     }
     command = ["make", "generate", f"PYTHON={python}"]
     return subprocess.run(
