@@ -1,10 +1,12 @@
 """Training args as plain data, whatever class holds them."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
-from megaport.checkpoint.contents import flatten, plain_args
+from megaport.checkpoint.contents import UnknownLayoutError, flatten, plain_args
 from megaport.checkpoint.records import Name, Record
 from megaport.tensors import Tensor
 from support.edits import at
@@ -34,8 +36,22 @@ def test_args_become_plain_data() -> None:
         "raw": "b'x'",
     }
     assert plain_args(None) is None
-    assert plain_args(Record("argparse.Namespace")) is None
     assert list(flatten({"a": {"b": 1}, "c": 2})) == [("a.b", 1), ("c", 2)]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [Record("fork.arguments.Args", state={"n": 1}), Record("fork.Dict", contents={"n": 1})],
+    ids=["a class of a fork", "a dictionary of a fork"],
+)
+def test_args_may_be_of_any_class(held: Record) -> None:
+    assert plain_args(held) == {"n": 1}
+
+
+@pytest.mark.parametrize("held", [Record("argparse.Namespace"), Record("a.B", ("x",)), 5, [1]])
+def test_args_that_nobody_can_read_are_no_missing_args(held: Any) -> None:
+    with pytest.raises(UnknownLayoutError, match="training arguments by name"):
+        plain_args(held)
 
 
 def test_args_may_be_a_dictionary(tmp_path: Path) -> None:

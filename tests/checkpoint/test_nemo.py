@@ -12,6 +12,8 @@ from megaport.checkpoint.features import UnsupportedModelError
 from megaport.checkpoint.inspect import own_tokenizer
 from megaport.checkpoint.open import open_checkpoint
 from support.archives import tarred
+from support.llama_files import Llama
+from support.megatron_files import write_checkpoint
 from support.megatron_model import Model, core_name, legacy_name
 from support.reading import assert_holds
 from support.torchfiles import saved
@@ -131,3 +133,37 @@ def test_an_archives_own_tokenizer_is_brought_along(tmp_path: Path) -> None:
     assert own_tokenizer(one, spool=tmp_path) == {}
     several = archive(tmp_path / "two.nemo", CONFIG, **weights, **both, **{"b_vocab.json": b""})
     assert own_tokenizer(several, spool=tmp_path) == {}
+
+
+def test_a_gelu_that_is_said_not_to_be_fused_is_not(tmp_path: Path) -> None:
+    weights = {"model_weights.ckpt": saved(state(Model()), "zip")}
+    path = archive(tmp_path / "m.nemo", CONFIG | {"bias_gelu_fusion": False}, **weights)
+    checkpoint = open_checkpoint(path, spool=tmp_path)
+    assert describe_architecture(checkpoint, {}).activation_function == "gelu"
+
+
+LLAMAS = {
+    **{"num_layers": 2, "hidden_size": 16, "ffn_hidden_size": 12, "num_attention_heads": 4},
+    **{"num_query_groups": 2, "kv_channels": 4, "normalization": "rmsnorm", "bias": False},
+    **{"activation": "fast-swiglu", "position_embedding_type": "rope", "rotary_base": 5e5},
+    **{"layernorm_epsilon": 1e-6, "max_position_embeddings": 32},
+    **{"scale_positional_embedding": True},
+}
+
+
+@pytest.mark.parametrize("layout", ["torch_dist", "core"])
+def test_a_configuration_beside_distributed_or_cores_files_is_read(
+    layout: str, tmp_path: Path
+) -> None:
+    def lose(_: str, saved: dict[str, Any]) -> None:
+        saved.pop("args", None)
+
+    model = Llama()
+    folder = write_checkpoint(tmp_path / "c", model, layout=layout, edit=lose) / "iter_0000007"
+    (folder / "model_config.yaml").write_text(yaml.safe_dump(LLAMAS))
+    checkpoint = open_checkpoint(folder, spool=tmp_path)
+    found = describe_architecture(checkpoint, {})
+    assert (found.n_head, found.rope_theta, found.layer_norm_epsilon) == (4, 5e5, 1e-6)
+    assert found.rope_scaling and found.rope_scaling["rope_type"] == "llama3"
+    assert {d.subject: d.value for d in checkpoint.decisions}["args"] == "model_config.yaml"
+    assert "unknown arguments" not in {d.subject for d in checkpoint.decisions}

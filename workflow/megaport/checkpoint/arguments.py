@@ -59,6 +59,7 @@ _ASKS: dict[str, tuple[tuple[Any, ...], str]] = {
     "parallel_attn": ((False,), SIDE),
     "use_mup": ((False,), "muP scaling"),
     "scale_embeddings": ((False,), "a scaled embedding"),
+    "apply_embedding_scaling": ((False,), "a scaled embedding"),
     "embedding_multiplier": ((1,), "a scaled embedding"),
     "residual_multiplier": ((1,), "scaled residual connections"),
     "logits_scaling": ((1,), "scaled logits"),
@@ -121,6 +122,7 @@ _READ = re.compile(
     r"|multiple_validation_sets|no_position_embedding|norm_factor|num_attention_heads"
     r"|num_query_groups|openai_gelu|output_bert_embeddings|pretrain_causal_attention|qk_layernorm"
     r"|query_in_block_prob|rope_scaling|rope_scaling_factor|rotary_base|rotary_percent"
+    r"|scale_positional_embedding"
     r"|rotary_scaling_factor|rotary_seq_len_interpolation_factor"
     r"|share_embeddings_and_output_weights|temperature|tie_word_embeddings"
     r"|untie_embeddings_and_output_weights|use_rope_scaling|use_rotary_position_embeddings"
@@ -179,6 +181,7 @@ FLAGS = (
     "untie_embeddings_and_output_weights",
     "use_rope_scaling",
     "use_te_activation_func",
+    "use_transformer_engine_op_fuser",
 )
 
 # What every rank of one save states alike, beside the arguments of mathematics.

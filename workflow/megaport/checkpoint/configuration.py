@@ -23,11 +23,13 @@ _NOT_YAML = (
     TypeError,
     ValueError,
 )
-# Where NeMo 2.0 and Megatron-Bridge state the model: the file, and the key in it.
+# Where NeMo 2.0 and Megatron-Bridge state the model, and NeMo 1.x: the file, and the key in it.
 _STATED = (
     ("run_config.yaml", "model"),
     ("context/model.yaml", "config"),
     ("model.yaml", "config"),
+    ("model_config.yaml", None),
+    ("hparams.yaml", None),
 )
 # What NeMo and Megatron-Bridge call otherwise than Megatron's arguments.
 _RENAMED = {
@@ -51,13 +53,31 @@ _bad = partial(
 )
 
 
-def stated_beside(facts: Mapping[str, Region]) -> tuple[str, dict[str, Any]] | None:
-    """The file of NeMo 2.0 or Megatron-Bridge that states the model, and its arguments; or None."""
+def stated_beside(
+    facts: Mapping[str, Region], where: str, hyper_parameters: Any
+) -> tuple[str, dict[str, Any]] | None:
+    """Who states the model that has no args, and its arguments; None where nobody does.
+
+    Lightning's `hyper_parameters` in the file `where`, else a file of NeMo or Megatron-Bridge.
+    """
+    said = plain_configuration(where, hyper_parameters)
+    if said and isinstance(said, dict):
+        return "hyper_parameters", _nemo_args(said)
     for name, key in _STATED:
-        config = read_yaml(facts[name]).get(key) if name in facts else None
-        if isinstance(config, dict):
-            return name, megatron_args(config)
+        config = read_yaml(facts[name]) if name in facts else {}
+        if key is None and config:
+            return name, _nemo_args(config)
+        if key and isinstance(config.get(key), dict):
+            return name, megatron_args(config[key])
     return None
+
+
+def _nemo_args(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of NeMo 1.x, which fuses the GELU where nothing is said (megatron_gpt_config.yaml)."""
+    cfg = config["cfg"] if isinstance(config.get("cfg"), dict) else config
+    args = megatron_args(cfg)
+    args["apply_layernorm_1p"] = args.get("normalization") == "layernorm1p"
+    return {"bias_gelu_fusion": True} | args
 
 
 def megatron_args(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +87,8 @@ def megatron_args(config: Mapping[str, Any]) -> dict[str, Any]:
         name: config[name].get("_target_") for name in _NAMED if isinstance(config.get(name), dict)
     }
     # Only their classes of Llama 3.1 have the factor, and always scale by it.
-    args["use_rope_scaling"] = bool(args.get("rope_scaling") or args.get("scale_factor"))
+    scaled = ("rope_scaling", "scale_factor", "scale_positional_embedding")
+    args["use_rope_scaling"] = any(args.get(name) for name in scaled)
     args |= {ours: args.pop(theirs) for theirs, ours in _RENAMED.items() if theirs in args}
     args["group_query_attention"] = args.get("num_query_groups") is not None
     if "share_embeddings_and_output_weights" in args:

@@ -15,10 +15,10 @@ from megaport.checkpoint.regions import Region
 from megaport.checkpoint.spool import check_budget, inflate
 from megaport.checkpoint.torchfile import read_torch
 from megaport.errors import MegaportError, encodable
+from megaport.table import Decision
 from megaport.tensors import Tensor
 
 _MOST_VIEWS, _VIEWS_FREE, _MOST_JSON = 4, 1 << 20, 1 << 20
-_NAMESPACES = frozenset({"argparse.Namespace", "types.SimpleNamespace"})
 
 
 class UnknownLayoutError(MegaportError):
@@ -78,6 +78,18 @@ class Contents:
             )
         return tree
 
+    def args(self, state: Mapping[str, Any]) -> tuple[dict[str, Any] | None, tuple[Decision, ...]]:
+        """The training args in `state`, else what is stated beside the model, and who states it."""
+        args = plain_args(state.get("args"))
+        if args is not None or not (self.files.facts or "hyper_parameters" in state):
+            return args, ()
+        from megaport.checkpoint.configuration import stated_beside  # yaml, which few need
+
+        said = stated_beside(self.files.facts, self.source, state.get("hyper_parameters"))
+        if said is None:
+            return None, ()
+        return said[1], (Decision("args", said[0], "the model's own files hold no args"),)
+
     def beside(self) -> dict[str, Any]:
         """What DeepSpeed's configuration says of the mathematics: sparse attention, or nothing."""
         said: dict[str, Any] = {}
@@ -111,16 +123,24 @@ def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def plain_args(value: Any) -> dict[str, Any] | None:
-    """The attributes of a Namespace (or the items of a dictionary) as JSON data; None for others.
+    """The attributes of an object (or the items of a dictionary) as JSON data; None for None.
 
-    An enum member becomes its class and value, `megatron.core.enums.ModelType(1)`, a class or a
-    dtype its name, `torch.float16`.
+    Whatever its class: forks have their own. An enum member becomes its class and value,
+    `megatron.core.enums.ModelType(1)`, a class or a dtype its name, `torch.float16`. Raises
+    `UnknownLayoutError` for what holds no attributes: sizes and row orders hang on them.
     """
-    attributes: Any = value
-    if isinstance(value, Record) and value.name in _NAMESPACES:
-        attributes = value.state
-    if not isinstance(attributes, dict):
+    if value is None:
         return None
+    attributes: Any = value
+    if isinstance(value, Record):
+        attributes = value.contents if value.state is None else value.state
+    if not isinstance(attributes, dict):
+        raise UnknownLayoutError(
+            "args",
+            seen=f"a {value.name if isinstance(value, Record) else type(value).__name__}",
+            expected="the training arguments by name, as a Namespace or a dictionary",
+            remedy="Save the checkpoint again with its args, or remove them and set architecture.",
+        )
     return {encodable(str(key)): _plain(item) for key, item in attributes.items()}
 
 

@@ -6,14 +6,7 @@ from itertools import filterfalse, zip_longest
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.configuration import stated_beside
-from megaport.checkpoint.contents import (
-    Contents,
-    UnknownLayoutError,
-    plain_args,
-    read_json,
-    size_said,
-)
+from megaport.checkpoint.contents import Contents, UnknownLayoutError, read_json, size_said
 from megaport.checkpoint.families.chunks import (
     Arena,
     Whole,
@@ -84,7 +77,7 @@ def parts_of_keys(
     saved = read_json(contents.files[about]) if about else {}
     if "common_backend" in saved and not one_named(contents, "common.pt"):
         contents.findings.report("missing", "common.pt", "metadata.json says that it was saved")
-    args, decisions = _args(contents, common)
+    args, decisions = contents.args(common)
     tensor = size_said(args, "tensor_model_parallel_size")
     keys = [key for key in loads if not is_training_state(key)]
     table = table_of(keys)
@@ -139,18 +132,6 @@ def _by_rank(parts: Mapping[int, Shards]) -> Iterator[Tensor]:
     """Every rank's shard of the first part, then of the second."""
     for held in zip_longest(*(parts[part] for part in sorted(parts))):
         yield from (shard for shard in held if shard is not None)
-
-
-def _args(
-    contents: Contents, common: Mapping[str, Any]
-) -> tuple[dict[str, Any] | None, tuple[Decision, ...]]:
-    """The args among what is common, else those that a file beside the model states."""
-    args = plain_args(common.get("args"))
-    stated = stated_beside(contents.files.facts) if args is None else None
-    if stated is None:
-        return args, ()
-    name, args = stated
-    return args, (Decision("args", name, "the model's own files hold no args"),)
 
 
 def _divides(args: Mapping[str, Any] | None, ranks: int) -> bool:

@@ -1,24 +1,18 @@
 """NeMo 1.x: `.nemo` archives and Lightning's `.ckpt`, whose names are Megatron's below `model.`.
 
-The sizes stand in model_config.yaml, or in hyper_parameters of a `.ckpt`. Rows of query, key and
-value are [heads, 3, head size]. Read from the layouts that NeMo's sources write.
+Rows of query, key and value are [heads, 3, head size]. Read from the layouts that NeMo's sources
+write.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from megaport.checkpoint.configuration import megatron_args, plain_configuration, read_yaml
 from megaport.checkpoint.contents import Contents
 from megaport.checkpoint.families.rank_files import State, first_state, parts_of_ranks
 from megaport.checkpoint.model import NEMO, Parts
 from megaport.table import Decision
 
 _NAME = re.compile(r"model\.(module\.)*(language_model\.|embedding\.|decoder\.)")
-_CONFIGS = ("model_config.yaml", "hparams.yaml")
 STACKS = ("encoder", "decoder")
-# What NeMo takes where nothing is said (megatron_gpt_config.yaml).
-_DEFAULTS = {"bias_activation_fusion": True}
 
 
 def recognise(contents: Contents) -> Decision | None:
@@ -33,10 +27,7 @@ def read(contents: Contents, family: Decision) -> Parts:
     """The rank files' tensors, stage by stage."""
     core = any(".decoder." in name for name in _names(contents))
     era = f"2021 to 2024: NeMo 1.x, {'Megatron core' if core else 'its own'} model"
-    args = _args(contents, first_state(contents))
-    return parts_of_ranks(
-        contents, family, era, _models, STACKS, args=args, iteration="global_step"
-    )
+    return parts_of_ranks(contents, family, era, _models, STACKS, iteration="global_step")
 
 
 def _models(state: State) -> State:
@@ -48,18 +39,3 @@ def _models(state: State) -> State:
 def _names(contents: Contents) -> list[str]:
     """The names of the first file's tensors."""
     return [str(name) for model in _models(first_state(contents)).values() for name in model]
-
-
-def _args(contents: Contents, state: Mapping[str, Any]) -> dict[str, Any]:
-    """NeMo's configuration by Megatron's names; `{}` where there is none."""
-    said = [contents.files.facts[name] for name in _CONFIGS if name in contents.files.facts]
-    config: Any = plain_configuration(contents.source, state.get("hyper_parameters"))
-    if said and not config:
-        config = read_yaml(said[0])
-    if isinstance(config, dict) and isinstance(config.get("cfg"), dict):
-        config = config["cfg"]
-    if not isinstance(config, dict) or not config:
-        return {}
-    args = megatron_args({**_DEFAULTS, **config})
-    args["apply_layernorm_1p"] = args.get("normalization") == "layernorm1p"
-    return args

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from megaport.checkpoint.architecture import table_of
-from megaport.checkpoint.contents import Contents, flatten, plain_args, size_said
+from megaport.checkpoint.contents import Contents, flatten, size_said
 from megaport.checkpoint.evidence import check_ranks
 from megaport.checkpoint.families.names import canonical, stage_of, unwrapped, weights_beside
 from megaport.checkpoint.features import refuse_features
@@ -127,21 +127,20 @@ def parts_of_ranks(
     models: Callable[[State], State],
     stacks: Sequence[str],
     *,
-    args: Mapping[str, Any] | None = None,
     since_2021: bool = True,
     iteration: str = "iteration",
 ) -> Parts:
     """Parts from rank files; `models` gives the virtual stages in a file's state by their keys.
 
-    The key of a file that is a model itself is "". Layers lie under one of `stacks`; `args` are
-    those of a file beside the model, `iteration` is the key of its number. What args ask for beyond
-    the table is refused before files that are missing.
+    The key of a file that is a model itself is "". Layers lie under one of `stacks`; `iteration` is
+    the key of its number. What args ask for beyond the table is refused before files that are
+    missing.
     """
     grid, first = rank_names(contents), first_state(contents)
     keys, files = list(models(first)), grid.values()
     # Of all files: a first pipeline stage may hold the embedding and no layer.
     table = table_of(name for file in files for name in _names(models(contents.state(file))))
-    args = args or plain_args(first.get("args"))
+    args, decisions = contents.args(first)
     refuse_features(contents.source, table, args, {}, ())
     _refuse_gaps(contents, grid, args)
     check_ranks(contents, grid, table)
@@ -165,6 +164,7 @@ def parts_of_ranks(
         args=args,
         stated_version=first.get("checkpoint_version"),
         stated_iteration=first.get(iteration),
+        decisions=decisions,
         ignored=(*others, *(name for name in contents.files if name not in files)),
     )
 
