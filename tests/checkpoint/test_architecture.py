@@ -93,12 +93,35 @@ def test_what_nobody_states_or_the_tensors_contradict_is_refused_by_key(
         describe_architecture(opened(tmp_path, **form), given)
 
 
-def test_vocabulary_that_leaves_more_than_padding_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tokens", "rows"), [(32, 36), (29, 36), (30, 34)])
+def test_vocabulary_that_leaves_more_than_padding_is_refused(
+    tokens: int, rows: int, tmp_path: Path
+) -> None:
+    model = Model(vocab=tokens, padded=rows)
     said = {"make_vocab_size_divisible_by": 2, "tensor_model_parallel_size": 1}
-    checkpoint = opened(tmp_path, args={"vocab_size": 29, **said})
-    with pytest.raises(ArchitectureError, match=r"architecture\.vocab_size: found 29; .* padding"):
+    checkpoint = opened(tmp_path, model, args={"vocab_size": tokens, **said})
+    with pytest.raises(ArchitectureError, match=rf"vocab_size: found {tokens}; .* padding"):
         describe_architecture(checkpoint, {})
-    assert describe_architecture(checkpoint, {"vocab_size": 29}).vocab_size == 29
+    assert describe_architecture(checkpoint, {"vocab_size": tokens}).vocab_size == tokens
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(31, 32), (27, 32), (33, 36)])
+def test_vocabulary_may_be_padded_for_more_ranks_than_there_are(
+    tokens: int, rows: int, tmp_path: Path
+) -> None:
+    said = {"make_vocab_size_divisible_by": 2, "tensor_model_parallel_size": 1}
+    model = Model(vocab=tokens, padded=rows)
+    checkpoint = opened(tmp_path, model, args={"vocab_size": tokens, **said})
+    assert describe_architecture(checkpoint, {}).vocab_size == tokens
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(29, 30), (31, 32), (32, 32)])
+def test_null_tokenizer_has_a_token_more_than_it_says(
+    tokens: int, kept: int, tmp_path: Path
+) -> None:
+    said = {"tokenizer_type": "NullTokenizer", "vocab_size": tokens}
+    assert describe_architecture(opened(tmp_path, args=said), {}).vocab_size == kept
+    assert describe_architecture(opened(tmp_path, args=said), {"vocab_size": 7}).vocab_size == 7
 
 
 def test_vocabulary_that_nobody_states_keeps_every_row(tmp_path: Path) -> None:

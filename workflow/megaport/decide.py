@@ -5,7 +5,7 @@ What architectures share; what is particular to one stands in its own file. Stan
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from megaport.errors import MegaportError
@@ -16,6 +16,8 @@ USUAL_HEAD = 64  # of every GPT-2 that OpenAI and NVIDIA published
 ZERO_CENTRED = ("apply_layernorm_1p", "layernorm_zero_centered_gamma")
 # The default of Megatron's argument since 2019.
 EPSILON = 1e-5
+# Tensor-parallel ranks that a vocabulary may have been padded for.
+RANKS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class ArchitectureError(MegaportError):
@@ -160,7 +162,8 @@ def number(
 def vocabulary(facts: Facts) -> Decision:
     """The rows to keep of the word embedding; all of them where nobody says.
 
-    `ArchitectureError` for args that drop more rows than Megatron adds by padding.
+    `ArchitectureError` for args that drop more rows than Megatron adds by padding, for any number
+    of ranks: resaved for fewer, a checkpoint keeps its rows.
     """
     key, rows = "vocab_size", facts.sizes["V"]
     found = number(
@@ -173,13 +176,25 @@ def vocabulary(facts: Facts) -> Decision:
         between=(0, rows + 1),
         expected=f"1 to {rows}, the rows of the embedding",
     )
-    ranks = facts.said("tensor_model_parallel_size") or facts.said("model_parallel_size")
+    if key in facts.given:
+        return found
     multiple = facts.said("make_vocab_size_divisible_by")
-    most = multiple * ranks if is_number(multiple) and is_number(ranks) else rows
-    if key not in facts.given and rows - found.value > most:
-        expected = f"at most {most} of {rows} rows as padding, as args say"
-        raise conflict(key, found.value, expected, "Set the right number")
-    return found
+    if is_number(multiple) and multiple >= 1:
+        ranks = facts.said("tensor_model_parallel_size") or facts.said("model_parallel_size")
+        fitting = [number for number in RANKS if rows % (multiple * number) == 0]
+        most = multiple * max([*fitting, ranks if is_number(ranks) else 1])
+        if rows - found.value >= most:
+            expected = f"less than {most} of {rows} rows as padding, as args say"
+            raise conflict(key, found.value, expected, "Set the right number")
+    return _with_end_of_text(facts, found)
+
+
+def _with_end_of_text(facts: Facts, found: Decision) -> Decision:
+    """NullTokenizer has one token more than its argument says, the last, which ends a text."""
+    if facts.said("tokenizer_type") != "NullTokenizer" or found.value >= facts.sizes["V"]:
+        return found
+    reason = f"{found.reason}, and the token that NullTokenizer ends a text with"
+    return replace(found, value=found.value + 1, reason=reason)
 
 
 def epsilon(facts: Facts, key: str) -> Decision:
