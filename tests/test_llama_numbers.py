@@ -115,6 +115,26 @@ def test_norms_of_queries_beside_what_contradicts_them_are_refused(
         converted(path, tmp_path)
 
 
+def test_heads_that_norms_tell_are_not_to_be_said_otherwise(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Llama(norm=True), layout="core")
+    with pytest.raises(ArchitectureError, match="found 2; expected 4, by the size of"):
+        converted(path, tmp_path, num_attention_heads=2)
+
+
+def test_groups_that_ranks_share_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "c", Llama(groups=1), layout="core", tp=2)
+    with pytest.raises(ArchitectureError, match=r"1 groups over 2 ranks.*torch_dist"):
+        converted(path, tmp_path)
+
+
+def test_heads_that_do_not_divide_the_hidden_size_are_no_llamas(tmp_path: Path) -> None:
+    model = Llama(heads=6, hidden=16)
+    path = write_checkpoint(tmp_path / "c", model, layout="core")
+    architecture, out = converted(path, tmp_path)
+    assert architecture.model_type == "mistral"
+    assert AutoModelForCausalLM.from_pretrained(out).config.num_attention_heads == 6
+
+
 def test_a_model_without_args_is_said_in_the_configuration(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "c", Llama(), layout="torch_dist")
     torch.save({"iteration": 7}, path / "iter_0000007" / "common.pt")

@@ -59,7 +59,7 @@ def describe(facts: Facts) -> Architecture:
     width = Decision("head_dim", size, f"columns of {PROJ} / heads")
     window = _window(facts)
     decisions = (
-        _class(facts, windowed=window.value is not None),
+        _class(facts, n_head.value, windowed=window.value is not None),
         n_head,
         _groups(facts, n_head.value, size),
         width,
@@ -78,10 +78,10 @@ def describe(facts: Facts) -> Architecture:
 
 def _heads(facts: Facts) -> Decision:
     key, size = "num_attention_heads", facts.sizes.get("D")
-    if not size or key in facts.given:
+    if not size:
         return heads(facts, key, facts.sizes["A"])
     count, rest = divmod(facts.sizes["A"], size)
-    said = facts.said(key)
+    said, _ = facts.choose(key, key)
     if rest or said not in (None, count):
         expected = f"{count}, by the size of {QUERY_NORM}"
         raise conflict(key, said, expected, "Get the whole checkpoint again")
@@ -94,6 +94,10 @@ def _groups(facts: Facts, n_head: int, width: int) -> Decision:
     if not width:
         return Decision(key, 0, "follows from the number of heads", f"{PREFIX}.{key}")
     groups, rest = divmod(facts.sizes["Q"] - facts.sizes["A"], 2 * width)
+    asked = facts.said("num_query_groups") if facts.said("group_query_attention") else None
+    if is_number(asked) and 0 < asked < facts.shards:
+        seen = f"{asked} groups over {facts.shards} ranks"
+        raise conflict(key, seen, "a rank's own groups", "Save it as torch_dist with Megatron")
     if rest or groups < 1 or n_head % groups or groups % facts.shards:
         seen = f"{facts.sizes['Q']} rows of {QKV} for {n_head} heads of {width}"
         expected = "a whole number of groups that share a key and a value"
@@ -114,7 +118,7 @@ def _refuse_others(facts: Facts, found: Decision, argument: str, said: Any) -> N
             raise conflict(found.subject, f"{value} ({where})", expected, "Correct the heads")
 
 
-def _class(facts: Facts, *, windowed: bool) -> Decision:
+def _class(facts: Facts, n_head: int, *, windowed: bool) -> Decision:
     """Which of the classes can express the tensors and args, and which is taken."""
     able: tuple[str, ...]
     bias, norm = f"{QKV}.bias" in facts.leaves, f"{QUERY_NORM}.weight" in facts.leaves
@@ -135,6 +139,8 @@ def _class(facts: Facts, *, windowed: bool) -> Decision:
         able, reason = ("mistral",), "a window of attention"
     else:
         able, reason = ("llama", "mistral"), "no biases, no norms of queries and keys, no window"
+        if facts.sizes["H"] % (n_head or 1):
+            able, reason = ("mistral",), "a hidden size that LlamaConfig wants to be heads x a size"
     chosen = facts.given.get("model_type", able[0])
     if chosen not in able:
         raise conflict("model_type", chosen, f"{' or '.join(able)}: {reason}", "Remove the key")
