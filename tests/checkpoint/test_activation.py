@@ -23,6 +23,7 @@ CORE: list[tuple[dict[str, Any] | None, str]] = [
     ({"bias_gelu_fusion": False}, ERF),
     ({"bias_gelu_fusion": False, "openai_gelu": True}, ERF),  # core ignores openai_gelu
     ({"bias_gelu_fusion": False, "use_te_activation_func": True}, TANH),
+    ({"bias_gelu_fusion": False, "use_transformer_engine_op_fuser": True}, TANH),
     ({"openai_gelu": False}, TANH),  # not stated: the default since 2021
 ]
 

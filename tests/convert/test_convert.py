@@ -64,7 +64,7 @@ def test_config_json_of_unusual_sizes() -> None:
     architecture = small().architecture
     wide = config_of(replace(architecture, n_inner=40, vocab_size=50257, padded_vocab_size=50304))
     assert (wide["n_inner"], wide["eos_token_id"], wide["dtype"]) == (40, 50256, "float32")
-    narrow = config_of(replace(architecture, vocab_size=50256))
+    narrow = config_of(replace(architecture, vocab_size=60000, padded_vocab_size=60032))
     assert (narrow["n_inner"], narrow["bos_token_id"], narrow["eos_token_id"]) == (None, None, None)
     assert set(GPT2Config().to_dict()) >= set(wide) - {"n_ctx"}
 

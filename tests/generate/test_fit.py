@@ -11,7 +11,7 @@ from megaport.generate.fit import check_fit
 from support.checkout import ROOT
 
 GPT2 = TokenizerFiles(ROOT / "resources" / "gpt2", PUBLISHED)
-SIZES = {"vocab_size": 50257, "n_positions": 16}
+SIZES = {"vocab_size": 50257, "padded_vocab_size": 50304, "n_positions": 16}
 
 
 def refused(prompt: dict[str, Any], tokenizer: TokenizerFiles | None = GPT2) -> str:

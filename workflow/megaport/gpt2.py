@@ -53,11 +53,13 @@ def padded(tokens: int, ranks: int) -> int:
     return -(-tokens // (128 * ranks)) * 128 * ranks
 
 
-def is_gpt2_vocabulary(vocab_size: int, padded_vocab_size: int) -> bool:
-    """Whether so many rows are GPT-2's tokens, alone or padded as Megatron does for some ranks."""
+def end_of_text(vocab_size: int, padded_vocab_size: int) -> int | None:
+    """The id that begins and ends a text, where so many rows are GPT-2's tokens, alone or padded as
+    Megatron does for some ranks; None for another vocabulary."""
     tokens = END_OF_TEXT + 1
     paddings = {padded(tokens, ranks) for ranks in range(1, 65)}
-    return vocab_size == tokens or (vocab_size == padded_vocab_size and vocab_size in paddings)
+    whole = vocab_size == padded_vocab_size and vocab_size in paddings
+    return END_OF_TEXT if whole or vocab_size == tokens else None
 
 
 def config_of(architecture: Architecture) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def config_of(architecture: Architecture) -> dict[str, Any]:
     about the weights.
     """
     usual = architecture.n_inner == 4 * architecture.n_embd
-    token = END_OF_TEXT if architecture.vocab_size > END_OF_TEXT else None
+    token = end_of_text(architecture.vocab_size, architecture.padded_vocab_size)
     return {
         "activation_function": architecture.activation_function,
         "add_cross_attention": False,
@@ -151,7 +153,7 @@ def decide_activation(facts: Facts) -> Decision:
     history: 3ea5491 (2020-04-14) brought `openai_gelu` and the erf GELU, 51a2e6b (2020-09-11)
     `bias_gelu_fusion`, 9acc895 (2021-01-06) made that the default.
     """
-    value, reason = _of_args(facts.args, core=facts.core)
+    value, reason = _of_core(facts.args or {}) if facts.core else _of_legacy(facts.args)
     chosen = facts.given.get("activation_function", value)
     if chosen not in ACTIVATIONS:
         raise conflict("activation_function", chosen, f"one of {ACTIVATIONS}", "Remove the key")
@@ -160,17 +162,10 @@ def decide_activation(facts: Facts) -> Decision:
     return Decision("activation_function", chosen, reason, f"{PREFIX}.activation_function")
 
 
-def _of_args(args: Mapping[str, Any] | None, *, core: bool) -> tuple[str, str]:
-    if core:
-        return _of_core(args or {})
-    if args is None:
-        return TANH, "no args: GPT-2's tanh GELU, as in every Megatron before 2020-04-14"
-    return _of_legacy(args)
-
-
 def _of_core(args: Mapping[str, Any]) -> tuple[str, str]:
-    if args.get("use_te_activation_func"):
-        return TANH, "use_te_activation_func: Transformer Engine's GELU is the tanh one"
+    for argument in ("use_te_activation_func", "use_transformer_engine_op_fuser"):
+        if args.get(argument):
+            return TANH, f"{argument}: Transformer Engine's GELU is the tanh one"
     if "bias_gelu_fusion" not in args:
         return TANH, "args do not say; bias_gelu_fusion, which is the tanh GELU, is the default"
     if args["bias_gelu_fusion"]:
@@ -178,7 +173,9 @@ def _of_core(args: Mapping[str, Any]) -> tuple[str, str]:
     return ERF, "no bias_gelu_fusion: Megatron core runs torch's erf GELU (it ignores openai_gelu)"
 
 
-def _of_legacy(args: Mapping[str, Any]) -> tuple[str, str]:
+def _of_legacy(args: Mapping[str, Any] | None) -> tuple[str, str]:
+    if args is None:
+        return TANH, "no args: GPT-2's tanh GELU, as in every Megatron before 2020-04-14"
     if args.get("openai_gelu"):
         return TANH, "openai_gelu: the tanh GELU"
     if args.get("bias_gelu_fusion"):

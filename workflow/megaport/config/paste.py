@@ -7,7 +7,7 @@ from typing import Any
 from megaport.checkpoint.screen import Inspection, left_open
 from megaport.config.model import Model
 from megaport.fetch.sources import shown
-from megaport.gpt2 import END_OF_TEXT, is_gpt2_vocabulary
+from megaport.gpt2 import END_OF_TEXT, end_of_text
 
 TOKENS = END_OF_TEXT + 1
 
@@ -38,7 +38,7 @@ def to_paste(found: Inspection, name: str, model: Model) -> str:
 
 def _fits(found: Inspection) -> bool:
     sizes = found["architecture"]
-    return is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"])
+    return end_of_text(sizes["vocab_size"], sizes["padded_vocab_size"]) is not None
 
 
 def _tokenizer(said: str | None, found: Inspection) -> str | None:

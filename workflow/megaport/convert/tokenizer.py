@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megaport.errors import MegaportError
-from megaport.gpt2 import is_gpt2_vocabulary
+from megaport.gpt2 import end_of_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -75,7 +75,7 @@ def chosen_tokenizer(
         return None
     if said == AUTO and (brought := files_in(own)).digests:
         return brought
-    if said == AUTO and not is_gpt2_vocabulary(sizes["vocab_size"], sizes["padded_vocab_size"]):
+    if said == AUTO and end_of_text(sizes["vocab_size"], sizes["padded_vocab_size"]) is None:
         return None
     if isinstance(said, str):
         return TokenizerFiles(find("resources/gpt2"), PUBLISHED)

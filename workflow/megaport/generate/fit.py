@@ -11,7 +11,7 @@ from megaport.convert.tokenizer import (
     special_ids,
 )
 from megaport.generate.prompts import Takes, token_ids
-from megaport.gpt2 import END_OF_TEXT
+from megaport.gpt2 import end_of_text
 
 
 def check_fit(
@@ -25,7 +25,7 @@ def check_fit(
     this model, if any were.
     """
     rows = sizes["vocab_size"]
-    opened, begins = None, END_OF_TEXT if rows > END_OF_TEXT else None
+    opened, begins = None, end_of_text(rows, sizes["padded_vocab_size"])
     if tokenizer:
         opened = open_tokenizer(tokenizer.folder)
         check_vocabulary(opened, rows)
