@@ -1,5 +1,6 @@
 """GPT-2 to Megatron and back, for every form, split and oracle; what a form cannot say."""
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ def test_hazard_sizes_that_do_not_divide(tmp_path: Path) -> None:
     gpt2(tmp_path / "model")
     refused(tmp_path, "n_head 4 is not divisible by 3.*n_inner 64", tensor_parallel=3)
     refused(tmp_path, "n_layer 2 is not divisible by 4", pipeline_parallel=4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("scale_attn_weights", False), ("scale_attn_by_inverse_layer_idx", True)]
+)
+def test_attention_that_no_megatron_computes_is_refused(
+    key: str, value: bool, tmp_path: Path
+) -> None:
+    path = gpt2(tmp_path / "model") / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    refused(tmp_path, f"{key} {value}")
 
 
 def test_hazard_what_ngcs_form_cannot_say(tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ NEEDED = (
 )
 
 
+# What GPT2Config may ask for and no Megatron computes, and the value that asks for nothing.
+USUAL = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+
+
 class ExportError(MegaportError):
     """A model that the asked-for Megatron form cannot hold."""
 
@@ -95,6 +103,13 @@ def _read_config(model_dir: Path) -> dict[str, Any]:
             str(model_dir),
             seen=f"a model of type {config.get('model_type')}",
             expected="a GPT-2: `export` knows no other architecture",
+            remedy="Hand on the model directory as it is.",
+        )
+    if other := [key for key, usual in USUAL.items() if config.get(key, usual) != usual]:
+        raise ExportError(
+            str(model_dir / "config.json"),
+            seen=", ".join(f"{key} {config[key]}" for key in other),
+            expected="what every Megatron computes: the usual attention",
             remedy="Hand on the model directory as it is.",
         )
     if missing := [key for key in NEEDED if key not in config]:
