@@ -96,6 +96,14 @@ def test_the_full_context_is_always_among_the_inputs(subject: Reference) -> None
     assert (inputs.random != make_inputs(architecture, None, seed=4).random).any()
 
 
+@pytest.mark.parametrize("sizes", [{"vocab": 1}, {"vocab": 2}, {"positions": 1}])
+def test_the_smallest_models_are_compared_too(sizes: dict[str, int], tmp_path: Path) -> None:
+    subject = random_gpt2(**sizes)
+    report = examined(subject, convert(subject, tmp_path / "model"))
+    assert report.outcome == "passed"
+    assert ("kv cache" in outcomes(report)) == ("positions" not in sizes)
+
+
 @pytest.mark.parametrize(("length", "shape"), [(9, (1, 9)), (24, (1, 24)), (60, (2, 24))])
 def test_text_is_cut_into_windows_of_full_context(length: int, shape: tuple[int, int]) -> None:
     inputs = make_inputs(random_gpt2().architecture, list(range(length)), seed=0)

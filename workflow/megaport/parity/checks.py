@@ -190,6 +190,7 @@ CHECKS = (
     check_padding,
     check_perplexity,
 )
+ONE_POSITION = (check_logits, check_padding)  # nothing goes on from a text that is full
 
 
 def _within(evidence: Evidence, one: Array, other: Array) -> Measure:

@@ -115,7 +115,7 @@ def _outputs(reference: Reference, ids: Array, trace: Trace) -> Iterator[tuple[s
         yield f"layer {index}", reference.layer(index, given(before)), after
     yield "final norm", reference.norm(FINAL_NORM, given(trace.states[-1])), trace.normed
     # Not the ends of the vocabulary: a head off by one takes these from anywhere.
-    inner = (..., slice(1, -1))
+    inner = (..., slice(1, -1) if reference.architecture.vocab_size > 2 else slice(None))
     yield "head", reference.project(given(trace.normed))[inner], trace.logits[inner]
 
 

@@ -67,7 +67,8 @@ def make_inputs(architecture: Architecture, text_ids: list[int] | None, seed: in
     rng = np.random.default_rng(seed)
     random = rng.integers(architecture.vocab_size, size=(1, length))
     # A vocabulary off by one takes the rows at its ends from anywhere: no token of the diagnosis.
-    short = rng.integers(1, architecture.vocab_size - 1, size=(1, min(length, SHORT)))
+    low, high = (1, architecture.vocab_size - 1) if architecture.vocab_size > 2 else (0, 1)
+    short = rng.integers(low, high, size=(1, min(length, SHORT)))
     known = text_ids is not None and max(text_ids) < architecture.vocab_size
     return Inputs(random, short, windows(text_ids, length) if text_ids and known else None)
 

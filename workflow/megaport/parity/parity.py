@@ -10,7 +10,7 @@ from megaport.checkpoint.model import Checkpoint
 from megaport.errors import MegaportError
 from megaport.generate.device import resolve_device
 from megaport.generate.engines.base import OutOfMemoryError
-from megaport.parity.checks import CHECKS, Evidence, check_precision
+from megaport.parity.checks import CHECKS, ONE_POSITION, Evidence, check_precision
 from megaport.parity.comparison import compare_blocks
 from megaport.parity.converted import ModelUnreadableError, Trace, load_converted
 from megaport.parity.files import Difference, check_config, check_tensors, find_differences
@@ -114,7 +114,8 @@ def _run_both(
         return replace(report, verdicts=(*report.verdicts, _not_loaded(error)))
     log.info("parity: running both models in float32 over %s", _described(inputs))
     evidence = Evidence(reference, converted, inputs)
-    verdicts = [*report.verdicts, *(check(evidence) for check in CHECKS)]
+    checks = CHECKS if reference.architecture.n_positions > 1 else ONE_POSITION
+    verdicts = [*report.verdicts, *(check(evidence) for check in checks)]
     positions, trace = evidence.positions, converted.trace(inputs.short)
     del evidence, converted  # the float32 weights, before the others are loaded
     for dtype in options.dtypes:
