@@ -105,8 +105,11 @@ def full_size(model: GPT2Model, seen: torch.Tensor) -> dict[str, torch.Tensor]:
     return {f"transformer.{name}": one.half().contiguous() for name, one in tensors.items()}
 
 
-def perplexity(model: GPT2LMHeadModel, ids: torch.Tensor) -> float:
-    """Over windows of the whole context, FP32, each token after the first of its window."""
+def perplexity(folder: Path, held_out: torch.Tensor, seen: torch.Tensor) -> float:
+    """Of the model in `folder`, FP32, over windows of the whole context, each token after the first
+    of its window; one token that the novels lack stands for all of them."""
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = torch.cat([seen, torch.tensor([VOCABULARY - 1])])[held_out]
     total, count = 0.0, 0
     with torch.no_grad():
         for window in ids.split(CONTEXT):
@@ -134,9 +137,7 @@ def work(worker: int, text: Path, out: Path, meeting: str) -> None:
     distributed.destroy_process_group()
     if worker == 0:
         save(full_size(model, seen), out)
-        written = GPT2LMHeadModel.from_pretrained(out, dtype=torch.float32).eval()
-        whole = torch.cat([seen, torch.tensor([VOCABULARY - 1])])
-        print(f"held-out perplexity {perplexity(written, whole[held_out]):.2f}")
+        print(f"held-out perplexity {perplexity(out, held_out, seen):.2f}")
 
 
 def main() -> None:
