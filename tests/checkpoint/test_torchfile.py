@@ -42,22 +42,14 @@ def loaded(data: bytes) -> Any:
 
 @both
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_dtype_of_a_checkpoint_reads_bit_for_bit(dtype: str, serialization: str) -> None:
-    value = {"w": (torch.arange(24).reshape(4, 6) % 2).to(DTYPES[dtype])}
-    data = saved(value, serialization)
-    assert same(read_torch(region(data))["w"], loaded(data)["w"])
-
-
-@both
 @given(
     shape=st.lists(st.integers(0, 5), max_size=4),
     transposed=st.booleans(),
     skip=st.integers(0, 3),
-    dtype=st.sampled_from(sorted(DTYPES)),
 )
-@settings(deadline=None, max_examples=60)
-def test_any_view_reads_as_torch_reads_it(
-    serialization: str, shape: list[int], transposed: bool, skip: int, dtype: str
+@settings(deadline=None, max_examples=8)
+def test_any_view_of_any_dtype_reads_as_torch_reads_it(
+    serialization: str, dtype: str, shape: list[int], transposed: bool, skip: int
 ) -> None:
     base = torch.arange(skip + int(np.prod(shape, dtype=int))).to(DTYPES[dtype])
     view = base[skip:].reshape(shape)
