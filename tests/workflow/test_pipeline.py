@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.checkout import SIZES, ZIP, checkout, configured
+from support.checkout import SIZES, ZIP, checkout, configured, refuses
 from support.samples import slow
 
 MEMBER = "release/mp_rank_00/model_optim_rng.pt"
@@ -117,17 +117,14 @@ def test_first_use_is_trusted_printed_and_then_enforced(snakemake, built, tmp_pa
     changed[-1] ^= 1
     (tmp_path / "mine.pt").write_bytes(changed)
     refused = snakemake(folder, "checksum", *config)
-    assert refused.status != 0 and digest in refused.text and "first use" in refused.text
-    assert "Traceback" not in refused.text
+    refuses(refused, digest, "first use")
 
 
 def test_wrong_pinned_digest_is_refused_and_nothing_is_published(snakemake, built):
     folder, _ = built
     config = one_model(folder, "pinned", checkpoint={"path": ZIP, "sha256": "0" * 64})
     ran = snakemake(folder, "convert", *config)
-    assert (
-        ran.status != 0 and "0" * 64 in ran.text and "models.pinned.checkpoint.sha256" in ran.text
-    )
+    refuses(ran, "0" * 64, "models.pinned.checkpoint.sha256")
     require_short_log(folder, "pinned", "checksum", "only if you know the new bytes to be right.")
     assert not (folder / "results/pinned/checksum.json").exists()
     assert not (folder / "results/pinned/converted").exists()
@@ -148,17 +145,14 @@ def test_a_mistaken_name_is_explained_without_a_traceback(snakemake, built, argu
 
 def test_a_missing_file_is_explained_without_a_traceback(snakemake, built):
     config = one_model(built[0], "missing", checkpoint={"path": "/nowhere/model.zip"})
-    ran = snakemake(built[0], "convert", *config)
-    assert ran.status != 0 and "/nowhere/model.zip" in ran.text and "Traceback" not in ran.text
+    refuses(snakemake(built[0], "convert", *config), "/nowhere/model.zip")
     require_short_log(built[0], "missing", "download", "Check the path and the disk.")
 
 
 def test_every_source_failing_is_explained_without_a_traceback(snakemake, built):
     url = "http://127.0.0.1:9/model.zip"
     config = one_model(built[0], "gone", checkpoint={"urls": [url]})
-    ran = snakemake(built[0], "download", *config)
-    assert ran.status != 0 and url in ran.text and "checkpoint: {path: FILE}" in ran.text
-    assert "Traceback" not in ran.text
+    refuses(snakemake(built[0], "download", *config), url, "checkpoint: {path: FILE}")
     require_short_log(built[0], "gone", "download", "the same command resumes it.")
 
 
@@ -166,10 +160,7 @@ def test_a_folder_is_no_source_of_a_download(snakemake, built, tmp_path):
     (tmp_path / "model").mkdir()
     url = (tmp_path / "model").as_uri()
     config = one_model(built[0], "folder", checkpoint={"urls": [url]})
-    ran = snakemake(built[0], "download", *config)
-    assert (
-        ran.status != 0 and "checkpoint: {path: FOLDER}" in ran.text and "Traceback" not in ran.text
-    )
+    refuses(snakemake(built[0], "download", *config), "checkpoint: {path: FOLDER}")
 
 
 def test_a_checkpoint_that_changes_during_the_run_is_refused(snakemake, built, tmp_path):
@@ -179,12 +170,10 @@ def test_a_checkpoint_that_changes_during_the_run_is_refused(snakemake, built, t
     config = one_model(folder, "growing", checkpoint={"path": str(mine)})
     (folder / "growing.smk").write_text(WRITTEN_TO_ONCE_PLANNED.format(file=str(mine)))
     ran = snakemake(folder, "-s", "growing.smk", "download", *config)
-    assert ran.status != 0 and "changed while the workflow ran" in ran.text
-    assert "Traceback" not in ran.text
+    refuses(ran, "changed while the workflow ran")
 
 
 def test_an_unreadable_head_count_names_the_key_to_set(snakemake, built):
     config = one_model(built[0], "headless", checkpoint={"path": ZIP}, architecture={})
-    ran = snakemake(built[0], "convert", *config)
-    assert ran.status != 0 and "n_head" in ran.text and "Traceback" not in ran.text
+    refuses(snakemake(built[0], "convert", *config), "n_head")
     require_short_log(built[0], "headless", "convert", "Set architecture.n_head")
