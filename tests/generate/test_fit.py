@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 
-from megaport.convert.tokenizer import PUBLISHED, TokenizerError, TokenizerFiles
+from megaport.convert.tokenizer import TokenizerError, TokenizerFiles
 from megaport.errors import MegaportError
 from megaport.generate.fit import check_fit
-from support.checkout import ROOT
+from support.subjects import TOKENIZER
 
-GPT2 = TokenizerFiles(ROOT / "resources" / "gpt2", PUBLISHED)
 SIZES = {"vocab_size": 50257, "padded_vocab_size": 50304, "n_positions": 16}
 
 
-def refused(prompt: dict[str, Any], tokenizer: TokenizerFiles | None = GPT2) -> str:
+def refused(prompt: dict[str, Any], tokenizer: TokenizerFiles | None = TOKENIZER) -> str:
     with pytest.raises(MegaportError) as error:
         check_fit(SIZES, tokenizer, [prompt])
     return str(error.value)
@@ -22,7 +21,7 @@ def refused(prompt: dict[str, Any], tokenizer: TokenizerFiles | None = GPT2) -> 
 
 def test_what_fits_passes() -> None:
     prompts = [{}, {"prompt": "It is a truth"}, {"token_ids": [50256]}, {"max_length": 16}]
-    check_fit(SIZES, GPT2, prompts)
+    check_fit(SIZES, TOKENIZER, prompts)
     check_fit(SIZES | {"vocab_size": 7}, None, None)
     check_fit(SIZES | {"vocab_size": 7}, None, [{"token_ids": [6], "max_length": 2}])
 
@@ -35,6 +34,6 @@ def test_what_does_not_fit_is_said() -> None:
     assert "17 for a prompt of 1 tokens" in refused({"max_length": 17})
     assert "16 for a prompt of 22 tokens" in refused({"prompt": "Emma " * 20})
     with pytest.raises(TokenizerError, match="50257 tokens for a model of vocab_size 50256"):
-        check_fit(SIZES | {"vocab_size": 50256}, GPT2, None)
+        check_fit(SIZES | {"vocab_size": 50256}, TOKENIZER, None)
     with pytest.raises(TokenizerError, match="no vocab"):
         check_fit(SIZES, TokenizerFiles(Path("/nowhere"), {}), None)
