@@ -11,7 +11,7 @@ from megaport.fetch.trust import Trust
 from megaport.store.job import run_job
 from megaport.store.store import Store, open_store
 from megaport.store.upkeep import verify
-from support.stores import OUTPUTS, collect, compute, job_in, never, state
+from support.stores import OUTPUTS, compute, job_in, never, state
 
 
 def test_a_store_on_another_file_system(tmp_path, other_file_system):
@@ -59,25 +59,6 @@ def test_a_personal_store_leans_on_nothing_below(tmp_path, below):
     mine = Store(tmp_path / "mine", [below])
     run_job(job_in(tmp_path, mine, parameters={"other": 1}), compute)
     assert verify(mine).clean and len(list(mine.blobs)) == len(OUTPUTS)
-
-
-def test_collecting_the_personal_store_leaves_the_one_below(tmp_path, below):
-    before = contents(below)
-    (tmp_path / "mine").mkdir()
-    assert collect(tmp_path / "mine", tmp_path / "results") == 0
-    assert contents(below) == before
-
-
-def test_the_configuration_names_the_layers(tmp_path, below):
-    store = open_store(
-        {
-            "store": str(tmp_path / "mine"),
-            "store_below": [str(below)],
-            "store_remote": None,
-            "store_upload": False,
-        }
-    )
-    run_job(job_in(tmp_path, store), never)
 
 
 @pytest.mark.parametrize("umask", [0o002, 0o022, 0o077], ids=oct)

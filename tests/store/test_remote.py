@@ -99,6 +99,7 @@ def test_a_colleagues_result_is_my_hit(tmp_path, far):
     run_job(mine, never)
     assert state(tmp_path / "me") == state(tmp_path / "colleague")
     assert verify(mine.store).clean and len(list(mine.store.blobs)) == len(OUTPUTS)
+    run_job(job_in(tmp_path / "me"), never)  # also without the remote
 
 
 def test_what_arrives_is_hashed_once_as_it_comes(tmp_path, far, monkeypatch):
@@ -113,12 +114,6 @@ def test_of_a_colleagues_result_only_what_i_lack_is_fetched(tmp_path, far, monke
     run_job(person(tmp_path, "me", far.url, upload=False, parameters={"another": "key"}), compute)
     monkeypatch.setattr(Remote, "download", lambda *_: pytest.fail("fetched"))
     run_job(mine, never)
-
-
-def test_what_arrived_stays_without_the_remote(tmp_path, far):
-    run_job(person(tmp_path, "colleague", far.url), compute)
-    run_job(person(tmp_path, "me", far.url), never)
-    run_job(job_in(tmp_path / "me"), never)
 
 
 def test_the_remote_holds_blobs_by_digest_and_the_action(tmp_path, far):

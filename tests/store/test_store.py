@@ -14,14 +14,6 @@ from megaport.store.store import Made, Store, StoreError
 from support.stores import ACTION, build, rot
 
 
-def test_blob_is_read_only_and_named_by_its_content(store):
-    content = build(store).outputs["out.txt"]
-    blob = store.path_of(content)
-    assert blob.parent.name == content.sha256[:2] and blob.name == content.sha256
-    assert blob.stat().st_mode & 0o777 == 0o444
-    assert store.lookup(ACTION.key).facts == {"n": 1}
-
-
 def test_a_harmed_blob_is_not_given_out(store):
     content = build(store).outputs["out.txt"]
     rot(store.blobs.path(content.sha256), b"jello")
@@ -41,12 +33,6 @@ def test_the_digest_a_writer_took_is_not_taken_again(store, monkeypatch):
         (folder / "out").write_bytes(b"hello")
         result = store.record("key", {"out": folder / "out"}, Made({"out": digest}), {})
     assert result.outputs == {"out": Content(digest, 5)}
-
-
-def test_a_damaged_action_is_a_miss(store):
-    build(store)
-    rot(store.actions.path(ACTION.key), b'{"schema": 1, "outp')
-    assert store.lookup(ACTION.key) is None
 
 
 @pytest.mark.parametrize(
