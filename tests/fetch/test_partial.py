@@ -1,6 +1,5 @@
 """Partial files: what is left is continued where something vouches for it; disks fail cleanly."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -8,8 +7,6 @@ import platform
 
 import pytest
 
-from fetch.conftest import QUICK
-from megaport.fetch.download import FetchError
 from megaport.fetch.partial import Partial, PartialError
 from support import misbehaviours as bad
 from support.misbehaving_server import ETAG
@@ -24,13 +21,6 @@ def leave(folder, url, content, described=None):
     if described is not None:
         partial.path.with_suffix(".json").write_text(str(described))
     return partial.path
-
-
-def test_what_is_left_is_continued(server, fetch, folder, content, digest):
-    path = leave(folder, server.url(), content[:10_000])
-    assert fetch(server.url()).sha256 == digest
-    assert server.ranges == ["bytes=10000-"]
-    assert set(folder.iterdir()) == {path, path.with_suffix(".json")}
 
 
 @pytest.mark.parametrize(
@@ -136,11 +126,6 @@ def test_disk_full_is_a_clean_error_and_the_next_run_resumes(server, fetch, dige
     assert server.ranges == [None, "bytes=20000-"]
 
 
-def test_short_writes_are_completed(server, fetch, digest, monkeypatch):
-    on_a_disk(1_000_000, monkeypatch)
-    assert fetch(server.url()).sha256 == digest
-
-
 def test_a_folder_that_cannot_be_made(server, fetch, folder):
     folder.write_text("a file where the folder should be")
     with pytest.raises(PartialError, match="File exists"):
@@ -155,9 +140,3 @@ def test_interrupted_by_the_user_keeps_what_is_here(server, fetch, digest):
         fetch(server.url(), check=interrupt)
     assert fetch(server.url()).sha256 == digest
     assert len(server.requests) == 1
-
-
-def test_an_empty_partial_file_is_not_kept(fetch, folder):
-    with pytest.raises(FetchError):
-        fetch("http://127.0.0.1:1/", limits=dataclasses.replace(QUICK, retries=0))
-    assert list(folder.iterdir()) == []

@@ -11,21 +11,6 @@ from support.misbehaving_server import KEY, MIRROR, NGC, NGC_FILES, authorizatio
 pytestmark = pytest.mark.usefixtures("loopback_names")
 
 
-def test_the_key_goes_to_ngc(secure, fetch, digest):
-    assert fetch(secure.url(NGC)).sha256 == digest
-    assert authorizations(secure) == [f"Bearer {KEY}"]
-
-
-def test_the_key_goes_to_nobody_else(secure, fetch):
-    fetch(secure.url(MIRROR))
-    assert authorizations(secure) == [None]
-
-
-def test_the_key_goes_nowhere_over_http(server, fetch):
-    fetch(server.url(NGC))
-    assert authorizations(server) == [None]
-
-
 def test_the_key_comes_along_when_resuming(secure, fetch, digest):
     secure.will(bad.cut_after(20_000))
     assert fetch(secure.url(NGC)).sha256 == digest

@@ -63,13 +63,6 @@ def test_what_is_complete_but_not_moved_yet_is_not_taken_away(server, fetch, tmp
     assert first.move(tmp_path / "checkpoint.zip").exists()
 
 
-def test_kill_9_after_the_last_byte_asks_for_nothing_again(server, fetch, folder, digest):
-    ended = run(server.url(), folder)
-    assert ended.communicate()[0].strip() == digest
-    assert fetch(server.url()).sha256 == digest
-    assert len(server.requests) == 1
-
-
 def test_move_leaves_nothing_behind(server, fetch, folder, tmp_path, content):
     target = fetch(server.url()).move(tmp_path / "checkpoint.zip")
     assert target.read_bytes() == content

@@ -21,8 +21,12 @@ def found(sources, folder, **options):
     return download(sources, folder, limits=QUICK, **options)
 
 
-def test_a_path(file, folder):
-    assert found([str(file)], folder) == file
+def test_a_path_or_a_url_of_a_file_is_that_file(file, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(file.parent))
+    starts = ("file://", "file://localhost", "FILE://LocalHost")
+    urls = [file.as_uri().replace("file://", start) for start in starts]
+    for source in (str(file), f"~/{file.name}", *urls):
+        assert found([source], folder) == file
     assert not folder.exists()
 
 
@@ -31,18 +35,8 @@ def test_a_relative_path(file, folder, monkeypatch):
     assert found([file.name], folder) == Path(file.name)
 
 
-def test_a_path_below_home(file, folder, monkeypatch):
-    monkeypatch.setenv("HOME", str(file.parent))
-    assert found([f"~/{file.name}"], folder) == file
-
-
 def test_a_folder(tmp_path, folder):
     assert found([tmp_path.as_uri()], folder) == tmp_path
-
-
-@pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://LocalHost"])
-def test_a_file_url(file, folder, start):
-    assert found([file.as_uri().replace("file://", start)], folder) == file
 
 
 @pytest.mark.parametrize(
