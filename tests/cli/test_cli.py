@@ -51,11 +51,6 @@ def test_inspect_prints_json_for_programs(capsys):
     assert json.loads(capsys.readouterr().out)["architecture"]["n_head"] == 4
 
 
-def test_inspect_names_the_flag_for_what_is_missing(capsys):
-    assert main(["inspect", ZIP]) == 0
-    assert "--n-head" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -35,7 +35,6 @@ def test_every_key_below_models_and_prompts_is_explained(section: type[BaseModel
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"modle": "m"}, "modle is not a key"),
         (
             {"models": {"m": {"checkpoint": {"path": "m.pt", "sha": "x"}}}},
             "models.m.checkpoint.sha",

@@ -71,13 +71,6 @@ def test_tokenizer_files_of_ones_own(built, snakemake, mine, tmp_path):
     assert (made(built) / "model" / "merges.txt").read_bytes() == merges.read_bytes()
 
 
-def test_n_head_speaks_of_the_model_that_is_named(built, snakemake):
-    ran = snakemake(built, "convert", "--config", "n_head=5")
-    assert ran.status == 0, ran.text
-    config = json.loads((built / "results/austen-tiny/converted/config.json").read_text())
-    assert config["n_head"] == 5
-
-
 @pytest.mark.oracle
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -91,12 +84,3 @@ def test_any_era_generates(built, snakemake, oracle):
     assert ran.status == 0, ran.text
     lines = (made(built) / "generations.jsonl").read_text().splitlines()
     assert len(json.loads(lines[0])["token_ids"]) == oracle.facts["positions"]
-
-
-@pytest.mark.parametrize(
-    ("said", "name"), [("megatron-gpt2-345m", "megatron-gpt2-345m"), ("new", "new")]
-)
-def test_a_name_that_is_asked_for_is_its_name(built, snakemake, mine, said, name):
-    ran = snakemake(built, "download", "--config", f"checkpoint={mine}", f"model={said}")
-    assert ran.status == 0, ran.text
-    assert made(built).name == name
