@@ -55,11 +55,6 @@ def test_a_deflated_tracker_and_an_iteration_without_a_model(tmp_path: Path) -> 
         opened(zipped(tracker, File(b"release/mp_rank_00/optim.pt", CONTENT)), tmp_path)
 
 
-def test_an_empty_zip_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(NoCheckpointError):
-        opened(zipped(), tmp_path)
-
-
 def test_extra_unexpected_members_ignored_and_reported(tmp_path: Path) -> None:
     extra = [
         File(b"README.txt", b"hello"),

@@ -148,6 +148,10 @@ USUAL = [
     {"window_size": [-1, 0]},
     {"attention_of_a_fork": False, "residual_of_a_fork": 1.0},
     {"attention_dropout": 0.1, "moe_router_topk": 2, "rotary_base": 10_000},
+    {"apply_query_key_layer_scaling": True, "add_qkv_bias": False},
+    {"num_experts": [1], "rotary_percent": 1.0},
+    {"normalization": "LayerNorm", "position_embedding_type": "learned_absolute"},
+    {"untie_embeddings_and_output_weights": None},
 ]
 
 

@@ -81,12 +81,6 @@ def test_one_stage_copied_over_another_is_seen_by_its_bits(tmp_path: Path) -> No
     assert "the same twice: layers.4.attention.query_key_value.weight" in message
 
 
-def test_one_layer_file_copied_over_another_is_seen(tmp_path: Path) -> None:
-    copy = copied("layer_03-*", "global_step7/layer_04-model_00-model_states.pt")
-    message = refused(tmp_path, FOUR, change=copy, layout="bigscience")
-    assert "the same twice: layers.1." in message
-
-
 def test_one_chunk_copied_over_that_of_another_shape_is_seen(tmp_path: Path) -> None:
     one, other = (f"decoder.layers.mlp.linear_fc{n}.weight/0.0.0" for n in (1, 2))
     message = refused(tmp_path, change=copied(one, f"iter_0000007/{other}"), layout="zarr")

@@ -1,11 +1,9 @@
 """Every layout that Megatron wrote is recognised, read bit for bit, and described rightly."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,18 +110,6 @@ def test_chunks_that_would_cut_a_head_are_put_together(tmp_path: Path) -> None:
     read_whole(tmp_path, Model(), layout="fsdp_dtensor", tp=3, edit=edit)
 
 
-def test_folders_of_a_distributed_optimizer_are_no_pipeline_ranks(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="encoder", tp=2)
-    for rank in range(2):
-        here = path / "iter_0000007" / f"mp_rank_{rank:02d}"
-        (here / "model_optim_rng.pt").rename(here / "model_rng.pt")
-        optimizer = path / "iter_0000007" / f"mp_rank_{rank:02d}_000" / "optim.pt"
-        optimizer.parent.mkdir()
-        torch.save({"optimizer": {}}, optimizer)
-    assert_holds(open_checkpoint(path, spool=tmp_path), model)
-
-
 def test_a_rank_file_alone_is_a_checkpoint(tmp_path: Path) -> None:
     model = Model(dtype="F16")
     path = write_checkpoint(tmp_path / "c", model, layout="transformer", with_args=False)
@@ -149,15 +135,6 @@ def test_deepspeed_without_a_pipeline_keeps_the_model_in_its_rank_file(tmp_path:
     here.mkdir(parents=True)
     next(path.rglob("model_optim_rng.pt")).rename(here / "mp_rank_00_model_states.pt")
     assert_holds(open_checkpoint(tmp_path / "ds", spool=tmp_path), model)
-
-
-def test_a_zip_of_the_checkpoint_reads_the_same(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="transformer", tp=2)
-    archive = Path(shutil.make_archive(str(tmp_path / "c"), "zip", path))
-    checkpoint = open_checkpoint(archive, spool=tmp_path)
-    assert_holds(checkpoint, model)
-    assert checkpoint.decisions == open_checkpoint(path, spool=tmp_path).decisions
 
 
 def test_an_assembled_tensor_needs_room_in_the_spool(tmp_path: Path) -> None:

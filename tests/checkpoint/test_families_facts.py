@@ -118,14 +118,6 @@ def test_an_iteration_that_is_no_number_is_none(layout: str, file: str, tmp_path
     assert opened(tmp_path, layout=layout, edit=edit).iteration is None
 
 
-def test_other_files_beside_layer_files_are_passed_over(tmp_path: Path) -> None:
-    model = Model()
-    path = write_checkpoint(tmp_path / "c", model, layout="bigscience")
-    for name in ("README.md", "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "layer_02.txt"):
-        (path / "global_step7" / name).write_text("not a layer")
-    assert_holds(open_checkpoint(path, spool=tmp_path), model)
-
-
 @pytest.mark.parametrize("name", ["lm_head.weight", "weight"])
 def test_a_head_of_its_own_in_a_layer_file(name: str, tmp_path: Path) -> None:
     edit = renamed("layer_05", "lm_head.weight", name)

@@ -12,7 +12,7 @@ from megaport.checkpoint.open import open_checkpoint
 from megaport.errors import MegaportError
 from support.edits import added
 from support.megatron_files import write_checkpoint
-from support.reading import TINY, changed, opened, refused
+from support.reading import TINY, changed, refused
 
 FEATURES = [
     ({"position_embedding_type": "rope"}, "rotary position embeddings"),
@@ -38,20 +38,6 @@ def test_not_gpt2_is_refused_by_feature_from_args(
     message = refused(tmp_path, error=UnsupportedModelError, layout=layout, args=args)
     assert feature in message
     assert any(argument in message for argument in args)
-
-
-ORDINARY = [
-    {"num_query_groups": 1, "group_query_attention": False},
-    {"apply_query_key_layer_scaling": True, "add_qkv_bias": False},
-    {"num_experts": [1], "rotary_percent": 1.0, "kv_channels": 4},
-    {"normalization": "LayerNorm", "position_embedding_type": "learned_absolute"},
-    {"vocab_size": None, "untie_embeddings_and_output_weights": None},
-]
-
-
-@pytest.mark.parametrize("args", ORDINARY, ids=str)
-def test_ordinary_args_are_no_false_alarm(args: dict[str, Any], tmp_path: Path) -> None:
-    assert opened(tmp_path, layout="encoder", args=args).layers == 2
 
 
 TENSOR_FEATURES = [

@@ -16,7 +16,7 @@ from megaport.checkpoint.selection import NoCheckpointError
 from megaport.errors import MegaportError
 from support.archives import CONTENT, MODEL, File, tree, zipped
 from support.oracles import Oracle, oracle_cases
-from support.torchfiles import SERIALIZATIONS, saved
+from support.torchfiles import saved
 
 RANK = "mp_rank_00/model_optim_rng.pt"
 TRACKER = "latest_checkpointed_iteration.txt"
@@ -56,17 +56,6 @@ def test_one_content_four_forms_one_digest(tmp_path: Path) -> None:
         assert sha256s(path, spool) == expected
     alone = sha256s(root / f"release/{RANK}", spool)
     assert list(alone.values()) == list(expected.values())
-
-
-@pytest.mark.parametrize("serialization", SERIALIZATIONS)
-def test_a_bare_file_of_either_serialization(serialization: str, tmp_path: Path) -> None:
-    import torch
-
-    path = tmp_path / "model.pt"
-    path.write_bytes(saved({"w": torch.ones(3)}, serialization))
-    source = open_files(path, spool=tmp_path)
-    assert list(source) == ["model.pt"]
-    assert bytes(source["model.pt"].view) == path.read_bytes()
 
 
 def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:

@@ -105,9 +105,6 @@ def test_a_lightning_checkpoint_says_its_sizes_itself(tmp_path: Path) -> None:
     [
         ({"normalization": "rmsnorm"}, "RMSNorm"),
         ({"activation": "swiglu"}, "another activation"),
-        ({"transformer_block_type": "post_ln"}, "pre-LayerNorm"),
-        ({"headscale": True}, "scaled"),
-        ({"normalize_attention_scores": False}, "not normalised"),
         ({"position_embedding_type": "rope"}, "rotary"),
     ],
     ids=str,

@@ -4,7 +4,6 @@ import argparse
 import collections
 import datetime
 import enum
-import io
 import pathlib
 import pickle as python_pickle
 import signal
@@ -98,12 +97,6 @@ def test_data_classes_of_real_checkpoints(protocol: int) -> None:
     assert isinstance(read["words"], Record)
     assert read["age"].name == "datetime.timedelta"
     assert read["colour"].name.endswith("Colour")
-
-
-def test_the_extra_state_of_transformer_engine_stays_inert() -> None:
-    read = read_pickle(region(python_pickle.dumps(io.BytesIO(b"fp8"), 2)))
-    assert isinstance(read, Record)
-    assert (read.name, read.state[0]) == ("_io.BytesIO", b"fp8")
 
 
 def test_python_2_strings_are_text_where_they_are_utf8() -> None:

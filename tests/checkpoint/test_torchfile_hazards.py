@@ -144,10 +144,6 @@ def test_tensors_of_subclasses_made_by_no_function_refused() -> None:
     refused(zip_file(reduce(made, number(1), number(2), b")"), {}), "no known function")
 
 
-def test_a_zip_whose_record_is_missing_refused() -> None:
-    refused(zip_file(tensor(storage(view=None)), {}), "no record for storage '0'")
-
-
 def test_a_key_that_leaves_the_records_refused() -> None:
     body = tensor(storage(key="../data.pkl", view=None))
     refused(zip_file(body, RECORD), "no record for storage")
