@@ -113,6 +113,9 @@ def test_more_ranks_than_groups_are_put_together(tmp_path: Path) -> None:
         ({"heterogeneous_layers_config_path": "x"}, "unlike each other"),
         ({"mtp_num_layers": 1}, "multi-token"),
         ({"softmax_type": "learnable"}, "offset"),
+        ({"activation_func": {"_target_": "torch.nn.functional.gelu"}}, "SiLU"),
+        ({"position_embedding_type": "yarn"}, "not rotary"),
+        ({"num_moe_experts": 8}, "MoE"),
     ],
     ids=str,
 )
@@ -194,20 +197,3 @@ def test_nemo_and_bridge_state_the_model_in_a_file_beside_it(
     assert config.max_position_embeddings == 131072
     assert config.model_type == ("mistral" if "window_size" in said else "llama")
     assert not [d for d in architecture.decisions if d.subject == "unknown arguments"]
-
-
-@pytest.mark.parametrize(
-    ("said", "feature"),
-    [
-        ({"activation_func": {"_target_": "torch.nn.functional.gelu"}}, "SiLU"),
-        ({"position_embedding_type": "yarn"}, "not rotary"),
-        ({"num_moe_experts": 8}, "MoE"),
-    ],
-    ids=str,
-)
-def test_what_a_file_beside_the_model_asks_for_is_refused(
-    said: dict[str, Any], feature: str, tmp_path: Path
-) -> None:
-    path = stated(tmp_path, "run_config.yaml", "model", STATED | said)
-    with pytest.raises(UnsupportedModelError, match=feature):
-        converted(path, tmp_path)

@@ -62,14 +62,6 @@ def test_without_a_tokenizer_prompts_are_ids_and_text_is_null(tiny: Path, tmp_pa
         generate_texts(tmp_path / "model", [PROMPTS[1]], FP32)
 
 
-def test_a_model_without_a_first_token_wants_a_prompt(tiny: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny, tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token_id": None}))
-    with pytest.raises(PromptError, match="bos_token_id"):
-        generate_texts(tmp_path / "model", [Prompt()], FP32)
-
-
 def test_a_prompt_the_model_cannot_serve_is_refused_before_it_loads(
     tiny: Path, tmp_path: Path
 ) -> None:
