@@ -194,18 +194,18 @@ def test_two_bytes_are_what_params_dtype_says(
         assert "args disagree: params_dtype" in refused(tmp_path, model, layout="core", **form)
 
 
-def test_a_head_that_cannot_be_read_is_no_tied_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decoder.layers.1.adapter.weight",
+        "decoder.layers.1.self_attention.scale_of_a_fork",
+        "output_layer.weight",  # nor is a model tied whose head cannot be read
+    ],
+)
+def test_what_is_like_a_weight_and_not_read_is_refused(name: str, tmp_path: Path) -> None:
     args = {"untie_embeddings_and_output_weights": None}
-    edit = at("mp_rank", "model", "output_layer.weight", to=FP8)
-    message = refused(tmp_path, layout="core", args=args, edit=edit)
-    assert "unreadable: output_layer.weight" in message
-
-
-@pytest.mark.parametrize("name", ["adapter.weight", "self_attention.scale_of_a_fork"])
-def test_what_is_like_a_weight_and_not_used_is_refused(name: str, tmp_path: Path) -> None:
-    edit = at("mp_rank", "model", f"decoder.layers.1.{name}", to=FP8)
-    message = refused(tmp_path, layout="core", edit=edit)
-    assert f"unreadable: decoder.layers.1.{name}" in message
+    edit = at("mp_rank", "model", name, to=FP8)
+    assert f"unreadable: {name}" in refused(tmp_path, layout="core", args=args, edit=edit)
 
 
 def test_tensors_beside_the_model_are_refused(tmp_path: Path) -> None:

@@ -66,15 +66,10 @@ def test_without_a_tracker_the_only_iteration_or_the_directory_itself(tmp_path: 
     ]
 
 
-def test_weights_beside_an_iteration_are_refused_by_name(tmp_path: Path) -> None:
-    tree(tmp_path, **{f"weights/{RANK}": CONTENT, f"iter_0000008/{RANK}": CONTENT})
-    with pytest.raises(NoCheckpointError, match="iter_0000008, weights"):
-        open_files(tmp_path, spool=tmp_path)
-
-
-def test_several_iterations_without_a_tracker_refused_by_name(tmp_path: Path) -> None:
-    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, f"iter_0000008/{RANK}": CONTENT})
-    with pytest.raises(NoCheckpointError, match="iter_0000007, iter_0000008"):
+@pytest.mark.parametrize("names", ["iter_0000007, iter_0000008", "iter_0000008, weights"])
+def test_several_models_without_a_tracker_refused_by_name(names: str, tmp_path: Path) -> None:
+    tree(tmp_path, **{f"{name}/{RANK}": CONTENT for name in names.split(", ")})
+    with pytest.raises(NoCheckpointError, match=names):
         open_files(tmp_path, spool=tmp_path)
 
 
