@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from megaport.store.actions import Action
-from megaport.store.code import Code
-from megaport.store.job import Job, run_job
+from megaport.store.job import run_job
 from megaport.store.store import Store
 from megaport.store.upkeep import verify
+from support.stores import job_in
 
 PROCESSES = 16
 
@@ -28,23 +27,20 @@ LOCKS = {"flock": fcntl.flock, "pretended": lambda handle, operation: None, "non
 def one_process(folder: Path, number: int, kinds: int, locks: str) -> None:
     """One process: a step whose key is shared with every `kinds`-th other process."""
     fcntl.flock = LOCKS[locks]
-    script = folder / "step.py"
+    own, kind = folder / str(number), number % kinds
+    own.mkdir()
 
     def compute(work):
-        (folder / "bodies" / f"{number % kinds}-{os.getpid()}").touch()
+        (folder / "bodies" / f"{kind}-{os.getpid()}").touch()
         time.sleep(0.05)
-        (work.out / "out").write_text(f"result {number % kinds}\n" * 1000)
+        (work.out / "out").write_text(f"result {kind}\n" * 1000)
 
-    source = Code(script, ("errors.py",))
-    action = Action("build", {}, {"kind": number % kinds}, source.digest(), {})
-    receipt = folder / f"results-{number}" / "build.json"
-    run_job(Job(action, receipt, Store(folder / "store"), source), compute)
+    run_job(job_in(own, Store(folder / "store"), {"kind": kind}), compute)
 
 
 @pytest.mark.parametrize("locks", LOCKS)
 @pytest.mark.parametrize("kinds", [1, 5])
 def test_sixteen_runs_on_the_same_store_and_key(tmp_path, locks, kinds):
-    (tmp_path / "step.py").write_text("pass\n")
     (tmp_path / "bodies").mkdir()
     context = multiprocessing.get_context("fork")
     workers = [
@@ -62,6 +58,6 @@ def test_sixteen_runs_on_the_same_store_and_key(tmp_path, locks, kinds):
     bodies = len(list((tmp_path / "bodies").iterdir()))
     assert bodies == kinds if locks == "flock" else kinds <= bodies <= PROCESSES
     for number in range(PROCESSES):
-        text = (tmp_path / f"results-{number}" / "out").read_text()
+        text = (tmp_path / str(number) / "results/m/out").read_text()
         assert text == f"result {number % kinds}\n" * 1000
     assert list((store.root / "tmp").iterdir()) == []
