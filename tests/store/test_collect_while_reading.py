@@ -1,25 +1,20 @@
 """Row "collection while a run reads": live objects kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from megaport.store.actions import Action, read_receipt
-from megaport.store.code import Code
+from megaport.store.actions import read_receipt
 from megaport.store.job import Job, run_job
-from megaport.store.store import Store
 from megaport.store.upkeep import verify
-from support.stores import collect
+from support.stores import collect, job_in
 
 
 def job(folder: Path, number: int, before: Job | None) -> Job:
     """One of a chain: each reads what the one before made."""
-    script = folder / "step.py"
-    script.write_text("pass\n")
-    receipt = folder / "results" / "m" / f"{number}.json"
     made = read_receipt(before.receipt).outputs if before else {}
-    store = Store(folder / "store")
-    source = Code(script, ("errors.py",))
-    action = Action("build", {"before": made}, {"n": number}, source.digest(), {})
-    return Job(action, receipt, store, source)
+    one = job_in(folder, parameters={"n": number})
+    action = replace(one.action, inputs={"before": made})
+    return replace(one, action=action, receipt=one.receipt.with_name(f"{number}.json"))
 
 
 def test_what_a_running_step_reads_and_writes_is_kept(tmp_path):
