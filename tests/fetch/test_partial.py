@@ -82,6 +82,16 @@ def test_another_users_partial_file_is_left_alone(
     assert left.read_bytes() == content[:10_000]
 
 
+def test_who_cannot_have_the_lock_leaves_nothing(folder):
+    held = Partial(folder, "https://a.example/m.zip")
+    other = Partial(folder, "https://a.example/m.zip")
+    other.restart(ETAG, 9)
+    other.append(b"bytes")
+    other.close()
+    held.close()
+    assert not list(folder.iterdir())
+
+
 def test_the_url_is_not_in_the_file_names(server, fetch, folder):
     fetch(server.url(path="/checkpoint.zip?token=hidden"))
     assert all("hidden" not in path.name + path.read_text("latin1") for path in folder.iterdir())
