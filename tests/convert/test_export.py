@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from megaport.convert.export import export_checkpoint
 from megaport.convert.export_trees import ExportError
-from megaport.convert.weights import UnreadableModelError
+from megaport.convert.weights import INDEX, UnreadableModelError
 from support.subjects import convert, read, small
 
 WEIGHTS = "model.safetensors"
@@ -21,8 +21,8 @@ FORMS = [("ngc", 1, 1)] + [
     for form in ("v3", "core")
     for tensors, stages in ((1, 1), (2, 1), (4, 2), (1, 2))
 ]
-
-
+NESTED = "[" * 20_000
+HEADER = "@@" + "\0" * 6 + NESTED  # a header of 0x4040 bytes
 # What NGC's form cannot say.
 UNSAID = {"n_head": 4, "vocab_size": 101}
 
@@ -180,9 +180,12 @@ def test_a_bare_gpt2_with_masks_is_exported_as_well(tmp_path: Path) -> None:
         ("config.json", None, "a config.json"),
         ("config.json", "{", "a config.json"),
         ("config.json", "[1]", "a config.json"),
+        pytest.param("config.json", NESTED, "a config.json", id="nested config"),
         ("config.json", '{"model_type": "gpt2", "n_embd": 1}', "n_layer"),
         ("model.safetensors", "not", "a safetensors file"),
-        ("model.safetensors.index.json", "{}", "an index of shards"),
+        pytest.param("model.safetensors", HEADER, "a safetensors file", id="nested header"),
+        (INDEX, "{}", "an index of shards"),
+        pytest.param(INDEX, NESTED, "an index of shards", id="nested index"),
         ("model-00002-of-00006.safetensors", None, "No such file"),
     ],
 )

@@ -105,7 +105,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         content = json.loads(data[8 : 8 + length].tobytes())
         body = data[8 + length :]
         return {n: _view(body, content[n]) for n in sorted(content) if n != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnreadableModelError.of(path, error, "a safetensors file") from error
 
 
@@ -178,7 +178,7 @@ def read_weights(model_dir: Path) -> dict[str, Tensor]:
         )
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableModelError.of(index, error, "an index of shards") from error
     shards = [read_safetensors(model_dir / name) for name in sorted(names)]
     return dict(sorted((name, tensor) for shard in shards for name, tensor in shard.items()))
@@ -189,6 +189,6 @@ def read_config(model_dir: Path) -> dict[str, Any]:
     path = model_dir / "config.json"
     try:
         config: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UnreadableModelError.of(path, error, "a config.json") from error
     return config
