@@ -66,6 +66,19 @@ def test_without_a_tracker_the_only_iteration_or_the_directory_itself(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(
+    "strays", [("common.pt",), ("metadata.json",), ("common.pt", "metadata.json")]
+)
+def test_strays_that_carry_no_model_beside_an_iteration_are_ignored(
+    strays: tuple[str, ...], tmp_path: Path
+) -> None:
+    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT}, **dict.fromkeys(strays, b"{}"))
+    files = open_files(tmp_path, spool=tmp_path)
+    assert (files.folder, files.ignored) == ("iter_0000007/", strays)
+    tree(tmp_path, **{TRACKER: b"7", "iter_0000007/metadata.json": b"{}"})
+    assert sorted(open_files(tmp_path, spool=tmp_path)) == ["metadata.json", RANK]
+
+
 @pytest.mark.parametrize("names", ["iter_0000007, iter_0000008", "iter_0000008, weights"])
 def test_several_models_without_a_tracker_refused_by_name(names: str, tmp_path: Path) -> None:
     tree(tmp_path, **{f"{name}/{RANK}": CONTENT for name in names.split(", ")})
@@ -92,6 +105,8 @@ def test_only_files_that_carry_the_model_count() -> None:
     assert content_files(["images/1", "logs/0.0"]) == []
     assert content_files(["megatron_345m.pt", "notes.txt"]) == ["megatron_345m.pt"]
     assert content_files(["a.pt", "b.pt"]) == []
+    assert content_files(["common.pt", "metadata.json"]) == []
+    assert content_files(["common.pt", "megatron_345m.pt", "metadata.json"]) == ["megatron_345m.pt"]
     for name in ("optim.pt", "distrib_optim.pt", "opt_param_scheduler.pt", "rng.pt"):
         assert content_files([name]) == []
 

@@ -25,6 +25,8 @@ _CONTENT = re.compile(
     re.VERBOSE,
 )
 _LONE = re.compile(r"(?!.*(optim|rng|scheduler|training_args))[^/]+\.(pt|pth|bin|ckpt)")
+# What torch_dist and zarr save beside the tensors; alone they carry no model.
+_BESIDE = frozenset({"common.pt", "metadata.json"})
 # Files beside a model that say what it is.
 _FACTS = re.compile(
     r"(deepspeed|ds)_config\.json|(context/)?(model|model_config|hparams|run_config)\.yaml"
@@ -155,8 +157,9 @@ def content_files(names: Iterable[str]) -> list[str]:
     """Those of the relative `names` that carry the model, sorted.
 
     Where none has a name that Megatron, DeepSpeed or NeMo gives, a lone `.pt`, `.bin` or `.ckpt`
-    counts, unless its name says that it holds an optimizer, a scheduler or random states. A name
-    that cannot be shown as it is (control characters, bytes that are not UTF-8) never counts.
+    counts, unless its name says that it holds an optimizer, a scheduler or random states.
+    `common.pt` and `metadata.json` count beside other files only. A name that cannot be shown as it
+    is (control characters, bytes that are not UTF-8) never counts.
     """
     every = sorted(name for name in names if name.isprintable())
     arrays = {name.removesuffix(".zarray") for name in every if name.endswith("/.zarray")}
@@ -165,8 +168,10 @@ def content_files(names: Iterable[str]) -> list[str]:
         for name in every
         if (found := _CONTENT.fullmatch(name)) and (not found["zarr"] or found["zarr"] in arrays)
     ]
-    lone = [name for name in every if _LONE.fullmatch(name)]
-    return known or (lone if len(lone) == 1 else [])
+    if not _BESIDE.issuperset(known):
+        return known
+    lone = [name for name in every if _LONE.fullmatch(name) and name not in _BESIDE]
+    return lone if len(lone) == 1 else []
 
 
 def fact_files(names: Collection[str], folder: str) -> dict[str, str]:
