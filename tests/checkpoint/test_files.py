@@ -71,10 +71,23 @@ def test_paths_that_cannot_be_read_are_named_errors(tmp_path: Path) -> None:
 def test_folders_that_go_while_they_are_listed_hold_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = [(str(tmp_path / "gone"), [], ["model.pt"])]
-    monkeypatch.setattr("os.walk", lambda *_, **__: folders)
+    monkeypatch.setattr("os.walk", lambda folder: iter([(folder, ["gone"], [])]))
     with pytest.raises(NoCheckpointError):
         open_files(tmp_path, spool=tmp_path)
+
+
+def test_folders_beside_a_checkpoint_may_be_as_deep_as_the_disk_lets_them(tmp_path: Path) -> None:
+    tree(tmp_path, **{RANK: CONTENT})
+    deep = [Path(f"{tmp_path}{'/a' * depth}") for depth in range(1, 1200)]
+    for folder in deep:
+        folder.mkdir()
+    (deep[-1] / "notes.txt").touch()
+    try:
+        assert open_files(tmp_path, spool=tmp_path).ignored == ("a/" * len(deep) + "notes.txt",)
+    finally:
+        (deep[-1] / "notes.txt").unlink()
+        for folder in reversed(deep):  # too deep for pytest to remove them
+            folder.rmdir()
 
 
 def test_regions_outside_of_their_file_refused(tmp_path: Path) -> None:

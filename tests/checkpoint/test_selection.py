@@ -1,6 +1,7 @@
 """Which files of a path are the checkpoint: whose iteration, and what carries the model."""
 
 import os
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,37 @@ def test_links_are_followed_and_loops_of_links_end(tmp_path: Path) -> None:
     (link / "release").symlink_to(root / "iter_0000007")
     (link / TRACKER).write_text("release")
     assert list(open_files(link, spool=tmp_path)) == [RANK]
+
+
+@pytest.mark.parametrize("name", ["best", "current", "latest_good", "newest", "release", "x", "z"])
+def test_a_link_to_an_iteration_does_not_hide_it(name: str, tmp_path: Path) -> None:
+    tree(tmp_path, **{f"iter_0000007/{RANK}": CONTENT, TRACKER: b"7"})
+    (tmp_path / name).symlink_to("iter_0000007")
+    files = open_files(tmp_path, spool=tmp_path)
+    assert (files.folder, files.ignored) == ("iter_0000007/", (f"{name}/{RANK}",))
+
+
+def test_links_to_folders_around_the_path_are_not_followed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "c", **{f"iter_0000007/{RANK}": CONTENT})
+    tree(tmp_path, **{"other.txt": CONTENT})
+    (root / "data").symlink_to("..")
+    (root / "all").symlink_to("/")
+    (tmp_path / "link").symlink_to("c")
+    for path in (root, tmp_path / "link"):
+        assert open_files(path, spool=tmp_path).ignored == ()
+
+
+def test_links_that_cross_are_followed_as_far_as_they_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megaport.checkpoint.files._MOST_FILES", 1000)
+    tree(tmp_path, **{RANK: CONTENT, "a/1": b"", "b/2": b""})
+    (tmp_path / "a/x").symlink_to("../b")
+    (tmp_path / "b/y").symlink_to("../a")
+    files = open_files(tmp_path, spool=tmp_path)
+    assert (list(files), files.ignored) == ([RANK], ("a/1", "a/x/2", "b/2", "b/y/1"))
+    for one, other in permutations("cdefghij", 2):
+        (tmp_path / one).mkdir(exist_ok=True)
+        (tmp_path / one / other).symlink_to(f"../{other}")
+    with pytest.raises(NoCheckpointError, match="over 1000 files and folders"):
+        open_files(tmp_path, spool=tmp_path)

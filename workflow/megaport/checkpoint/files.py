@@ -197,29 +197,40 @@ def _on_disk(root: Path) -> tuple[dict[str, Path], Selection]:
 
 
 def _walk(root: Path) -> dict[str, Path]:
-    """Relative POSIX name -> path of every file under `root`."""
+    """Relative POSIX name -> path of every file under `root`, through links as well.
+
+    Raises `NoCheckpointError` where files and folders are very many, as crossing links make them.
+    """
     found: dict[str, Path] = {}
-    entered: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        try:
-            status = Path(folder).stat()
-        except OSError:  # gone since it was listed, or not ours to enter: no file of it is found
-            continue
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()  # a link to a directory around it
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        for file in files:
-            path = Path(folder) / file
-            found[path.relative_to(root).as_posix()] = path
-        if len(found) > _MOST_FILES:
+    folders = [(root, tuple(map(_identity, root.resolve().parents)))]
+    entered = 0
+    while folders:
+        folder, around = folders.pop()
+        entered += 1
+        here = _identity(folder)
+        if here is not None and here not in around:  # else gone, or a link to a folder around it
+            _, inside, files = next(os.walk(folder), ("", [], []))
+            within = (*around, here)
+            folders += [(folder / name, within) for name in inside]
+            paths = [folder / name for name in files]
+            found |= {path.relative_to(root).as_posix(): path for path in paths}
+        if entered + len(found) > _MOST_FILES:
             raise NoCheckpointError(
                 str(root),
-                seen=f"over {_MOST_FILES} files",
+                seen=f"over {_MOST_FILES} files and folders",
                 expected="a checkpoint's directory",
                 remedy="Set checkpoint.path to the checkpoint itself.",
             )
     return found
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What a folder is, whatever its name; None where it is gone or not ours to look at."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _sha256(region: Region) -> str:
