@@ -137,6 +137,25 @@ def test_what_training_keeps_in_rank_files_is_ignored_by_name(layout: str, tmp_p
     assert sorted(ignored) == ["notes.txt", "optimizer", "rng_state"]
 
 
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        *(("torch_dist", "__3_0.distcp"), ("torch_dcp", "__3_0.distcp")),
+        *(("zarr", "embedding.word_embeddings.weight/7.0"), ("zarr", "__0_0.distcp")),
+        *((layout, "metadata.json") for layout in ("encoder", "core", "bigscience")),
+    ],
+)
+def test_files_of_a_model_that_nobody_reads_are_shown(
+    layout: str, name: str, tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "c", Model(), layout=layout)
+    next(path.glob("*/")).joinpath(name).write_text("of an earlier save")
+    before = read_whole(tmp_path / "before", layout=layout).ignored
+    found = open_checkpoint(path, spool=tmp_path)
+    assert_holds(found, Model())
+    assert found.ignored == (name, *before)
+
+
 def _with_optimizer(name: str, content: dict[str, Any]) -> None:
     if name == "entries":
         keys = dict(content)

@@ -22,7 +22,7 @@ _MOST_VIEWS, _VIEWS_FREE, _MOST_JSON = 4, 1 << 20, 1 << 20
 
 
 class UnknownLayoutError(MegaportError):
-    """Files that are no checkpoint of a family this reader knows."""
+    """Files that are no checkpoint of a family this reader knows, or those of two saves."""
 
 
 @dataclass
@@ -33,12 +33,23 @@ class Contents:
     files: Files
     spool: Path
     _trees: dict[str, Any] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set)
     _inflated: int = 0
 
     @cached_property
     def findings(self) -> Findings:
         """All that is found wrong with the checkpoint."""
         return Findings(self.source)
+
+    def region(self, name: str) -> Region:
+        """The bytes of the file `name`, which is no longer among `unread`."""
+        self._read.add(name)
+        return self.files[name]
+
+    @property
+    def unread(self) -> list[str]:
+        """The files that carry a model by their names, and of which nothing was read."""
+        return [name for name in self.files if name not in self._read]
 
     def inflated(self, region: Region, size: int, wbits: int) -> Region:
         """The `size` bytes that a compressed file inflates to (see `spool`), under one budget."""
@@ -63,7 +74,7 @@ class Contents:
     def tree(self, name: str) -> Any:
         """The torch-serialized file `name` (see `torchfile.read_torch`), read once."""
         if name not in self._trees:
-            self._trees[name] = read_torch(self.files[name])
+            self._trees[name] = read_torch(self.region(name))
         return self._trees[name]
 
     def state(self, name: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def merge(contents: Contents, parts: Parts, *, version: float | None) -> Checkpo
         since_2021=parts.since_2021,
         deepspeed=parts.family.value == DEEPSPEED_LAYERS,
     )
-    beside = (*contents.files.ignored, *parts.ignored)
+    beside = (*contents.files.ignored, *contents.unread, *parts.ignored)
     inside = dict.fromkeys(name for stage in parts.stages for name in stage.ignored)
     return Checkpoint(
         table=table,

@@ -74,7 +74,7 @@ def parts_of_keys(
     for name in (*weights_beside(common, ()), *filterfalse(is_training_state, objects)):
         contents.findings.report("extra", name, "nobody knows whose it is")
     about = one_named(contents, "metadata.json")
-    saved = read_json(contents.files[about]) if about else {}
+    saved = read_json(contents.region(about)) if about else {}
     if "common_backend" in saved and not one_named(contents, "common.pt"):
         contents.findings.report("missing", "common.pt", "metadata.json says that it was saved")
     args, decisions = contents.args(common)

@@ -165,7 +165,7 @@ def parts_of_ranks(
         stated_version=first.get("checkpoint_version"),
         stated_iteration=first.get(iteration),
         decisions=decisions,
-        ignored=(*others, *(name for name in contents.files if name not in files)),
+        ignored=tuple(others),
     )
 
 

@@ -116,10 +116,10 @@ class Index:
         if place is None:
             raise _bad(f"{key}{at}", "no entry in .metadata", "the place where it is stored")
         file, offset, length = place
-        region = self.contents.files.get(f"{self.folder}{file}")
-        if region is None:
-            raise _bad(f"{self.folder}{file}", "no such file", f"the file that holds {key}{at}")
-        return region.sub(offset, length)
+        name = f"{self.folder}{file}"
+        if name not in self.contents.files:
+            raise _bad(name, "no such file", f"the file that holds {key}{at}")
+        return self.contents.region(name).sub(offset, length)
 
 
 def _kind(value: Any) -> str:
@@ -134,7 +134,7 @@ def _significant(shape: Place) -> Place:
 
 def read_index(contents: Contents, name: str) -> Index:
     """The index in the `.metadata` file `name`; `DistcpError` if it is not one."""
-    metadata = _attributes(read_pickle(contents.files[name]), name)
+    metadata = _attributes(read_pickle(contents.region(name)), name)
     described = metadata.get("state_dict_metadata")
     stored = metadata.get("storage_data")
     if not isinstance(described, dict) or not isinstance(stored, dict):

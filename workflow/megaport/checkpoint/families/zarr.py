@@ -91,7 +91,7 @@ class ZarrArray:
         name = f"{self.folder}{'.'.join(map(str, index)) or '0'}"
         if name not in contents.files:
             raise _bad(name, "no such file", "every chunk of the array")
-        data = self._bytes(contents, contents.files[name])
+        data = self._bytes(contents, contents.region(name))
         array = np.frombuffer(data, STORAGE[self.dtype]).reshape(self.chunks)
         offsets = tuple(i * c for i, c in zip(index, self.chunks, strict=True))
         # Chunks at the edge are stored whole, padded beyond the shape.
@@ -109,7 +109,7 @@ class ZarrArray:
 
 def read_array(contents: Contents, name: str) -> ZarrArray:
     """The array that the `.zarray` file `name` describes; `ZarrError` for what is not readable."""
-    said = read_json(contents.files[name])
+    said = read_json(contents.region(name))
     if said.get("zarr_format") != 2:
         raise _bad(name, "no zarr v2 metadata", 'a short JSON text with "zarr_format": 2')
     _one_of(name, "dimension_separator", said.get("dimension_separator", "."), ".")
