@@ -1,5 +1,6 @@
 """Files that a checkpoint lacks, has too many of, or that are of something else, named."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from megaport.checkpoint.families.rank_files import RankFilesError
 from megaport.checkpoint.families.torch_dist import DistcpError
 from megaport.checkpoint.families.zarr import ZarrError
 from megaport.checkpoint.open import open_checkpoint
-from support.edits import GONE, RANK, at, copied, lost, renamed
+from support.edits import GONE, RANK, Change, at, copied, lost, renamed
 from support.faults import Fault, fault
 from support.megatron_files import save, write_checkpoint
 from support.megatron_model import Model
@@ -161,7 +162,56 @@ CHUNKS = [
 ]
 
 
-@pytest.mark.parametrize("wrong", [*RANKS, *LAYERS, *CHUNKS])
+def saved_again(layout: str) -> Change:
+    """Beside the checkpoint's files lie those of another, in another layout."""
+
+    def save_again(path: Path) -> None:
+        other = write_checkpoint(path.parent / "other", Model(seed=2), layout=layout)
+        shutil.copytree(next(other.glob("*/")), next(path.glob("*/")), dirs_exist_ok=True)
+
+    return save_again
+
+
+NORM = "decoder.final_layernorm.bias/.zarray"
+LAYER = f"layer_01-{STATES}"
+SAVES = [
+    *(
+        fault(
+            f"{second} saved later",
+            f"found files of more than one save: {marks}; expected the files of one save. Move",
+            error=UnknownLayoutError,
+            layout=first,
+            change=saved_again(second),
+        )
+        for one, other, marks in (
+            ("zarr", "torch_dist", f".metadata, {NORM}"),
+            ("zarr", "core", f"{NORM}, mp_rank_00/{RANK}"),
+            ("torch_dist", "encoder", f".metadata, mp_rank_00/{RANK}"),
+            ("bigscience", "encoder", f"{LAYER}, mp_rank_00/{RANK}"),
+            ("bigscience", "torch_dcp", f".metadata, {LAYER}"),
+        )
+        for first, second in ((one, other), (other, one))
+    ),
+    *(
+        fault(
+            f"{name} beside it",
+            f"found files of more than one save: .metadata, {name};",
+            error=UnknownLayoutError,
+            layout="torch_dist",
+            change=copied("common.pt", f"iter_0000007/{name}"),
+        )
+        for name in ("tp_rank_00_pp_rank_000/model.ckpt", "mp_rank_00_model_states.pt")
+    ),
+    fault(
+        "torch_dcp saved later",
+        "twice: args (in common.pt and in .metadata, of two saves)",
+        layout="torch_dist",
+        change=saved_again("torch_dcp"),
+    ),
+]
+
+
+@pytest.mark.parametrize("wrong", [*RANKS, *LAYERS, *CHUNKS, *SAVES])
 def test_a_file_lost_or_too_many_is_named(wrong: Fault, tmp_path: Path) -> None:
     wrong.assert_named(tmp_path)
 

@@ -13,15 +13,17 @@ from megaport.checkpoint.model import FAMILIES, Checkpoint, Parts
 from megaport.table import Decision
 from megaport.tensors import total_bytes
 
-# The modules of families, in the order they are asked, and a file that what they read has. By what
-# is cheapest to tell and most particular: each of NeMo's files looks like a rank file by its name.
+# The modules of families, in the order they are asked, and the files that mark what they read. By
+# what is cheapest to tell and most particular: NeMo's files look like rank files by their names.
+_RANKS = r"(model_optim_rng|model_rng|mp_rank_\d+_model_states)\.pt|.*\.ckpt"
 _READERS = (
-    ("deepspeed_layers", r"layer_\d+-model_\d+-model_states\.pt"),
+    ("deepspeed_layers", r"(layer_\d+-model_\d+-|mp_rank_\d+_)model_states\.pt"),
     ("zarr", r"\.zarray"),
     ("torch_dist", r"\.metadata"),
-    ("rank_files", r".*"),
-    ("nemo", r".*"),
+    ("rank_files", _RANKS),
+    ("nemo", _RANKS),
 )
+_UNMARKED = frozenset({"rank_files", "nemo"})  # what may read a lone file of any name
 
 
 class Reader(Protocol):
@@ -63,11 +65,10 @@ def read_checkpoint(contents: Contents, *, version: float | None = None) -> Chec
 
 def _read(contents: Contents) -> Parts:
     """As the first family that knows these files reads them; only modules it needs are loaded."""
-    for module, file in _READERS:
-        if any(re.fullmatch(file, name.rsplit("/", 1)[-1]) for name in contents.files):
-            reader = cast(Reader, import_module(f"megaport.checkpoint.families.{module}"))
-            if family := reader.recognise(contents):
-                return reader.read(contents, family)
+    for module in _modules(contents):
+        reader = cast(Reader, import_module(f"megaport.checkpoint.families.{module}"))
+        if family := reader.recognise(contents):
+            return reader.read(contents, family)
     names = sorted(contents.files)
     raise UnknownLayoutError(
         contents.source,
@@ -75,4 +76,23 @@ def _read(contents: Contents) -> Parts:
         "under any name that Megatron gave them",
         expected=f"a checkpoint of one of {', '.join(FAMILIES)}",
         remedy="Point at a Megatron checkpoint: its folder, its zip or its rank file.",
+    )
+
+
+def _modules(contents: Contents) -> list[str]:
+    """The modules that may read every marked file; `UnknownLayoutError` for files of two saves."""
+    kinds: dict[frozenset[str], str] = {}
+    for name in sorted(contents.files):
+        last = name.rsplit("/", 1)[-1]
+        kinds.setdefault(frozenset(m for m, mark in _READERS if re.fullmatch(mark, last)), name)
+    kinds.pop(frozenset(), None)
+    able = frozenset.intersection(*(kinds or {_UNMARKED: ""}))
+    if able:
+        return [module for module, _ in _READERS if module in able]
+    first = [name for kind, name in kinds.items() if not any(other < kind for other in kinds)]
+    raise UnknownLayoutError(
+        contents.source,
+        seen=f"files of more than one save: {', '.join(first)}",
+        expected="the files of one save",
+        remedy="Move the files of the save that is not wanted elsewhere.",
     )

@@ -48,6 +48,8 @@ def read(contents: Contents, family: Decision) -> Parts:
     name = one_named(contents, ".metadata") or ""
     index = read_index(contents, name)
     common = one_named(contents, "common.pt")
+    if common and "args" in index.objects:
+        contents.findings.report("twice", "args", f"in {common} and in {name}, of two saves")
     return parts_of_keys(
         contents,
         family=family,
