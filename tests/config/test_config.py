@@ -6,8 +6,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from megaport.config.load import ConfigError, load_config
-from megaport.config.model import ArchitectureKeys, CheckpointKeys, Config, Model, Prompt
+from megaport.config.load import load_config
+from megaport.config.model import (
+    ArchitectureKeys,
+    CheckpointKeys,
+    Config,
+    ConfigError,
+    Model,
+    Prompt,
+)
 from support.checkout import ROOT
 
 TEXT = (ROOT / "config.yaml").read_text(encoding="utf-8")

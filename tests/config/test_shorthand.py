@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from megaport.config.load import ConfigError, load_config
-from megaport.config.model import ArchitectureKeys, CheckpointKeys, Config, Model
+from megaport.config.load import load_config
+from megaport.config.model import ArchitectureKeys, CheckpointKeys, Config, ConfigError, Model
 from megaport.config.shorthand import PLACES, SOURCE, name_of
 
 LISTED = {
@@ -66,6 +66,12 @@ def test_names_are_safe_and_readable(path, readable):
 def test_a_name_of_ones_own():
     assert own(checkpoint="/a/model.pt", model="mine")[0] == "mine"
     assert own(checkpoint="/a/model.pt", model="listed")[0].startswith("model-")
+
+
+@pytest.mark.parametrize("model", [["mine"], ["listed", "other"]], ids=str)
+def test_a_checkpoint_is_not_of_a_list_of_models(model):
+    with pytest.raises(ConfigError, match="expected one name for the model"):
+        own(checkpoint="/a/model.pt", model=model)
 
 
 def test_a_model_there_is_may_be_read_from_elsewhere():

@@ -174,6 +174,32 @@ def test_gc_passes_over_what_a_run_says_of_the_machine(kept, capsys):
     assert run(capsys, "gc", kept[0].root, kept[1])[0] == 0
 
 
+def test_gc_takes_nothing_from_a_folder_that_is_no_store(tmp_path):
+    """A slip, `.` for `.store`, must cost nobody a file."""
+    (tmp_path / "tmp" / "mine").mkdir(parents=True)
+    (tmp_path / "results").mkdir()
+    with pytest.raises(SystemExit, match="no store at"):
+        main(["store", "gc", str(tmp_path), str(tmp_path / "results"), "--delete", "--grace", "0"])
+    assert (tmp_path / "tmp" / "mine").exists()
+
+
+def test_gc_stops_at_a_folder_whose_files_are_no_receipts(kept):
+    store, results, *_ = kept
+    other = results.parent / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"Name the folder that.*nothing was removed"):
+        main(["store", "gc", str(store.root), str(other), "--delete", "--grace", "0"])
+    assert len(list(store.blobs)) == 3
+
+
+def test_gc_says_where_no_receipt_keeps_anything(kept, capsys):
+    store, results, *_ = kept
+    (other := results.parent / "other").mkdir()
+    _, told = run(capsys, "gc", store.root, other, "--grace", 0)
+    assert told.startswith(f"no receipt in {other}: ")
+
+
 def test_gc_stops_at_a_results_folder_that_is_not_there(kept):
     with pytest.raises(SystemExit, match="nothing was removed"):
         main(["store", "gc", str(kept[0].root), "/nowhere", "--delete"])

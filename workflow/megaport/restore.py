@@ -89,7 +89,8 @@ class Restorer:
         with suppress(OSError):  # such as a full disk: the job then says so
             receipt = show(job, result, hit=True)
             self.look_anew()
-            told = f"cache hit, nothing computed (action {action.key[:12]}, {model})"
+            whose = model or "all models"
+            told = f"cache hit, nothing computed (action {action.key[:12]}, {whose})"
             print(f"{action.rule}: {told}", file=sys.stderr)
             return receipt
         return None

@@ -170,6 +170,8 @@ def reporting(log_file: Path, model: str = "") -> Iterator[None]:
     except OSError as error:
         log.error("%s%s", prefix, _disk_error(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells say it: 128 and the number of SIGINT
     except Exception:
         log.error("%s", traceback.format_exc())
         sys.exit(1)
@@ -177,7 +179,7 @@ def reporting(log_file: Path, model: str = "") -> Iterator[None]:
 
 def _disk_error(error: OSError) -> MegaportError:
     return StoreError(
-        str(error.filename or "a file"),
+        str(error.filename or "a file of the store or of results/"),
         seen=error.strerror or repr(error),
         expected="a disk that can be read and written",
         remedy="Free some space or mend the permissions, then run the same command again: "

@@ -8,16 +8,11 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from megaport.config.model import Config
+from megaport.config.model import Config, ConfigError
 from megaport.config.shorthand import PLACES, SOURCE, written_out
-from megaport.errors import MegaportError
 
 Place = Sequence[str | int]
 SCIENTIFIC = re.compile(r"\d+e-?\d+", re.IGNORECASE)
-
-
-class ConfigError(MegaportError):
-    """config.yaml, a --configfile or --config says something the workflow does not understand."""
 
 
 def load_config(values: Mapping[str, Any], unasked: str | list[str] | None = None) -> Config:

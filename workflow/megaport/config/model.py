@@ -13,6 +13,12 @@ from pydantic import (
     model_validator,
 )
 
+from megaport.errors import MegaportError
+
+
+class ConfigError(MegaportError):
+    """config.yaml, a --configfile or --config says something the workflow does not understand."""
+
 
 def expanded(path: str) -> str:
     """With ~ and $HOME as a shell reads them, which passes them on as they are behind a `=`."""

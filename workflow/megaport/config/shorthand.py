@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from megaport.config.model import ArchitectureKeys, CheckpointKeys, Model, expanded
+from megaport.config.model import ArchitectureKeys, CheckpointKeys, ConfigError, Model, expanded
 from megaport.fetch.sources import shown
 
 SOURCE = "checkpoint"
@@ -33,7 +33,8 @@ LONGEST = 64  # characters of a file's name that its model keeps
 def written_out(values: Mapping[str, Any], unasked: Any = None) -> dict[str, Any]:
     """The same configuration without shorthand. What is of the wrong type stays as it is.
 
-    `unasked` is what `model` is where nobody says it.
+    `unasked` is what `model` is where nobody says it. Raises ConfigError for a `model` that is no
+    name beside a `checkpoint`.
     """
     rest = {key: value for key, value in values.items() if key not in {SOURCE, *PLACES}}
     said = {PLACES[key]: value for key, value in values.items() if key in PLACES}
@@ -43,7 +44,14 @@ def written_out(values: Mapping[str, Any], unasked: Any = None) -> dict[str, Any
     rest["models"] = models = dict(models)
     if SOURCE in values:
         checkpoint, chosen = _checkpoint(values[SOURCE]), rest.get("model")
-        asked = isinstance(chosen, str) and chosen != unasked
+        asked = chosen is not None and chosen != unasked
+        if asked and not isinstance(chosen, str):
+            raise ConfigError(
+                "model beside checkpoint",
+                seen=chosen,
+                expected="one name for the model that is read from there",
+                remedy="Name one, or leave `model` out.",
+            )
         rest["model"] = name = chosen if asked else name_of(checkpoint)
         models[name] = _moved(models.get(name, {"tokenizer": "auto"}), checkpoint)
     named = rest.get("model")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from megaport.store.actions import read_receipt
+from megaport.store.actions import ReceiptError, read_receipt
 from megaport.store.content import sha256_file
 from megaport.store.disk import is_held, left_over
 from megaport.store.store import Store
@@ -35,9 +35,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _store(given: argparse.Namespace) -> Store:
-    if not given.store.is_dir():
-        raise SystemExit(f"error: no store at {given.store}")
-    return Store(given.store)
+    store = Store(given.store)
+    if not store.blobs.folder.is_dir() and not store.actions.folder.is_dir():
+        raise SystemExit(f"error: no store at {given.store}: it has no sha256/ and no actions/")
+    return store
 
 
 def _verify(given: argparse.Namespace) -> int:
@@ -56,7 +57,15 @@ def _gc(given: argparse.Namespace) -> int:
     missing = [folder for folder in given.results if not folder.is_dir()]
     if missing:
         raise SystemExit(f"error: no results folder {missing[0]}; nothing was removed")
-    garbage = find_garbage(store, given.results, given.grace * HOUR)
+    if not any(_receipts(given.results)):
+        print(f"no receipt in {', '.join(map(str, given.results))}: nothing there keeps anything")
+    try:
+        garbage = find_garbage(store, given.results, given.grace * HOUR)
+    except ReceiptError as error:
+        told = f"{error.thing}: found {error.seen}; expected {error.expected}"
+        raise SystemExit(
+            f"error: {told}. Name the folder that holds the models' folders; nothing was removed"
+        ) from None
     for path in garbage.paths:
         print(path.relative_to(store.root))
     if given.delete:
