@@ -35,8 +35,6 @@ NEEDED = (
     "activation_function",
     "layer_norm_epsilon",
 )
-
-
 # What GPT2Config may ask for and no Megatron computes, and the value that asks for nothing.
 USUAL = {
     "scale_attn_weights": True,
