@@ -1,5 +1,6 @@
 """The end of a run, and pages that would not be true any more."""
 
+import json
 import re
 from pathlib import Path
 from zipfile import ZipFile
@@ -32,6 +33,14 @@ def test_a_page_goes_when_what_it_shows_changes(built, snakemake):
     ran = snakemake(built, "inspect", "--config", ARCHITECTURE.format("activation_function: gelu"))
     assert ran.status == 0, ran.text
     assert [page for page in pages if page.exists()] == []
+
+
+def test_a_page_of_other_models_stays(built, snakemake):
+    page = built / "results" / "report.json"
+    page.write_text(json.dumps({"parameters": {"models": ["other"]}}))
+    ran = snakemake(built, "inspect", "--config", ARCHITECTURE.format("activation_function: gelu"))
+    assert ran.status == 0 and ran.computed == {"inspect"}, ran.text
+    assert page.exists()
 
 
 @pytest.mark.slow

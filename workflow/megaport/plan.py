@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ def action_of(
 
 def job_of(action: Action, receipt: Path, store: Store, way: str, root: Path) -> Job:
     source, files = source_of(action.rule, root), ROWS[action.rule].files
-    return Job(action, receipt, store, source, files, way, overview_of(receipt))
+    return Job(action, receipt, store, source, files, way, partial(overview_of, receipt))
 
 
 def planned_by(fingerprint: str) -> Planned:
@@ -123,9 +124,16 @@ def planned_by(fingerprint: str) -> Planned:
 
 def overview_of(receipt: Path) -> tuple[Path, ...]:
     """The files of the report that shows a step's results: they go when these change."""
-    if receipt.stem not in SHOWN:
-        return ()
-    return tuple(receipt.parent.with_name(f"{REPORT.name}.{kind}") for kind in ("json", "html"))
+    page = receipt.parent.with_name(f"{REPORT.name}.json")
+    shown = receipt.stem in SHOWN and _is_on(page, receipt.parent.name)
+    return (page, page.with_suffix(".html")) if shown else ()
+
+
+def _is_on(page: Path, model: str) -> bool:
+    """Whether a page shows a model; one without a receipt may show any."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return model in json.loads(page.read_bytes())["parameters"]["models"]
+    return True
 
 
 def source_of(step: str, root: Path) -> Code:

@@ -57,8 +57,8 @@ Compute = Callable[[Work], Made | None]
 @dataclass(frozen=True)
 class Job:
     """Everything that is known before computing. `source`: what `action.code` is the digest of;
-    `files`: globs of the names it may show; `overview`: files of another step that show what these
-    say, and go when it changes."""
+    `files`: globs of the names it may show; `overview` gives files of another step that show what
+    these say, and go when it changes."""
 
     action: Action
     receipt: Path
@@ -66,7 +66,7 @@ class Job:
     source: Code
     files: tuple[str, ...] = ()
     way: str = "symlink"
-    overview: tuple[Path, ...] = ()
+    overview: Callable[[], Iterable[Path]] = tuple
 
     @property
     def step(self) -> str:
@@ -125,7 +125,7 @@ def show(job: Job, result: Result, *, hit: bool) -> Receipt:
     write_cost(job.folder / "run" / f"{job.step}.json", result.cost, hit=hit)
     receipt = Receipt(job.action, result.outputs, result.facts)
     if not job.receipt.exists() or job.receipt.read_bytes() != receipt.text:
-        remove(job.overview)
+        remove(job.overview())
     receipt.write(job.receipt)
     job.mark.unlink(missing_ok=True)
     return receipt
