@@ -15,7 +15,8 @@ def novels():
     return [NOVELS] if NOVELS.exists() or os.environ.get("CI") else []
 
 
-@pytest.mark.slow  # a minute
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute on an idle machine
 @pytest.mark.parametrize("text", novels())
 def test_perplexity_of_held_out_text_is_what_the_page_says(text, pristine, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "resources" / "austen-tiny")

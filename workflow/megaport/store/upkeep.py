@@ -62,10 +62,9 @@ def _gc(given: argparse.Namespace) -> int:
     try:
         garbage = find_garbage(store, given.results, given.grace * HOUR)
     except ReceiptError as error:
-        told = f"{error.thing}: found {error.seen}; expected {error.expected}"
-        raise SystemExit(
-            f"error: {told}. Name the folder that holds the models' folders; nothing was removed"
-        ) from None
+        # It may be a file of the user's own, in a folder that is not results/.
+        remedy = "Name the folder that holds the models' folders. Nothing was removed."
+        raise ReceiptError(error.thing, error.seen, error.expected, remedy) from None
     for path in garbage.paths:
         print(path.relative_to(store.root))
     if given.delete:
