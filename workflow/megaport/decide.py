@@ -162,8 +162,8 @@ def number(
 def vocabulary(facts: Facts) -> Decision:
     """The rows to keep of the word embedding; all of them where nobody says.
 
-    `ArchitectureError` for args that drop more rows than Megatron adds by padding, for any number
-    of ranks: resaved for fewer, a checkpoint keeps its rows.
+    `ArchitectureError` for args that drop more rows than Megatron adds by padding, for the ranks it
+    has or any of RANKS: resaved for fewer, a checkpoint keeps its rows.
     """
     key, rows = "vocab_size", facts.sizes["V"]
     found = number(

@@ -132,8 +132,14 @@ def overview_of(receipt: Path) -> tuple[Path, ...]:
 def _is_on(page: Path, model: str) -> bool:
     """Whether a page shows a model; one without a receipt may show any."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        return model in json.loads(page.read_bytes())["parameters"]["models"]
+        return model in _models_on(page, page.stat().st_mtime_ns)
     return True
+
+
+@cache
+def _models_on(page: Path, changed: int) -> frozenset[str]:
+    """Read once for all the steps of a run: the receipt of a page of thousands has megabytes."""
+    return frozenset(json.loads(page.read_bytes())["parameters"]["models"])
 
 
 def source_of(step: str, root: Path) -> Code:

@@ -150,7 +150,7 @@ def plain_args(value: Any) -> dict[str, Any] | None:
             "args",
             seen=f"a {value.name if isinstance(value, Record) else type(value).__name__}",
             expected="the training arguments by name, as a Namespace or a dictionary",
-            remedy="Save the checkpoint again with its args, or remove them and set architecture.",
+            remedy="Save the checkpoint again, its args as Megatron has them.",
         )
     return {encodable(str(key)): _plain(item) for key, item in attributes.items()}
 
